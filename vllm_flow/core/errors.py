@@ -1,0 +1,96 @@
+"""Every error a user can meet, as one tree, each message in one form: `where: what is wrong. What would be right.`
+
+FlowError
+├── ConfigError        the configuration is wrong; carries every fault found
+├── InputError         an input file or row cannot be read
+├── ModelError         weights cannot be had or do not fit together
+├── EngineError        an engine refuses or fails a request
+│   └── ContextOverflow    prompt and answer do not fit the model's context
+├── StoreError         a conversation cannot be read or written
+│   └── TurnConflict       a turn number is taken by another message
+├── RecordError        the record of a run cannot be written
+└── StageError         a stage failed while it ran; names node and stage
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class FlowError(Exception):
+    """The base of all of them. The command prints it in one line, without a traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a configuration."""
+
+    path: str
+    """Dotted YAML path, such as `graph.prompt.use`."""
+    problem: str
+    """What is wrong, and what would be right."""
+    origin: str = ""
+    """`file:line`, `command line`, or empty when the configuration came from Python."""
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.origin}): {self.problem}" if self.origin else f"{self.path}: {self.problem}"
+
+
+class ConfigError(FlowError):
+    """All faults of a configuration at once, one line each."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class InputError(FlowError):
+    pass
+
+
+class ModelError(FlowError):
+    pass
+
+
+class EngineError(FlowError):
+    pass
+
+
+class ContextOverflow(EngineError):
+    pass
+
+
+class StoreError(FlowError):
+    pass
+
+
+class TurnConflict(StoreError):
+    pass
+
+
+class RecordError(FlowError):
+    pass
+
+
+class StageError(FlowError):
+    """Raised by the runner around whatever a stage raised."""
+
+    def __init__(self, node: str, use: str, cause: BaseException) -> None:
+        detail = str(cause) if isinstance(cause, FlowError) else f"{type(cause).__name__}: {cause}"
+        super().__init__(f"graph.{node} ({use}): {detail}")
+        self.node = node
+        self.use = use
+        self.cause = cause
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the closest of `names`, or nothing when none is close."""
+    close = get_close_matches(word, sorted(names), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b, c`, or `none`."""
+    return ", ".join(sorted(names)) or "none"

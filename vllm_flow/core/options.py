@@ -1,0 +1,196 @@
+"""Options: what a dataclass accepts, as a JSON Schema, and the way from a mapping to a checked instance.
+
+The dataclass is the only declaration: its annotations give the schema, `Annotated` markers give ranges and choices, and
+`jsonschema` does the checking, so that `check`, an editor and Python all refuse the same things.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+from vllm_flow.core.errors import listed, nearest
+
+T = TypeVar("T")
+JsonSchema = dict[str, Any]
+SCALARS: dict[Any, str] = {int: "integer", float: "number", str: "string", bool: "boolean"}
+NOUNS = {"integer": "an integer", "number": "a number", "string": "a text", "boolean": "true or false"}
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """JSON Schema keywords to add to a field, written in its annotation: `Annotated[int, at_least(0)]`."""
+
+    keywords: tuple[tuple[str, Any], ...]
+
+
+def at_least(low: float) -> Constraint:
+    return Constraint((("minimum", low),))
+
+
+def above(low: float) -> Constraint:
+    return Constraint((("exclusiveMinimum", low),))
+
+
+def between(low: float, high: float) -> Constraint:
+    return Constraint((("minimum", low), ("maximum", high)))
+
+
+def above_up_to(low: float, high: float) -> Constraint:
+    return Constraint((("exclusiveMinimum", low), ("maximum", high)))
+
+
+@dataclass(frozen=True)
+class ChangesOf:
+    """The field is a mapping that may name any field of `cls`, each checked as there, none required."""
+
+    cls: type
+
+
+@dataclass(frozen=True, slots=True)
+class OptionProblem:
+    path: tuple[str, ...]
+    """Keys from the mapping given to the place at fault."""
+    problem: str
+
+
+@cache
+def schema_of(cls: type) -> JsonSchema:
+    """The JSON Schema (draft 2020-12) of a dataclass: an object that accepts its init fields and nothing else."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    fields = [field for field in dataclasses.fields(cls) if field.init]
+    required = [
+        field.name
+        for field in fields
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    return {
+        "type": "object",
+        "properties": {field.name: _schema(hints[field.name]) for field in fields},
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _schema(hint: Any) -> JsonSchema:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _annotated(arguments[0], arguments[1:])
+    if origin in (typing.Union, types.UnionType):
+        options = [_schema(argument) for argument in arguments if argument is not types.NoneType]
+        kept = options[0] if len(options) == 1 else {"anyOf": options}
+        return {"anyOf": [kept, {"type": "null"}]} if types.NoneType in arguments else kept
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin is tuple:
+        return {"type": "array", "items": _schema(arguments[0])}
+    if origin is not None and issubclass(origin, Mapping):
+        return {"type": "object", "additionalProperties": _schema(arguments[1])}
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return schema_of(hint)
+    if hint is Any:
+        return {}
+    if hint in SCALARS:
+        return {"type": SCALARS[hint]}
+    raise TypeError(
+        f"no option has the type {hint!r}. Use int, float, str, bool, Literal, tuple, Mapping or a dataclass"
+    )
+
+
+def _annotated(hint: Any, markers: tuple[Any, ...]) -> JsonSchema:
+    for marker in markers:
+        if isinstance(marker, ChangesOf):
+            return {**schema_of(marker.cls), "required": []}
+    schema = _schema(hint)
+    keywords = {key: value for marker in markers if isinstance(marker, Constraint) for key, value in marker.keywords}
+    if "anyOf" in schema:  # Annotated[int | None, …]: the range belongs to the number, not to null
+        return {"anyOf": [one if one == {"type": "null"} else {**one, **keywords} for one in schema["anyOf"]]}
+    return {**schema, **keywords}
+
+
+def problems(cls: type, given: Mapping[str, Any]) -> list[OptionProblem]:
+    """Everything `cls` refuses in `given`, in the order of the fields."""
+    from jsonschema import Draft202012Validator  # 0.1 s, and `--help` does not need it
+
+    found = [one for error in Draft202012Validator(schema_of(cls)).iter_errors(given) for one in _explain(error)]
+    return sorted(found, key=lambda one: one.path)
+
+
+def build(cls: type[T], given: Mapping[str, Any]) -> T:
+    """An instance of `cls` from a mapping that has no `problems`; lists become tuples, mappings become dataclasses."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return cls(**{name: _convert(hints[name], value) for name, value in given.items()})
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _convert(arguments[0], value)
+    if value is None:
+        return None
+    if origin in (typing.Union, types.UnionType):
+        options = [argument for argument in arguments if argument is not types.NoneType]
+        return _convert(options[0], value) if len(options) == 1 else value
+    if origin is tuple:
+        return tuple(_convert(arguments[0], item) for item in value)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return build(hint, value)
+    if origin is not None and issubclass(origin, Mapping):
+        return {key: _convert(arguments[1], item) for key, item in value.items()}
+    return float(value) if hint is float else value
+
+
+def _explain(error: Any) -> Iterator[OptionProblem]:
+    """One jsonschema error in our words."""
+    path, value = tuple(map(str, error.absolute_path)), error.instance
+    match error.validator:
+        case "additionalProperties":
+            known = error.schema.get("properties", {})
+            for key in sorted(set(value) - set(known)):
+                hint = f"{nearest(key, known)} Options: {listed(known)}."
+                yield OptionProblem((*path, key), f"there is no option '{key}'.{hint}")
+        case "required":
+            missing = [key for key in error.validator_value if key not in value]
+            for key in missing if error.message.startswith(f"'{missing[0]}'") else ():
+                wanted = _wanted(error.schema["properties"][key])
+                yield OptionProblem((*path, key), f"'{key}' is missing. It takes {wanted}.")
+        case _:
+            yield OptionProblem(path, f"{_shown(value)} does not fit. It takes {_wanted(error.schema)}.")
+
+
+def _shown(value: Any) -> str:
+    text = "null" if value is None else repr(value) if not isinstance(value, bool) else str(value).lower()
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _wanted(schema: JsonSchema) -> str:
+    """The schema as a phrase: `a number from 0 to 1`, `one of: a, b`, `an integer of 1 or more, or null`."""
+    if "enum" in schema:
+        return "one of: " + ", ".join(map(str, schema["enum"]))
+    if "anyOf" in schema:
+        return ", or ".join(_wanted(option) for option in schema["anyOf"])
+    kind = schema.get("type")
+    if kind == "null":
+        return "null"
+    if kind == "array":
+        return f"a list, each item {_wanted(schema['items'])}"
+    if kind == "object":
+        keys = listed(schema.get("properties", {}))
+        return f"a mapping with: {keys}" if keys != "none" else "a mapping"
+    return NOUNS.get(str(kind), "a value") + _range(schema)
+
+
+def _range(schema: JsonSchema) -> str:
+    low, high, floor = schema.get("minimum"), schema.get("maximum"), schema.get("exclusiveMinimum")
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    if floor is not None:
+        return f" above {floor}" + (f" and at most {high}" if high is not None else "")
+    if low is not None:
+        return f" of {low} or more"
+    return f" of {high} or less" if high is not None else ""

@@ -1,0 +1,97 @@
+"""Ports: what a stage asks for and gives, read from the signature of its `run`.
+
+A port type is a named class, `Class | None`, `tuple[Class, ...]` or a method-only Protocol. Nothing fancier: checking
+an edge stays a few lines, and an error can always say both ends in words.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    type: Any
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    inputs: Mapping[str, Port]
+    output: Any
+    """types.NoneType for a stage kept for its effect."""
+
+
+def ports_of(cls: type, method: str = "run") -> Ports:
+    """Read a method's parameters and return type. Raises TypeError when one has no annotation or an unusable one."""
+    function = getattr(cls, method)
+    hints = typing.get_type_hints(function)
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    for name in (*(parameter.name for parameter in parameters), "return"):
+        if name not in hints:
+            raise TypeError(f"'{name}' has no type. Annotate every parameter of {method} and its return")
+        if not usable(hints[name]):
+            raise TypeError(
+                f"'{name}' has the type {hints[name]!r}. A port is Class, Class | None or tuple[Class, ...]"
+            )
+    inputs = {one.name: Port(hints[one.name], one.default is one.empty) for one in parameters}
+    return Ports(inputs, hints["return"])
+
+
+def usable(hint: Any) -> bool:
+    """Whether `hint` is one of the port types."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        options = [option for option in typing.get_args(hint) if option is not types.NoneType]
+        return len(options) == 1 and usable(options[0])
+    if typing.get_origin(hint) is tuple:
+        arguments = typing.get_args(hint)
+        return len(arguments) == 2 and arguments[1] is Ellipsis and usable(arguments[0])
+    return hint is Any or inspect.isclass(hint)
+
+
+def fits(given: Any, wanted: Any) -> bool:
+    """Whether a value of type `given` may go where `wanted` is asked for. Any, the type of a broken node, fits all."""
+    if given is Any or wanted is Any:
+        return True
+    given_options, wanted_options = _options(given), _options(wanted)
+    return all(any(_fits_one(one, other) for other in wanted_options) for one in given_options)
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return typing.get_args(hint)
+    return (hint,)
+
+
+def _fits_one(given: Any, wanted: Any) -> bool:
+    if typing.get_origin(wanted) is tuple:
+        return typing.get_origin(given) is tuple and fits(typing.get_args(given)[0], typing.get_args(wanted)[0])
+    return inspect.isclass(given) and inspect.isclass(wanted) and issubclass(given, wanted)
+
+
+def element(hint: Any) -> Any:
+    """The type of a tuple's items, Any for Any, None when it is no tuple."""
+    if hint is Any:
+        return Any
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
+
+
+def optional(hint: Any) -> Any:
+    return hint if hint is Any or hint is types.NoneType else hint | None
+
+
+def type_name(hint: Any) -> str:
+    """`Context`, `Completion | None`, `tuple[Score, ...]`: as a reader would write it."""
+    if hint is types.NoneType:
+        return "None"
+    if (inner := element(hint)) is not None and hint is not Any:
+        return f"tuple[{type_name(inner)}, ...]"
+    options = _options(hint)
+    if len(options) > 1:
+        return " | ".join(type_name(option) for option in options)
+    return str(getattr(hint, "__name__", hint))

@@ -1,0 +1,84 @@
+"""Registries: the names used in YAML, and the classes behind them. Names, never import paths.
+
+A class registers itself when its module is imported; `plugins.py` decides which modules those are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from vllm_flow.core.errors import FlowError, listed, nearest
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One registered class."""
+
+    name: str
+    cls: type
+    blocking: bool = False
+    """A stage whose `run` takes long and is not async: it runs in a thread of a bounded pool."""
+    shared: bool = False
+    """A resource that runs with equal options share, because opening it is costly: engines."""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the class's docstring: what `ls` shows."""
+        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
+
+    @property
+    def place(self) -> str:
+        return f"{inspect.getsourcefile(self.cls)}: {self.cls.__qualname__}"
+
+
+class Registry:
+    """Names of one kind of part, each with the class that implements it."""
+
+    def __init__(self, kind: str, method: str) -> None:
+        self.kind = kind
+        self.method = method
+        self._entries: dict[str, Entry] = {}
+
+    def __call__(self, name: str, *, blocking: bool = False, shared: bool = False) -> Callable[[type[T]], type[T]]:
+        """Register a frozen dataclass under a `role/manner` name. Raises FlowError if it cannot be used."""
+
+        def register(cls: type[T]) -> type[T]:
+            self._add(Entry(name, cls, blocking, shared))
+            return cls
+
+        return register
+
+    def _add(self, entry: Entry) -> None:
+        what = f"{self.kind} '{entry.name}' ({entry.place})"
+        parameters = getattr(entry.cls, "__dataclass_params__", None)
+        if not dataclasses.is_dataclass(entry.cls) or parameters is None or not parameters.frozen:
+            raise FlowError(f"{what}: not a frozen dataclass. Put @dataclass(frozen=True) below the registration.")
+        if not callable(getattr(entry.cls, self.method, None)):
+            raise FlowError(f"{what}: there is no method '{self.method}', which every {self.kind} has. Write it.")
+        if not entry.summary or "__doc__" not in vars(entry.cls) or entry.summary.startswith(f"{entry.cls.__name__}("):
+            raise FlowError(f"{what}: it has no docstring. Its first line is what `vllm-flow ls` shows.")
+        taken = self._entries.get(entry.name)
+        if taken is not None and taken.place != entry.place:
+            raise FlowError(f"{what}: the name is taken by {taken.place}. Choose another name.")
+        self._entries[entry.name] = entry
+
+    def find(self, name: str) -> Entry | None:
+        return self._entries.get(name)
+
+    def unknown(self, name: str) -> str:
+        """What to say of a name that `find` does not know."""
+        return f"there is no {self.kind} '{name}'.{nearest(name, self._entries)} There are: {listed(self._entries)}."
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
+
+
+stage = Registry("stage", "run")
+resource = Registry("resource", "open")
+source = Registry("input", "turns")

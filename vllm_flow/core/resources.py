@@ -1,0 +1,111 @@
+"""Resources: what a stage may ask for besides values. Engines and stores, as contracts.
+
+A resource has two lives. Its *options* are a frozen dataclass, built while the configuration is checked: light, no
+file, no network. `open()` turns them into the *live* object, which the runner closes. Equal options are the same resource, so
+an engine can be shared by everything that configures it alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from vllm_flow.core.values import Completion, Message, Prompt, Request, Token, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine honours; a configuration that asks for more is refused before anything loads."""
+
+    sampling: frozenset[str]
+    """Names of the sampling parameters it applies exactly as `sampling.py` defines them."""
+    logprobs: bool = False
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Turns requests into tokens; many requests may be in flight."""
+
+    def generate(self, request: Request) -> AsyncIterator[Token]:
+        """Stream one answer. The last token, and only it, carries `finish`. Closing the iterator cancels the request.
+
+        Raises EngineError (ContextOverflow among them) for a request it cannot serve; other requests go on.
+        """
+        ...
+
+    def count(self, prompt: Prompt) -> int:
+        """How many tokens the model would read for this prompt, the template's own included."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the record should know: model, weights, device, dtype. JSON values."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class EngineOptions(Protocol):
+    """The unopened engine, as a stage's `check` sees it."""
+
+    def capabilities(self) -> Capabilities: ...
+
+    def open(self) -> Engine: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTurn:
+    """One turn as a store holds it."""
+
+    turn: Turn
+    """With its number set."""
+    reply: Completion | None
+    """None while unanswered. `finish_reason` is "interrupted" for a reply that was cut off."""
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Remembers conversations. A turn is committed in two steps, so that a killed process loses nothing acknowledged.
+
+    begin → (commit | interrupt). `(conversation, number)` is unique; a stored reply is never replaced, except one that
+    was interrupted.
+    """
+
+    def next_number(self, conversation: str) -> int:
+        """1 + the highest turn number of the conversation; 1 for a new one."""
+        ...
+
+    def turns(self, conversation: str) -> tuple[StoredTurn, ...]:
+        """All turns by number; empty for a conversation it does not know."""
+        ...
+
+    def state(self, conversation: str) -> Mapping[str, Any]:
+        """What the last commit left; empty for a new conversation."""
+        ...
+
+    def begin(self, turn: Turn) -> StoredTurn:
+        """Commit the user's side of a numbered turn, and return what is stored of it.
+
+        A second `begin` of an equal turn changes nothing and returns the reply if there is one. Raises TurnConflict
+        when the number is taken by another message.
+        """
+        ...
+
+    def commit(self, turn: Turn, reply: Completion, state: Mapping[str, Any]) -> None:
+        """Store the reply and the conversation's new state in one transaction. Raises StoreError without `begin`."""
+        ...
+
+    def interrupt(self, turn: Turn, partial: Completion) -> None:
+        """Store what had been said when the answer was cut off. Does nothing if the turn never began or is answered."""
+        ...
+
+    def undo(self, conversation: str) -> Message | None:
+        """Take the last turn back and return the user's message; None when there is nothing to take back."""
+        ...
+
+    def last_conversation(self) -> str | None:
+        """The conversation that was written last."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,73 @@
+"""RunSpec: the whole configuration of a run as plain data, and where each piece of it was written.
+
+Hydra composes, then everything below works on this: it can be made from Python with equal rights, hashed, compared and
+stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vllm_flow.core.values import NOTHING
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class RunSpec:
+    """Equal specs have equal fingerprints; origins do not count."""
+
+    name: str
+    """The pipeline's name."""
+    graph: Mapping[str, Any]
+    output: str
+    resources: Mapping[str, Any] = NOTHING
+    sampling: Mapping[str, Any] = NOTHING
+    input: Mapping[str, Any] = NOTHING
+    """Where turns come from: `{use: input/jsonl, …}`; empty when the caller makes the turns."""
+    seed: int = 0
+    concurrency: int = 256
+    """How many turns may be in flight at once."""
+    pipelines: Mapping[str, Mapping[str, Any]] = NOTHING
+    """`{graph, output}` of each pipeline that a node uses, by name."""
+    plugins: Mapping[str, str] = NOTHING
+    """User code: label to a Python file or an installed module."""
+    origins: Mapping[Path, str] = field(default_factory=dict, repr=False)
+    """YAML path to `file:line` or `command line`."""
+
+    def content(self) -> dict[str, Any]:
+        """Everything but the origins, as plain JSON values."""
+        return {one.name: _plain(getattr(self, one.name)) for one in dataclasses.fields(self) if one.name != "origins"}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the canonical JSON of the content, in hex."""
+        text = json.dumps(self.content(), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunSpec) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def origin(self, path: Path) -> str:
+        """Where `path`, or the nearest thing around it, was written; empty when nobody knows."""
+        while path:
+            if path in self.origins:
+                return self.origins[path]
+            path = path[:-1]
+        return ""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

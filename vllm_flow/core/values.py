@@ -1,0 +1,179 @@
+"""The values that travel between stages: frozen, torch-free, nothing but data.
+
+Sampling parameters live in `sampling.py`; a prompt stays messages with parts, never rendered text, because only the
+engine knows its model's template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from vllm_flow.core.sampling import Schedule
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length", "interrupted"]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The part of a message that is written."""
+
+    text: str
+
+
+Part = Text
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one side said: parts, in the order they were said."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts)
+
+
+def system(text: str) -> Message:
+    return Message("system", (Text(text),))
+
+
+def user(text: str) -> Message:
+    return Message("user", (Text(text),))
+
+
+def assistant(text: str) -> Message:
+    return Message("assistant", (Text(text),))
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the user sent, once: the unit of work that flows through a graph."""
+
+    conversation: str
+    message: Message
+    history: tuple[Message, ...] = ()
+    """Messages that came with the turn and stand before it; they follow what the store already holds."""
+    number: int | None = None
+    """1, 2, … in its conversation. None: the store counts. Together with `conversation` the idempotency key."""
+    sample: int = 0
+    """Which independent answer to the same turn: 0 first, 1 for a retry. Part of the seed."""
+    index: int = 0
+    """Position in the input, from 0; results are put back in this order."""
+
+    @property
+    def text(self) -> str:
+        return self.message.text
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is known when the turn begins: earlier messages, facts, and the conversation's state."""
+
+    messages: tuple[Message, ...] = ()
+    facts: Mapping[str, str] = NOTHING
+    state: Mapping[str, Any] = NOTHING
+    """JSON values, committed together with the reply."""
+    dropped: int = 0
+    """How many stored messages a policy left out of `messages`; shown to the user, never silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model is to read: messages with parts, history first."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts, as the request determines them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the model answered."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    """Generated ids, the end-of-sequence id included when the model wrote it."""
+    finish_reason: FinishReason
+    """stop: end of sequence or a stop string; length: `max_tokens` reached; interrupted: cut off by the user."""
+    usage: Usage
+    logprobs: tuple[float, ...] | None = None
+    """Natural log of each generated token's probability under the unmodified logits; None unless asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How good one candidate is; higher is better."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Carried by the last token of a request."""
+
+    reason: FinishReason
+    usage: Usage
+    cached_tokens: int = 0
+    """Prompt tokens whose KV cache entries were reused: a fact of the batch, not of the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One generated token, as an engine streams it."""
+
+    id: int
+    text: str
+    """What this token adds to the visible text; empty while a character or a possible stop string is incomplete."""
+    logprob: float | None = None
+    finish: Finish | None = None
+    """Set on the last token, and only there. Its `text` then flushes whatever was held back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One answer asked of an engine."""
+
+    prompt: Prompt
+    schedule: Schedule
+    seed: int = 0
+    """64 bits. The runner derives it (see seeds.py); a stage never sets it."""
+    sample: int = 0
+    """Which of several answers to one prompt; the runner derives another seed for each."""
+    logprobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a turn has no answer, as data."""
+
+    node: str
+    """The node that failed, or empty when the turn failed outside the graph."""
+    kind: str
+    """The exception's class."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one turn: a value or a failure, never both."""
+
+    turn: Turn
+    """With its number set."""
+    value: Any = None
+    """The output node's value; None when `failure` is set or the output's `when` was false."""
+    failure: Failure | None = None
+    stored: bool = field(default=False)
+    """True when the turn had been answered before and the stored reply is served."""

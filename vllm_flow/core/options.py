@@ -7,6 +7,7 @@ The dataclass is the only declaration: its annotations give the schema, `Annotat
 from __future__ import annotations
 
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar
 
-from vllm_flow.core.errors import listed, nearest
+from vllm_flow.core.errors import listed, nearest, shown
 
 T = TypeVar("T")
 JsonSchema = dict[str, Any]
@@ -43,6 +44,11 @@ def between(low: float, high: float) -> Constraint:
 
 def above_up_to(low: float, high: float) -> Constraint:
     return Constraint((("exclusiveMinimum", low), ("maximum", high)))
+
+
+def not_empty() -> Constraint:
+    """Of a text: one character or more."""
+    return Constraint((("minLength", 1),))
 
 
 @dataclass(frozen=True)

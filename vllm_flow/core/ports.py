@@ -81,6 +81,11 @@ def element(hint: Any) -> Any:
     return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
 
 
+def many(hint: Any) -> Any:
+    """The type of a tuple of such values."""
+    return tuple.__class_getitem__((hint, ...))
+
+
 def optional(hint: Any) -> Any:
     return hint if hint is Any or hint is types.NoneType else hint | None
 

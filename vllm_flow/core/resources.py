@@ -1,13 +1,13 @@
 """Resources: what a stage may ask for besides values. Engines and stores, as contracts.
 
 A resource has two lives. Its *options* are a frozen dataclass, built while the configuration is checked: light, no
-file, no network. `open()` turns them into the *live* object, which the runner closes. Equal options are the same resource, so
-an engine can be shared by everything that configures it alike.
+file, no network. `open()` turns them into the *live* object, which the runner closes. Equal options are the same
+resource, so an engine can be shared by everything that configures it alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -27,8 +27,8 @@ class Capabilities:
 class Engine(Protocol):
     """Turns requests into tokens; many requests may be in flight."""
 
-    def generate(self, request: Request) -> AsyncIterator[Token]:
-        """Stream one answer. The last token, and only it, carries `finish`. Closing the iterator cancels the request.
+    def generate(self, request: Request) -> AsyncGenerator[Token, None]:
+        """Stream one answer. The last token, and only it, carries `finish`. Closing the generator cancels the request.
 
         Raises EngineError (ContextOverflow among them) for a request it cannot serve; other requests go on.
         """

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vllm_flow.core.values import NOTHING
+from vllm_flow.core.values import nothing
 
 Path = tuple[str, ...]
 
@@ -26,16 +26,16 @@ class RunSpec:
     """The pipeline's name."""
     graph: Mapping[str, Any]
     output: str
-    resources: Mapping[str, Any] = NOTHING
-    sampling: Mapping[str, Any] = NOTHING
-    input: Mapping[str, Any] = NOTHING
+    resources: Mapping[str, Any] = field(default_factory=nothing)
+    sampling: Mapping[str, Any] = field(default_factory=nothing)
+    input: Mapping[str, Any] = field(default_factory=nothing)
     """Where turns come from: `{use: input/jsonl, …}`; empty when the caller makes the turns."""
     seed: int = 0
     concurrency: int = 256
     """How many turns may be in flight at once."""
-    pipelines: Mapping[str, Mapping[str, Any]] = NOTHING
+    pipelines: Mapping[str, Mapping[str, Any]] = field(default_factory=nothing)
     """`{graph, output}` of each pipeline that a node uses, by name."""
-    plugins: Mapping[str, str] = NOTHING
+    plugins: Mapping[str, str] = field(default_factory=nothing)
     """User code: label to a Python file or an installed module."""
     origins: Mapping[Path, str] = field(default_factory=dict, repr=False)
     """YAML path to `file:line` or `command line`."""

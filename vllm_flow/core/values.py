@@ -18,6 +18,11 @@ FinishReason = Literal["stop", "length", "interrupted"]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
+def nothing() -> Mapping[str, Any]:
+    """The empty mapping, as a field's default factory: before Python 3.12 a dataclass refuses it as a default."""
+    return NOTHING
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """The part of a message that is written."""
@@ -73,12 +78,24 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class BadRow:
+    """An input row that cannot be read. It stands where its turn would; the other rows go on."""
+
+    index: int
+    """Position in the input, from 0, counted together with the turns."""
+    row: str
+    """Where it stands, such as `questions.jsonl:7`."""
+    problem: str
+    """What is wrong, and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What is known when the turn begins: earlier messages, facts, and the conversation's state."""
 
     messages: tuple[Message, ...] = ()
-    facts: Mapping[str, str] = NOTHING
-    state: Mapping[str, Any] = NOTHING
+    facts: Mapping[str, str] = field(default_factory=nothing)
+    state: Mapping[str, Any] = field(default_factory=nothing)
     """JSON values, committed together with the reply."""
     dropped: int = 0
     """How many stored messages a policy left out of `messages`; shown to the user, never silent."""

@@ -1,0 +1,6 @@
+"""Where conversations are kept. Importing this package registers the stores."""
+
+from vllm_flow.stores.memory import Memory, MemoryStore
+from vllm_flow.stores.sqlite import Sqlite, SqliteStore
+
+__all__ = ["Memory", "MemoryStore", "Sqlite", "SqliteStore"]

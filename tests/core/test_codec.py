@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from random import Random
+from types import MappingProxyType
+
+import pytest
+
+from vllm_flow.core.codec import (
+    completion_from_json,
+    decode,
+    encode,
+    message_from_json,
+    to_json,
+    turn_from_json,
+)
+from vllm_flow.core.values import (
+    BadRow,
+    Completion,
+    Failure,
+    Message,
+    Result,
+    Text,
+    Turn,
+    Usage,
+    assistant,
+    system,
+    user,
+)
+
+DONE = {
+    "text": "Hi",
+    "token_ids": [4, 2],
+    "finish_reason": "stop",
+    "usage": {"prompt_tokens": 7, "completion_tokens": 2},
+    "logprobs": None,
+}
+
+
+def refusal(read, data, *where):
+    with pytest.raises(ValueError) as caught:
+        read(data, *where)
+    assert type(caught.value) is ValueError
+    return str(caught.value)
+
+
+def test_a_message_of_one_text_is_written_with_content():
+    assert to_json(user("Hi")) == {"role": "user", "content": "Hi"}
+    assert to_json(user("")) == {"role": "user", "content": ""}
+
+
+def test_a_message_of_several_parts_or_none_is_written_with_parts():
+    assert to_json(Message("user", (Text("a"), Text("b")))) == {"role": "user", "parts": [{"text": "a"}, {"text": "b"}]}
+    assert to_json(Message("assistant", ())) == {"role": "assistant", "parts": []}
+
+
+def test_any_frozen_value_is_written_field_by_field():
+    @dataclass(frozen=True)
+    class Own:
+        items: tuple[int, ...]
+        table: MappingProxyType[str, object]
+
+    assert to_json(Own((1, 2), MappingProxyType({"x": (None, 1.5, True)}))) == {
+        "items": [1, 2],
+        "table": {"x": [None, 1.5, True]},
+    }
+    assert to_json(BadRow(3, "a.jsonl:4", "bad. Good.")) == {"index": 3, "row": "a.jsonl:4", "problem": "bad. Good."}
+    assert to_json(Result(Turn("c", user("Hi"), number=2), failure=Failure("reply", "EngineError", "off"))) == {
+        "turn": {
+            "conversation": "c",
+            "message": {"role": "user", "content": "Hi"},
+            "history": [],
+            "number": 2,
+            "sample": 0,
+            "index": 0,
+        },
+        "value": None,
+        "failure": {"node": "reply", "kind": "EngineError", "message": "off"},
+        "stored": False,
+    }
+
+
+def test_an_encoded_value_is_one_line_of_ascii():
+    assert encode({"text": "é\n\u2028\ud83d"}) == r'{"text":"\u00e9\n\u2028\ud83d"}'
+
+
+def test_300_random_values_come_back_as_they_were():
+    random = Random(11)
+
+    def text():
+        return "".join(random.choice('ab \n\0é–是😀\ud83d\u2028"\\') for _ in range(random.randint(0, 8)))
+
+    def message():
+        role = random.choice(["system", "user", "assistant"])
+        return Message(role, tuple(Text(text()) for _ in range(random.randint(0, 3))))
+
+    for _ in range(300):
+        number = random.choice([None, 1, 2**63 - 1])
+        history = tuple(message() for _ in range(random.randint(0, 3)))
+        turn = Turn(text(), message(), history, number, random.randint(0, 3), random.randint(0, 99))
+        assert turn_from_json(decode(encode(turn))) == turn
+        ids = tuple(random.randrange(2**17) for _ in range(random.randint(0, 5)))
+        logprobs = random.choice([None, tuple(-random.expovariate(1) for _ in ids)])
+        reason = random.choice(["stop", "length", "interrupted"])
+        reply = Completion(text(), ids, reason, Usage(random.randint(0, 99), len(ids)), logprobs)
+        assert completion_from_json(decode(encode(reply))) == reply
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ({"a": [0, float("inf")]}, "a.1: inf is no JSON number. Use a finite one or None."),
+        (
+            Completion("", (1,), "stop", Usage(1, 1), (float("nan"),)),
+            "logprobs.0: nan is no JSON number. Use a finite one or None.",
+        ),
+        ({"a": {2: 3}}, "a: the key 2 is no text. JSON has texts as keys only."),
+        (b"x", "the value: bytes cannot be written as JSON. Use texts, numbers, lists and mappings."),
+        ({"a": {1, 2}}, "a: set cannot be written as JSON. Use texts, numbers, lists and mappings."),
+        (Text, "the value: type cannot be written as JSON. Use texts, numbers, lists and mappings."),
+    ],
+)
+def test_what_json_cannot_hold_is_refused_with_its_place(value, problem):
+    assert refusal(encode, value) == problem
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"a": 1, "a": 2}', "the key 'a' is given twice. Keep one of them."),
+        ('[{"b": {"c": 1, "c": 1}}]', "the key 'c' is given twice. Keep one of them."),
+        ("[NaN]", "NaN is not JSON. Write a finite number or null."),
+        ("-Infinity", "-Infinity is not JSON. Write a finite number or null."),
+        ("[1e999]", "1e999 is too large a number. Write a smaller one."),
+        ("1" * 5000, "a number of 5000 digits. Write a smaller one."),
+        ('{"a": 1', "not JSON, at character 8: Expecting ',' delimiter. Write one JSON value."),
+        ("", "not JSON, at character 1: Expecting value. Write one JSON value."),
+        ("{} {}", "not JSON, at character 4: Extra data. Write one JSON value."),
+        ("[" * 100_000, "nested too deeply to be read. Write it flatter."),
+    ],
+)
+def test_unsafe_json_is_refused(text, problem):
+    assert refusal(decode, text) == problem
+
+
+def test_a_message_is_read_in_the_forms_people_write():
+    both = Message("user", (Text("a"), Text("b")))
+    assert message_from_json({"role": "system", "content": "Hi"}) == system("Hi")
+    assert message_from_json({"role": "assistant", "parts": [{"text": "Hi"}]}) == assistant("Hi")
+    assert message_from_json({"role": "user", "content": [{"type": "text", "text": "a"}, {"text": "b"}]}) == both
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ("Hi", "message: 'Hi' is no mapping. Give one with the keys: role."),
+        ([], "message: a list is no mapping. Give one with the keys: role."),
+        ({"content": "Hi"}, "message: 'role' is missing. Add it."),
+        ({"role": "robot", "content": ""}, "message.role: 'robot' is no role. Roles: assistant, system, user."),
+        ({"role": ["user"], "content": ""}, "message.role: a list is no role. Roles: assistant, system, user."),
+        ({"role": "user"}, "message: it has neither of 'content' and 'parts'. Give one of them."),
+        (
+            {"role": "user", "content": "", "parts": []},
+            "message: it has both of 'content' and 'parts'. Give one of them.",
+        ),
+        (
+            {"role": "user", "contnet": "Hi"},
+            "message: there is no key 'contnet'. Did you mean 'content'? Keys: content, parts, role.",
+        ),
+        ({"role": "user", "content": 3}, "message.content: 3 is neither a text nor a list of parts. Give one of them."),
+        (
+            {"role": "user", "content": None},
+            "message.content: null is neither a text nor a list of parts. Give one of them.",
+        ),
+        ({"role": "user", "parts": "Hi"}, "message.parts: 'Hi' is no list. Put it in square brackets."),
+        ({"role": "user", "content": ["Hi"]}, "message.content.0: 'Hi' is no mapping. Give one with the keys: text."),
+        ({"role": "user", "parts": [{"text": 1}]}, "message.parts.0.text: 1 is no text. Put it in quotation marks."),
+        (
+            {"role": "user", "parts": [{"text": "a", "bold": True}]},
+            "message.parts.0: there is no key 'bold'. Keys: text, type.",
+        ),
+        (
+            {"role": "user", "content": [{"text": "a"}, {"type": "image_url", "image_url": {"url": "x"}}]},
+            "message.content.1: a part of type 'image_url'. Only text parts are read in this version.",
+        ),
+        (
+            {"role": "user", "parts": [{"image": "cat.png"}]},
+            "message.parts.0: a part with 'image'. Only text parts are read in this version.",
+        ),
+        (
+            {"role": "user", "parts": [{"audio": "a.wav"}]},
+            "message.parts.0: a part with 'audio'. Only text parts are read in this version.",
+        ),
+    ],
+)
+def test_a_message_at_fault_is_refused_with_its_place(data, problem):
+    assert refusal(message_from_json, data) == problem
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"conversation": 1}, "turn.conversation: 1 is no text. Put it in quotation marks."),
+        ({"history": {}}, "turn.history: a mapping is no list. Put it in square brackets."),
+        ({"history": [{}]}, "turn.history.0: 'role' is missing. Add it."),
+        ({"number": 0}, "turn.number: 0 does not fit. Give a whole number of 1 or more, below 2**63."),
+        ({"number": True}, "turn.number: true does not fit. Give a whole number of 1 or more, below 2**63."),
+        ({"sample": 2**63}, f"turn.sample: {2**63} does not fit. Give a whole number of 0 or more, below 2**63."),
+        ({"index": 1.0}, "turn.index: 1.0 does not fit. Give a whole number of 0 or more, below 2**63."),
+        (
+            {"indx": 1},
+            "turn: there is no key 'indx'. Did you mean 'index'? "
+            "Keys: conversation, history, index, message, number, sample.",
+        ),
+    ],
+)
+def test_a_turn_at_fault_is_refused_with_its_place(change, problem):
+    data = to_json(Turn("c", user("Hi"), number=1)) | change
+    assert refusal(turn_from_json, data) == problem
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"text": None}, "completion.text: null is no text. Put it in quotation marks."),
+        (
+            {"token_ids": [1, -1]},
+            "completion.token_ids.1: -1 does not fit. Give a whole number of 0 or more, below 2**63.",
+        ),
+        ({"finish_reason": "eos"}, "completion.finish_reason: 'eos' is none. There are: interrupted, length, stop."),
+        ({"usage": {"prompt_tokens": 1}}, "completion.usage: 'completion_tokens' is missing. Add it."),
+        ({"logprobs": ["-1"]}, "completion.logprobs.0: '-1' is no number. Give one."),
+        ({"logprobs": [True]}, "completion.logprobs.0: true is no number. Give one."),
+        (
+            {"model": "x" * 99},
+            "completion: there is no key 'model'. Keys: finish_reason, logprobs, text, token_ids, usage.",
+        ),
+    ],
+)
+def test_a_completion_at_fault_is_refused_with_its_place(change, problem):
+    assert completion_from_json(json.loads(json.dumps(DONE))) == Completion("Hi", (4, 2), "stop", Usage(7, 2))
+    assert refusal(completion_from_json, DONE | change) == problem
+
+
+def test_the_caller_may_name_the_place():
+    assert refusal(message_from_json, {}, "messages.3") == "messages.3: 'role' is missing. Add it."
+
+
+def test_an_error_stays_one_short_line():
+    assert refusal(message_from_json, {"role": "x" * 5000, "content": ""}) == (
+        f"message.role: '{'x' * 56}... is no role. Roles: assistant, system, user."
+    )

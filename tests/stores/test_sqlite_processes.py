@@ -1,0 +1,70 @@
+"""Several processes on one file, and processes that are killed: nothing acknowledged is lost or doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from vllm_flow.stores import Sqlite
+
+WRITER = Path(__file__).with_name("writer.py")
+
+
+def start(path: Path, conversation: str, count: int, label: str) -> subprocess.Popen[str]:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(WRITER), str(path), conversation, str(count), label]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+
+
+def acknowledged(output: str) -> dict[int, str]:
+    """Number to text. A line cut off by the kill was not acknowledged to anybody."""
+    lines = [line.split() for line in output.splitlines(keepends=True) if line.endswith("\n") and line != "ready\n"]
+    return {int(number): text for number, text in lines}
+
+
+def test_two_processes_write_one_file_at_once_even_one_conversation(tmp_path):
+    path = tmp_path / "c.sqlite"
+    writers = [start(path, name, 40, label) for name, label in (("both", "a"), ("both", "b"), ("own", "c"))]
+    outputs = [writer.communicate(timeout=60)[0] for writer in writers]
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    told = [acknowledged(output) for output in outputs]
+    store = Sqlite(str(path)).open()
+    both = {stored.turn.number: stored.turn.text for stored in store.turns("both")}
+    assert both == told[0] | told[1]
+    assert sorted(both) == list(range(1, 81))
+    assert [stored.turn.text for stored in store.turns("own")] == [f"c-{place}" for place in range(40)]
+    store.close()
+
+
+def test_many_processes_make_the_file_at_once(tmp_path):
+    path = tmp_path / "new" / "c.sqlite"
+    writers = [start(path, f"w{place}", 1, "x") for place in range(6)]
+    assert [writer.communicate(timeout=60)[0] for writer in writers] == ["ready\n1 x-0\n"] * 6
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
+@pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.full)])
+def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path, kills):
+    path, random, told = tmp_path / "c.sqlite", Random(kills), {}
+    for kill in range(kills):
+        writer = start(path, "ann", 1_000_000, f"k{kill}")
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        time.sleep(random.uniform(0.0, 0.12))
+        writer.send_signal(signal.SIGKILL)
+        told |= acknowledged(writer.communicate(timeout=60)[0])
+        store = Sqlite(str(path)).open()
+        found = {stored.turn.number: stored for stored in store.turns("ann")}
+        assert {number: found[number].turn.text for number in told} == told
+        assert all(found[number].reply.text == f"reply to {text}" for number, text in told.items())
+        assert len({stored.turn.text for stored in found.values()}) == len(found), "no turn stands there twice"
+        assert len(found) - len(told) <= kill + 1, "at most the one turn in flight at each kill was not acknowledged"
+        store.close()
+    assert len(told) > kills

@@ -1,0 +1,150 @@
+"""`vllm-flow chat`: a pipeline, talked with. Runner, record and store are those of a run.
+
+Ctrl-C stops the answer, never the conversation: what had been said is kept as interrupted, and `/retry` asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+from vllm_flow.cli.progress import loading_shown
+from vllm_flow.cli.screen import Screen
+from vllm_flow.cli.slash import Slash
+from vllm_flow.cli.words import is_terminal, take_flags
+from vllm_flow.core.engines import Engines
+from vllm_flow.core.errors import FlowError
+from vllm_flow.core.pipeline import Pipeline
+from vllm_flow.core.record import Record, Status, new_folder
+from vllm_flow.core.resources import Store
+from vllm_flow.core.runner import Runner
+from vllm_flow.core.spec import RunSpec
+from vllm_flow.core.values import Turn, user
+
+HELP = """usage: vllm-flow chat [-c] [key=value ...]
+
+Talk with a pipeline (pipeline=dialogue unless you choose another). Conversations are kept in
+outputs/conversations.sqlite unless you choose store=memory.
+
+  -c, --continue   go on with the last conversation
+
+In the chat: Ctrl-C stops the answer; Ctrl-D or /bye leaves; /help lists the commands.
+"""
+FLAGS = {"-c": "continue", "--continue": "continue", "-h": "help", "--help": "help"}
+
+
+def main(arguments: list[str]) -> int:
+    flags, overrides = take_flags(arguments, FLAGS)
+    if "help" in flags:
+        print(HELP, end="")
+        return 0
+    os.umask(0o077)
+    if not any(word.lstrip("+").startswith("store=") for word in overrides):
+        overrides = ["store=sqlite", *overrides]
+    spec = compose_chat(overrides)
+    Pipeline.build(spec)  # every fault before anything opens
+    with Engines() as engines, asyncio.Runner() as loop:
+        chat = Chat(spec, overrides, engines, loop)
+        return chat.talk(go_on="continue" in flags)
+
+
+def compose_chat(overrides: list[str]) -> RunSpec:
+    """The spec of a chat: the turns come from a person, so there is no input."""
+    from vllm_flow.config import compose
+
+    return replace(compose(overrides), input={})
+
+
+class Chat:
+    """One conversation at the terminal."""
+
+    def __init__(self, spec: RunSpec, overrides: list[str], engines: Engines, loop: asyncio.Runner) -> None:
+        self.overrides = overrides
+        self.screen = Screen(labels=False)
+        self.runner = Runner(spec, engines)
+        self.record = Record(new_folder(Path.cwd() / "outputs" / "runs", f"{spec.name}-chat"), spec)
+        self.runner.observers = (self.record, self.screen)
+        self.conversation = f"chat-{uuid4().hex[:8]}"
+        self._loop = loop
+        self._commands = Slash(self)
+
+    def talk(self, *, go_on: bool) -> int:
+        """Read lines until the person leaves. Returns the exit code."""
+        status: Status = "failed"
+        try:
+            with loading_shown():
+                self._loop.run(self.runner.__aenter__())
+            self._greet(go_on)
+            self._read_lines()
+            status = "finished"
+        finally:
+            self._loop.run(self.runner.__aexit__(None, None, None))
+            self.record.finish(status)
+        self.screen.status(f"Conversation {self.conversation}; `vllm-flow chat -c` goes on with it.")
+        return 0
+
+    @property
+    def store(self) -> Store | None:
+        """The open store, or None when the pipeline remembers nothing."""
+        store = self.runner.opened("store")
+        return store if isinstance(store, Store) else None
+
+    def ask(self, text: str, sample: int = 0) -> None:
+        """Answer one line. Ctrl-C while it runs stops this answer alone."""
+        try:
+            self._loop.run(self._answer(Turn(self.conversation, user(text), sample=sample, index=self.screen.done)))
+        except KeyboardInterrupt:
+            self.screen.stopped()
+
+    def set(self, override: str) -> None:
+        """Change the configuration and go on. Raises ConfigError, and changes nothing, when it has faults."""
+        spec = compose_chat([*self.overrides, override])
+        with loading_shown():
+            self.runner.reconfigure(spec, override)
+        self.overrides.append(override)
+
+    async def _answer(self, turn: Turn) -> None:
+        async for _ in self.runner.run([turn]):
+            pass
+
+    def _greet(self, go_on: bool) -> None:
+        if go_on:
+            last = self.store.last_conversation() if self.store else None
+            if last is None or self.store is None:
+                raise FlowError("chat -c: no conversation is stored here yet. Start one with `vllm-flow chat`.")
+            self.conversation = last
+            self.screen.status(f"Going on with {last}, {len(self.store.turns(last))} turns so far.")
+        if is_terminal(sys.stdin):
+            self.screen.status("Type a line. Ctrl-C stops an answer, /help lists commands, /bye leaves.")
+
+    def _read_lines(self) -> None:
+        asking = is_terminal(sys.stdin)
+        if asking:
+            with contextlib.suppress(ImportError):
+                import readline  # noqa: F401  line editing and history, where the system has it
+        while True:
+            try:
+                line = input("\nyou  " if asking else "").strip()
+            except EOFError:
+                return
+            except KeyboardInterrupt:
+                self.screen.status("\n(Ctrl-D or /bye leaves)")
+                continue
+            if line.startswith("/"):
+                if not self._command(line):
+                    return
+            elif line:
+                self.ask(line)
+
+    def _command(self, line: str) -> bool:
+        """Run a `/command`. Returns whether to go on."""
+        try:
+            return self._commands.run(line)
+        except FlowError as error:
+            self.screen.status(str(error))
+        return True

@@ -1,0 +1,108 @@
+"""`vllm-flow [run] [-m] key=value …`: compose, check, run, record. One run or many take the same way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vllm_flow.cli.progress import loading_shown
+from vllm_flow.cli.screen import Screen
+from vllm_flow.core.engines import Engines
+from vllm_flow.core.errors import FlowError
+from vllm_flow.core.record import Record
+from vllm_flow.core.runner import Runner
+from vllm_flow.core.spec import RunSpec
+
+HELP = """usage: vllm-flow [run] [-m] [--json] [key=value ...]
+
+Composes the configuration, checks all of it, runs the pipeline over its input and writes a record.
+Choose with group=name (pipeline, model, engine, sampling, context, store, input, experiment), change a value with
+key=value. `-m` runs every combination of comma-separated values. `vllm-flow ls` shows the choices.
+
+  input.text="…"       one question          input.path=FILE    rows of a jsonl file
+  input=stdin          lines from a pipe     seed=1             other random numbers
+  --json               results as JSON lines on stdout
+"""
+
+
+@dataclass
+class Play:
+    """Runs jobs one after another in this process; they share their engines, so a model is loaded once."""
+
+    as_json: bool
+    engines: Engines
+    folders: list[Path] = field(default_factory=list)
+    failed: int = 0
+
+    def job(self, spec: RunSpec, folder: Path) -> None:
+        """One job, from its spec to its finished record. Ctrl-C finishes the record as interrupted."""
+        screen = Screen(as_json=self.as_json)
+        runner = Runner(spec, self.engines)  # faults come before the first file is written
+        record = Record(folder, spec)
+        self.folders.append(folder)
+        runner.observers = (record, screen)
+        try:
+            with asyncio.Runner() as loop, loading_shown():
+                loop.run(_answer_all(runner))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            record.finish("interrupted")
+            raise KeyboardInterrupt from None
+        except BaseException as error:
+            record.finish("failed", str(error) or type(error).__name__)
+            raise
+        record.finish("finished")
+        self.failed += screen.failed
+        screen.status(f"\n{summary(record)}: {shown(folder)}")
+
+
+async def _answer_all(runner: Runner) -> None:
+    task = asyncio.current_task()
+    if task is not None and hasattr(signal, "SIGTERM") and os.name == "posix":
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    source = runner.pipeline.source
+    if source is None:
+        raise FlowError('input: there is nothing to answer. Choose an input, such as input.text="…".')
+    async for _ in runner.run(source.turns()):
+        pass
+
+
+def main(arguments: list[str]) -> int:
+    if "--help" in arguments or "-h" in arguments:
+        print(HELP, end="")
+        return 0
+    from vllm_flow.config import run_jobs
+
+    as_json = "--json" in arguments
+    os.umask(0o077)  # a record is its owner's alone, the files Hydra writes included
+    with Engines() as engines:
+        play = Play(as_json, engines)
+        run_jobs([word for word in arguments if word != "--json"], play.job)
+    if len(play.folders) == 1 and not as_json:
+        _say_next(arguments)
+    return 1 if play.failed else 0
+
+
+def summary(record: Record) -> str:
+    """`3 turns answered`, `1 turn answered, 2 failed`."""
+    said = f"{record.answered} turn{'' if record.answered == 1 else 's'} answered"
+    return f"{said}, {record.failed} failed" if record.failed else said
+
+
+def shown(folder: Path) -> str:
+    """A folder as the user would type it from here."""
+    return os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
+
+
+def _say_next(arguments: list[str]) -> None:
+    chosen = next((word for word in arguments if word.startswith("pipeline=")), "pipeline=dialogue")
+    print(
+        "Next:\n"
+        f"  vllm-flow chat {chosen}\n"
+        f'  vllm-flow {chosen} sampling=creative input.text="Tell me about the sea."\n'
+        f"  vllm-flow check {chosen}",
+        file=sys.stderr,
+    )

@@ -1,0 +1,134 @@
+"""The screen: what a person sees while a run goes on.
+
+Replies go to stdout, everything else to stderr, so that a pipe gets answers and nothing but answers. Tokens are shown
+as they come for one conversation at a time; the others are printed whole when they are done.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from vllm_flow.cli.words import is_terminal, visible
+from vllm_flow.core.events import Event, NodeDone, TokenMade, TurnDone, TurnStarted
+from vllm_flow.core.record import result_row
+from vllm_flow.core.values import Completion, Context, Result, Turn
+
+SHOWN_WHOLE = 20
+"""After this many turns on a terminal only a count goes on; the replies are in the record."""
+
+
+class Screen:
+    """Prints a run's events; an observer. With `as_json` one line per result, as in `results.jsonl`."""
+
+    def __init__(self, *, as_json: bool = False, labels: bool = True) -> None:
+        self.as_json = as_json
+        self.failed = self.done = 0
+        self._terminal = is_terminal(sys.stdout)
+        self._out = Console(highlight=False, soft_wrap=True)
+        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._labels = labels and self._terminal
+        self._focus: tuple[str, int | None] | None = None
+        self._streamed = False
+        self._waiting: list[Result] = []
+        self._dropped = 0
+        self._several = False
+        self._first: str | None = None
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case TurnStarted(turn):
+                self._start(turn)
+            case TokenMade(turn=turn, live=True) if _key(turn) == self._focus and not self.as_json:
+                self._streamed = True
+                self._write(event.token.text)
+            case NodeDone(turn, _, Context() as context) if _key(turn) == self._focus:
+                self._dropped = context.dropped
+            case TurnDone(result):
+                self._finish(result)
+
+    def stopped(self) -> None:
+        """The person stopped the answer that was being shown."""
+        self._focus = None
+        self.status("\n(stopped; /retry answers again)")
+
+    def status(self, text: str) -> None:
+        """A line for the person, beside the answers."""
+        self._err.print(Text(visible(text), style="dim"))
+
+    def _start(self, turn: Turn) -> None:
+        self._several = self._several or self._first not in (None, turn.conversation)
+        self._first = self._first or turn.conversation
+        if self._focus is None and not self._counting:
+            self._focus, self._streamed, self._dropped = _key(turn), False, 0
+            self._say_question(turn)
+
+    def _finish(self, result: Result) -> None:
+        self.done += 1
+        self.failed += result.failure is not None
+        if self.as_json:
+            print(json.dumps(result_row(result), ensure_ascii=False), flush=True)
+        elif _key(result.turn) == self._focus:
+            self._say_answer(result)
+            self._focus = None
+            while self._waiting:
+                self._whole(self._waiting.pop(0))
+        elif self._focus is not None and not self._counting:
+            self._waiting.append(result)
+        elif not self._counting:
+            self._whole(result)
+        else:
+            self._count()
+
+    @property
+    def _counting(self) -> bool:
+        return self._terminal and self.done > SHOWN_WHOLE
+
+    def _count(self) -> None:
+        sys.stderr.write(f"\r{self.done} turns done, {self.failed} failed")
+        sys.stderr.flush()
+
+    def _whole(self, result: Result) -> None:
+        self._streamed = False
+        if result.failure is None or result.turn.number is not None:
+            self._say_question(result.turn)
+        self._say_answer(result)
+
+    def _say_question(self, turn: Turn) -> None:
+        if self._labels and not self.as_json:
+            who = f"[{turn.conversation}] you" if self._several else "you"
+            self._write(f"\n{who}  ", "bold cyan")
+            self._write(f"{turn.text}\n")
+            self._write("reply  ", "bold green")
+
+    def _say_answer(self, result: Result) -> None:
+        if result.failure is not None:
+            self._write("\n" if self._streamed else "")
+            self.status(f"turn {result.turn.number} of {result.turn.conversation} failed: {result.failure.message}")
+            return
+        self._write("\n" if self._streamed else f"{_text(result.value)}\n")
+        if self._dropped:
+            self.status(f"({self._dropped} earlier messages were left out of this prompt by the context policy)")
+        if isinstance(result.value, Completion) and result.value.finish_reason == "length":
+            self.status("(the answer was cut at sampling.max_tokens)")
+        if result.stored:
+            self.status("(this turn was answered before: the stored reply)")
+
+    def _write(self, text: str, style: str = "") -> None:
+        if self._terminal:
+            self._out.print(Text(visible(text), style=style), end="")
+        else:  # another program reads: every character as the model wrote it
+            sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def _key(turn: Turn) -> tuple[str, int | None]:
+    return (turn.conversation, turn.number)
+
+
+def _text(value: Any) -> str:
+    return str(getattr(value, "text", value))

@@ -1,0 +1,104 @@
+"""What a person can type in the chat besides talking: the commands that start with a slash."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vllm_flow.core.codec import to_json
+from vllm_flow.core.errors import FlowError, listed, nearest
+from vllm_flow.core.resources import Store
+from vllm_flow.core.values import Message, Prompt
+from vllm_flow.stages.context import said
+
+if TYPE_CHECKING:
+    from vllm_flow.cli.chat import Chat
+
+HELP = {
+    "help": "/help                              this list",
+    "set": "/set sampling.temperature 0.3      change a value and go on",
+    "context": "/context                           what the conversation holds, in messages and tokens",
+    "undo": "/undo                              take the last turn back",
+    "retry": "/retry                             another answer to the last turn",
+    "save": "/save FILE                         write the conversation as a row of jsonl",
+    "bye": "/bye                               leave",
+}
+
+
+class Slash:
+    """The chat's commands. Each raises FlowError, in one line, when it cannot do what was asked."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+
+    def run(self, line: str) -> bool:
+        """Run one command line. Returns False when the person leaves."""
+        name, _, rest = line[1:].partition(" ")
+        if name not in HELP:
+            raise FlowError(f"/{name}: there is no such command.{nearest(name, HELP)} Commands: {listed(HELP)}.")
+        if name == "bye":
+            return False
+        getattr(self, name)(rest.strip())
+        return True
+
+    def help(self, rest: str) -> None:
+        self.chat.screen.status("\n".join(HELP.values()))
+
+    def set(self, rest: str) -> None:
+        key, _, value = rest.replace("=", " ", 1).partition(" ")
+        if not key or not value.strip():
+            raise FlowError("/set: key or value is missing. Write, for example, /set sampling.temperature 0.3")
+        self.chat.set(f"{key.strip()}={value.strip()}")
+        self.chat.screen.status(f"{key.strip()} is now {value.strip()}")
+
+    def context(self, rest: str) -> None:
+        messages = self._messages()
+        engine = self.chat.runner.opened("engine")
+        tokens = f", {engine.count(Prompt(messages))} tokens as a prompt" if engine and messages else ""
+        lines = [f"{message.role:>9}  {_short(message.text)}" for message in messages]
+        self.chat.screen.status("\n".join([f"{len(messages)} messages{tokens}", *lines]))
+
+    def undo(self, rest: str) -> None:
+        taken = self._store().undo(self.chat.conversation)
+        if taken is None:
+            raise FlowError("/undo: there is nothing to take back.")
+        self.chat.screen.status(f"Taken back: {_short(taken.text)}")
+
+    def retry(self, rest: str) -> None:
+        store = self._store()
+        turns = store.turns(self.chat.conversation)
+        if not turns:
+            raise FlowError("/retry: there is no turn to answer again. Say something first.")
+        last = turns[-1].turn
+        store.undo(self.chat.conversation)
+        self.chat.ask(last.text, sample=last.sample + 1)
+
+    def save(self, rest: str) -> None:
+        path = Path(rest or f"{self.chat.conversation}.jsonl").expanduser()
+        messages = self._messages()
+        if not messages:
+            raise FlowError("/save: nothing has been said yet.")
+        row = {"id": self.chat.conversation, "messages": to_json(messages)}
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        except FileExistsError:
+            raise FlowError(f"/save: {path} exists. Choose another name.") from None
+        except OSError as error:
+            raise FlowError(f"/save: {path} cannot be written: {error.strerror}. Choose another place.") from error
+        self.chat.screen.status(f"Saved {len(messages)} messages to {path}")
+
+    def _store(self) -> Store:
+        if self.chat.store is None:
+            raise FlowError("this pipeline remembers nothing. Choose one with a context, such as pipeline=dialogue.")
+        return self.chat.store
+
+    def _messages(self) -> tuple[Message, ...]:
+        turns = self._store().turns(self.chat.conversation)
+        return tuple(message for stored in turns for message in said(stored))
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else f"{line[:79]}…"

@@ -1,0 +1,53 @@
+"""The words of a command line: our own flags apart from overrides, and how text reaches the terminal safely."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO
+
+from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
+
+# Everything below a space but newline and tab, and the C1 range: a model must not be able to move the cursor.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def take_flags(words: Sequence[str], known: Mapping[str, str]) -> tuple[set[str], list[str]]:
+    """Split `words` into flags and the rest. `known` maps each spelling to a flag's name. Raises ConfigError."""
+    flags = {known[word] for word in words if word in known}
+    rest = [word for word in words if word not in known]
+    strange = [word for word in rest if word.startswith("-")]
+    if strange:
+        raise ConfigError(
+            Fault(word, f"there is no such flag.{nearest(word, known)} Flags: {listed(known)}.", "command line")
+            for word in strange
+        )
+    return flags, rest
+
+
+def visible(text: str) -> str:
+    """Text without control characters, for a terminal."""
+    return CONTROL.sub("", text)
+
+
+def is_terminal(stream: IO[str]) -> bool:
+    return hasattr(stream, "isatty") and stream.isatty()
+
+
+def table(rows: Iterable[Sequence[str]], head: Sequence[str]) -> None:
+    """Print rows: drawn by rich on a terminal, tab-separated otherwise, so that other programs can read them."""
+    if not is_terminal(sys.stdout):
+        for row in rows:
+            print("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in head:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console().print(drawn)

@@ -1,0 +1,141 @@
+"""Composition: Hydra's loader with our eyes on it.
+
+Hydra forgets which file wrote a value. The loader here keeps the list of files that Hydra merged, in order, and the
+command line as Hydra understood it; everything that messages say about places is derived from these two.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.utils import create_config_search_path
+from hydra.core.default_element import ResultDefault
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from vllm_flow.config.files import ConfigFile
+from vllm_flow.config.groups import Group, place_of, read_groups
+from vllm_flow.config.layers import PRIMARY
+from vllm_flow.config.messages import composition_faults
+from vllm_flow.config.origins import Origins, Written, covered_references, origins_of
+from vllm_flow.config.packages import package_faults
+from vllm_flow.config.sources import FileResult, add_layers
+from vllm_flow.core.errors import ConfigError
+
+HYDRA_BASE = "1.3"
+
+
+@dataclass(frozen=True)
+class Composition:
+    """One composed configuration and where it came from."""
+
+    config: DictConfig
+    origins: Origins
+    choices: dict[str, Any]
+    mode: RunMode | None
+    """Whether the files ask for one run or for many."""
+
+
+class FlowLoader(ConfigLoaderImpl):
+    """Raises ConfigError for whatever is wrong, and remembers the origins of everything it composed."""
+
+    def __init__(self) -> None:
+        search_path = create_config_search_path(None)
+        add_layers(search_path)
+        super().__init__(search_path)
+        self.groups: dict[str, Group] = read_groups()
+        self._origins: dict[tuple[str, ...], Origins] = {}
+        self._repo: CachingConfigRepository | None = None
+        self._parsed: list[Override] = []
+        self._written: list[Written] = []
+
+    def compose(self, overrides: Sequence[str], mode: RunMode = RunMode.RUN, *, sweeps: bool = False) -> Composition:
+        """The configuration for these overrides; with `sweeps`, values that are to be swept are left out."""
+        config = self.load_configuration(PRIMARY, list(overrides), mode, validate_sweep_overrides=not sweeps)
+        HydraConfig.instance().set_config(config)
+        own = config.hydra
+        with open_dict(config):
+            del config["hydra"]
+        return self.composed(config, own)
+
+    def composed(self, config: DictConfig, own: Any) -> Composition:
+        """What this loader knows of a configuration that it composed; `own` is what it had under `hydra`."""
+        return Composition(config, self._origins[tuple(own.overrides.task)], dict(own.runtime.choices), own.mode)
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        self._repo, self._parsed, self._written = None, [], []
+        try:
+            config = super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+        except (HydraException, OmegaConfBaseException, ValueError, AssertionError, RecursionError) as error:
+            self._refuse_files()
+            raise ConfigError(composition_faults(error, overrides, self.groups, self._files())) from error
+        self._refuse_files()
+        self._origins[tuple(config.hydra.overrides.task)] = origins_of(self._written, self._parsed)
+        return config
+
+    def _parse_overrides_and_create_caching_repo(
+        self, config_name: str | None, overrides: list[str]
+    ) -> tuple[list[Override], CachingConfigRepository]:
+        self._parsed, self._repo = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
+        return self._parsed, self._repo
+
+    def _compose_config_from_defaults_list(
+        self, defaults: list[ResultDefault], repo: CachingConfigRepository
+    ) -> DictConfig:
+        self._refuse_files()
+        for default in defaults:
+            result = repo.load_config(str(default.config_path))
+            if isinstance(result, FileResult):
+                self._written.append(Written(result.file, place_of(default.package)))
+        covered = covered_references(self._written, self._parsed)
+        if covered:
+            raise ConfigError(covered)
+        return super()._compose_config_from_defaults_list(defaults, repo)
+
+    def _files(self) -> dict[str, ConfigFile]:
+        """Every file read for the present composition, by the name Hydra has for it."""
+        cache = self._repo.cache if self._repo is not None else {}
+        found = {key.partition("=")[2]: result for key, result in cache.items()}
+        return {name: result.file for name, result in found.items() if isinstance(result, FileResult)}
+
+    def _refuse_files(self) -> None:
+        files = self._files()
+        faults = [fault for file in files.values() for fault in file.faults]
+        faults += [fault for name, file in files.items() for fault in package_faults(name, file, self.groups)]
+        if faults:
+            raise ConfigError(faults)
+
+
+@contextmanager
+def composing() -> Iterator[FlowLoader]:
+    """A loader for the layers as they are now. Other Hydra programs in the process find their state unchanged."""
+    base, instance = version.getbase(), HydraConfig.instance()
+    surrounding = instance.cfg
+    version.setbase(HYDRA_BASE)
+    setup_globals()
+    OmegaConf.register_new_resolver("secret", lambda name: f"${{secret:{name}}}", replace=True)
+    OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
+    try:
+        yield FlowLoader()
+    finally:
+        version.VersionBase.instance().version_base = base
+        instance.cfg = surrounding

@@ -1,0 +1,112 @@
+"""Files: one YAML file, read and checked once, as plain data with the line of everything in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vllm_flow.config.groups import PACKAGE_LINE, header, place_of
+from vllm_flow.config.layers import Layer, layers
+from vllm_flow.config.limits import content_faults, decoded, syntax_fault, too_deep, too_large
+from vllm_flow.core.errors import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One value of a file, below the file's package."""
+
+    path: tuple[str, ...]
+    line: int
+    text: str | None
+    """As written, for a scalar; None for a mapping or a list."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConfigFile:
+    """What one file says, or what is wrong with it."""
+
+    label: str
+    package: str | None = None
+    data: Any = None
+    entries: tuple[Entry, ...] = ()
+    """Parents before what they hold; `defaults` among them."""
+    faults: tuple[Fault, ...] = ()
+
+
+def find(config_path: str) -> ConfigFile | None:
+    """The file that Hydra knows as `group/choice`, from the first layer that has it."""
+    found = ((layer, layer.file(config_path)) for layer in layers())
+    return next((read(layer, path) for layer, path in found if path is not None), None)
+
+
+def read(layer: Layer, path: Path) -> ConfigFile:
+    """Raises nothing: what is wrong with a file is in its faults, so that all files' faults are told at once."""
+    state = path.stat()
+    return _read(path, layer.label(path), state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=512)
+def _read(path: Path, label: str, _changed: int, _size: int) -> ConfigFile:
+    text = decoded(path.read_bytes(), label)
+    if isinstance(text, Fault):
+        return ConfigFile(label, faults=(text,))
+    loader = _loader()
+    try:
+        fault = too_deep(text, label, loader)
+        root = None if fault else yaml.compose(text, Loader=loader)
+    except yaml.YAMLError as error:
+        return ConfigFile(label, faults=(syntax_fault(error, text, label),))
+    fault = fault or (root and too_large(root, label))
+    if fault:
+        return ConfigFile(label, faults=(fault,))
+    package, _ = header(text)
+    faults = [*_misplaced_package(text, label)]
+    if root is None:
+        return ConfigFile(label, package, {}, faults=tuple(faults))
+    if not isinstance(root, yaml.MappingNode):
+        faults.append(Fault(f"{label}:{root.start_mark.line + 1}", "a file holds a mapping. Write `key: value` lines."))
+        return ConfigFile(label, package, {}, faults=tuple(faults))
+    faults += content_faults(root, label, place_of(package))
+    if faults:
+        return ConfigFile(label, package, {}, faults=tuple(faults))
+    try:
+        data = loader("").construct_document(root)  # also writes merge keys (`<<`) out in the nodes
+    except (yaml.YAMLError, ValueError) as error:
+        problem = (getattr(error, "problem", None) or str(error)).splitlines()[0]
+        return ConfigFile(label, package, {}, faults=(Fault(label, f"this is no YAML: {problem}."),))
+    return ConfigFile(label, package, data, tuple(_entries(root, ())))
+
+
+def _misplaced_package(text: str, label: str) -> Iterator[Fault]:
+    for number, line in enumerate(text.splitlines()[1:], 2):
+        if line.startswith("#") and PACKAGE_LINE.fullmatch(line):
+            problem = "'# @package' counts in line 1 only, and is ignored here. Move it up."
+            yield Fault(f"{label}:{number}", problem)
+
+
+def _entries(node: yaml.Node, path: tuple[str, ...]) -> Iterator[Entry]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            below = (*path, str(key.value))
+            yield Entry(below, key.start_mark.line + 1, value.value if isinstance(value, yaml.ScalarNode) else None)
+            yield from _entries(value, below)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            below = (*path, str(index))
+            yield Entry(below, value.start_mark.line + 1, value.value if isinstance(value, yaml.ScalarNode) else None)
+            yield from _entries(value, below)
+
+
+@cache
+def _loader() -> Any:
+    """PyYAML's C parser where there is one, reading scalars as OmegaConf does: `1e3` is a number, a date is a text."""
+    from omegaconf._utils import get_yaml_loader
+
+    fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    resolvers = get_yaml_loader().yaml_implicit_resolvers
+    return type("Loader", (fast,), {"yaml_implicit_resolvers": resolvers})

@@ -1,0 +1,81 @@
+"""Layers: the folders a configuration is read from. The user's project stands before the shipped files.
+
+A layer is a folder with `conf/` and `pipelines/`. The group `pipeline` is read from `pipelines/`, every other group from
+`conf/`; `shipped/<path>` names the shipped file, so that a project's file can extend the one it stands before.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+PRIMARY = "config"
+PROJECT, SHIPPED = "project", "shipped"
+TOP_FOLDERS = {"pipeline": "pipelines"}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One folder of configuration files."""
+
+    name: str
+    root: Path
+
+    def folder(self, group: str) -> Path | None:
+        """Where the files of a group lie, whether they exist or not; None for a group that is no part of the layer."""
+        parts = [part for part in group.split("/") if part]
+        if parts[:1] == [SHIPPED]:
+            if self.name != SHIPPED:
+                return None
+            parts = parts[1:]
+        if parts and parts[0] in TOP_FOLDERS:
+            return self.root.joinpath(TOP_FOLDERS[parts[0]], *parts[1:])
+        return self.root.joinpath("conf", *parts)
+
+    def file(self, config_path: str) -> Path | None:
+        """The existing file that Hydra knows as `group/choice`, or None."""
+        group, _, name = config_path.removesuffix(".yaml").strip("/").rpartition("/")
+        folder = self.folder(group)
+        if not name or folder is None or ".." in PurePosixPath(config_path).parts:
+            return None
+        path = folder / f"{name}.yaml"
+        return path if path.is_file() and not self._foreign(config_path, path) else None
+
+    def _foreign(self, config_path: str, path: Path) -> bool:
+        """Any folder may hold another program's conf/config.yaml: one meant for us extends the shipped one."""
+        if self.name != PROJECT or config_path.removesuffix(".yaml").strip("/") != PRIMARY:
+            return False
+        return b"/shipped/config" not in path.read_bytes()
+
+    def label(self, path: Path) -> str:
+        """How messages name a file: its path inside the layer."""
+        return path.relative_to(self.root).as_posix()
+
+
+def shipped_root() -> Path:
+    """The folder of the shipped files: inside the package in a wheel, the repository in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    share = package / "_share"
+    return share if (share / "conf").is_dir() else package.parent
+
+
+def project_root() -> Path:
+    """The user's folder: where the command was started, unless VLLM_FLOW_PROJECT says otherwise."""
+    return Path(os.environ.get("VLLM_FLOW_PROJECT") or Path.cwd()).resolve()
+
+
+def layers() -> tuple[Layer, ...]:
+    """The layers in the order in which they are asked for a file."""
+    shipped, project = shipped_root(), project_root()
+    below = (Layer(SHIPPED, shipped),)
+    if project == shipped or not any((project / name).is_dir() for name in ("conf", "pipelines")):
+        return below
+    return (Layer(PROJECT, project), *below)
+
+
+def sample_input(pipeline: str) -> Path | None:
+    """The sample rows beside a pipeline, the project's first; None when there are none."""
+    folders = (layer.folder("pipeline") for layer in layers())
+    paths = (folder / f"{pipeline}.jsonl" for folder in folders if folder is not None)
+    return next((path for path in paths if path.is_file()), None)

@@ -1,0 +1,185 @@
+"""Overrides: what a user types, rewritten into what Hydra's grammar accepts.
+
+Value overrides get `++`, since our schemas find typos that Hydra cannot; a group's name stands for the place where its
+values go (`engine.device` is `resources.engine.device`); free text is quoted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vllm_flow.config.groups import OPTIONAL, Group
+from vllm_flow.config.keys import TOP, unknown_key
+from vllm_flow.config.limits import TARGET_PROBLEM
+from vllm_flow.config.origins import COMMAND_LINE
+from vllm_flow.config.secrets import PROBLEM, written_out
+from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
+
+LINE = re.compile(r"(?P<sign>~|\+{0,2})(?P<key>[^=+~][^=]*)(?P<equals>=?)(?P<value>.*)", re.S)
+TEXT_KEYS = frozenset({"text", "system"})
+PLAIN_CHOICES = re.compile(r"[\w./-]+(,[\w./-]+)*")
+SWEEP_FUNCTIONS = ("choice(", "glob(", "range(", "shuffle(", "sort(", "tag(", "interval(")
+INNER = re.compile(r"(?P<key>[\w.]+)['\"]?\s*:\s*(?P<value>'[^']*'|\"[^\"]*\"|\$\{[^}]*\}|[^,{}\[\]]*)")
+REFUSED_HYDRA = {
+    "hydra.searchpath": "files are read from the project folder only. Put them into its conf/.",
+    "hydra.job.env_copy": "it would save the environment to disk. Read a variable with ${oc.env:NAME}.",
+}
+IMPLIED_INPUT = {"input.text": "text", "input.path": "file"}
+MAX_TEXT_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One override as typed."""
+
+    sign: str
+    key: str
+    value: str | None
+
+    def fault(self, problem: str) -> Fault:
+        return Fault(self.key, problem, COMMAND_LINE)
+
+
+def rewrite(overrides: Iterable[str], groups: Mapping[str, Group]) -> list[str]:
+    """The overrides as Hydra wants them. Raises ConfigError with everything that is wrong with them."""
+    faults: list[Fault] = []
+    given = [one for one in (_read(line, faults) for line in overrides) if one is not None]
+    lines: list[str] = []
+    for one in given:
+        found = [*_secrets(one)] or [*_targets(one)]
+        result = found[0] if found else _rewritten(one, groups)
+        faults.append(result) if isinstance(result, Fault) else lines.append(result)
+    lines += _implied_input(given, faults)
+    if faults:
+        raise ConfigError(faults)
+    return lines
+
+
+def _read(line: str, faults: list[Fault]) -> Given | None:
+    found = LINE.fullmatch(line)
+    if found is None or (found["sign"] != "~" and not found["equals"]):
+        kind = "a flag, which does not belong here" if line.startswith("-") else "no override"
+        faults.append(Fault(line, f"this is {kind}. Write key=value.", COMMAND_LINE))
+        return None
+    return Given(found["sign"], found["key"].strip(), found["value"] if found["equals"] else None)
+
+
+def _rewritten(one: Given, groups: Mapping[str, Group]) -> str | Fault:
+    top, _, below = one.key.partition(".")
+    if top == "hydra" or top.startswith("hydra/"):
+        refused = next((why for key, why in REFUSED_HYDRA.items() if one.key.startswith(key)), None)
+        return one.fault(refused) if refused else _line(one.sign, one.key, one.value)
+    if "@" in one.key:
+        group = one.key.partition("@")[0]
+        return one.fault(f"a group's values go to one place only. Write {group}=NAME, or the other values out.")
+    if one.key in groups:
+        return _choice(one, groups)
+    if top in groups:
+        place = groups[top].place
+        if not place:
+            return one.fault(f"the group '{top}' has no values of its own. Write the key itself: {below}=….")
+        return _value(one, ".".join((*place, below)))
+    if top in TOP:
+        return _value(one, one.key)
+    if "/" in one.key:
+        problem = f"there is no group '{one.key}'.{nearest(one.key, groups)} There are: {listed(groups)}."
+        return one.fault(problem)
+    unknown = unknown_key(top, groups, COMMAND_LINE)
+    return Fault(one.key, unknown.problem, COMMAND_LINE)
+
+
+def _choice(one: Given, groups: Mapping[str, Group]) -> str | Fault:
+    names = groups[one.key].comments
+    value = (one.value or "").strip()
+    if one.sign == "~":
+        return _line("~", one.key, one.value)
+    if PLAIN_CHOICES.fullmatch(value):
+        nothing = {"null"} if one.key in OPTIONAL else set()
+        for name in value.split(","):
+            if name not in names and name not in nothing:
+                return one.fault(f"there is no '{name}'.{nearest(name, names)} There are: {listed(names)}.")
+    elif not value.startswith(SWEEP_FUNCTIONS):
+        return one.fault(f"a group takes the name of a choice. There are: {listed(names)}.")
+    return _line("", one.key, value)
+
+
+def _value(one: Given, key: str) -> str | Fault:
+    if one.sign == "~":
+        return _line("~", key, one.value)
+    value = one.value or ""
+    if key.rpartition(".")[2] in TEXT_KEYS:
+        text = _text(one, value)
+        if isinstance(text, Fault):
+            return text
+        value = text
+    return _line("++", key, value)
+
+
+def _line(sign: str, key: str, value: str | None) -> str:
+    return f"{sign}{key}" if value is None else f"{sign}{key}={value}"
+
+
+def _text(one: Given, value: str) -> str | Fault:
+    """Free text as one quoted value; `@file` is the file's text, `@@` an at sign."""
+    if value.startswith(SWEEP_FUNCTIONS) or re.fullmatch(r"\$\{[^{}]*\}", value):
+        return value
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return value
+    if value.startswith("@@"):
+        return quoted(value[1:])
+    if not value.startswith("@"):
+        return quoted(value)
+    try:
+        content = Path(value[1:]).expanduser().read_bytes()
+        if len(content) > MAX_TEXT_BYTES:
+            return one.fault(f"the file '{value[1:]}' has over {MAX_TEXT_BYTES} bytes. Give it as rows: input.path=….")
+        return quoted(content.decode("utf-8-sig").rstrip("\r\n"))
+    except UnicodeDecodeError:
+        return one.fault(f"the file '{value[1:]}' is not UTF-8. Save it as UTF-8.")
+    except OSError:
+        problem = f"the file '{value[1:]}' cannot be read. Name a file after '@', or write '@@' for an at sign."
+        return one.fault(problem)
+
+
+def quoted(text: str) -> str:
+    """Text that stands for itself, in Hydra's grammar and to OmegaConf, whatever characters it holds."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    escaped = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)
+    return QuotedString(escaped, Quote.single).with_quotes()
+
+
+def _secrets(one: Given) -> Iterator[Fault]:
+    """A secret on the command line, in a value or inside a mapping; found before anything parses it or writes it."""
+    if one.value is None:
+        return
+    last = re.split(r"[./@]", one.key)[-1]
+    bare = one.value.strip("'\"")
+    if written_out(last, bare) and bare.lower() not in ("null", "true", "false"):
+        yield Fault(one.key, PROBLEM, COMMAND_LINE)
+    if last in TEXT_KEYS or "{" not in one.value.replace("${", ""):
+        return
+    for inner in INNER.finditer(one.value):
+        value = inner["value"].strip().strip("'\"")
+        if written_out(inner["key"], value) and value.lower() not in ("null", "true", "false"):
+            yield Fault(f"{one.key}.{inner['key']}", PROBLEM, COMMAND_LINE)
+
+
+def _targets(one: Given) -> Iterator[Fault]:
+    last = one.key.rpartition(".")[2]
+    if "_target_" in one.key or (last not in TEXT_KEYS and "_target_" in (one.value or "")):
+        yield one.fault(TARGET_PROBLEM)
+
+
+def _implied_input(given: Sequence[Given], faults: list[Fault]) -> list[str]:
+    """`input.text=…` alone means the text input, `input.path=…` the file input."""
+    if any(one.key == "input" for one in given):
+        return []
+    found = [one for one in given if one.key in IMPLIED_INPUT and one.sign != "~"]
+    names = {IMPLIED_INPUT[one.key] for one in found}
+    if len(names) > 1:
+        faults.append(found[1].fault("input.text and input.path exclude each other. Give one of them."))
+    return [f"input={name}" for name in sorted(names)[:1]]

@@ -1,0 +1,162 @@
+"""Spec: from a composition to the plain RunSpec, the last place that sees OmegaConf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from vllm_flow.config.composition import Composition, FlowLoader
+from vllm_flow.config.keys import TOP, unknown_key
+from vllm_flow.config.layers import sample_input
+from vllm_flow.config.origins import Origins, Path
+from vllm_flow.config.secrets import PROBLEM, secrets_in
+from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
+from vllm_flow.core.options import at_least, problems
+from vllm_flow.core.spec import RunSpec
+
+NESTED = "pipeline/"
+SAMPLE = "input/sample"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The top of a configuration, for its types; stages, resources and inputs check what lies below."""
+
+    graph: Mapping[str, Any]
+    output: str
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    input: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    concurrency: Annotated[int, at_least(1)] = 256
+
+
+def spec_of(composition: Composition, loader: FlowLoader) -> RunSpec:
+    """Raises ConfigError with every value that is missing, unresolved, of the wrong kind or a secret."""
+    origins = dict(composition.origins)
+    name = str(composition.choices["pipeline"])
+    plain = _checked(composition, loader)
+    plain.pop("model", None)
+    faults: list[Fault] = []
+    pipelines = _nested(plain["graph"], origins, loader, faults)
+    plain["input"] = _with_sample(plain.get("input", {}), name, origins, faults)
+    if faults:
+        raise ConfigError(faults)
+    return RunSpec(name=name, **plain, pipelines=pipelines, origins=origins)
+
+
+def _checked(composition: Composition, loader: FlowLoader) -> dict[str, Any]:
+    """The configuration as plain data. Raises ConfigError with every fault in it."""
+    config, origins = composition.config, composition.origins
+    plain, faults = _plain(config, origins)
+    for key in config:
+        if key not in TOP:
+            faults.append(unknown_key(str(key), loader.groups, _origin(origins, (str(key),))))
+    if not faults:
+        for path in secrets_in(plain):
+            faults.append(_fault(path, PROBLEM, origins))
+        for one in problems(Settings, plain):
+            faults.append(_fault(one.path, one.problem, origins))
+    if faults:
+        raise ConfigError(faults)
+    return plain
+
+
+def _plain(config: DictConfig, origins: Origins) -> tuple[dict[str, Any], list[Fault]]:
+    try:
+        values = {str(key): _value(config, key) for key in config if key in TOP}
+    except OmegaConfBaseException:
+        found = {fault.path: fault for key in config if key in TOP for fault in _unresolved(config, key, origins)}
+        return {}, list(found.values())
+    return values, []
+
+
+def _value(config: DictConfig, key: Any) -> Any:
+    value = config[key]
+    if OmegaConf.is_config(value):
+        return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+    return value
+
+
+def _unresolved(node: DictConfig | ListConfig, key: Any, origins: Origins) -> Iterator[Fault]:
+    """The faults of one value and of everything below it; what a reference reads is looked at in its own place."""
+    path = tuple(str(part) for part in _keys(node, key))
+    try:
+        value = node[key]
+    except MissingMandatoryValue:
+        dotted = ".".join(path)
+        yield _fault(path, f"a value is missing. Write {dotted}=….", origins)
+        return
+    except OmegaConfBaseException as error:
+        first = str(error.msg or error).splitlines()[0].rstrip(".")
+        yield _fault(path, f"{first}. Write a value, or the name of one that exists.", origins)
+        return
+    if isinstance(value, DictConfig | ListConfig) and not OmegaConf.is_interpolation(node, key):
+        for below in value if isinstance(value, DictConfig) else range(len(value)):
+            yield from _unresolved(value, below, origins)
+
+
+def _keys(node: Any, key: Any) -> list[str]:
+    return str(node._get_full_key(key)).replace("[", ".").replace("]", "").strip(".").split(".")
+
+
+def _nested(graph: Any, origins: Origins, loader: FlowLoader, faults: list[Fault]) -> dict[str, Any]:
+    """The graphs of the pipelines that nodes use, and of those that these use, each composed with its own choices."""
+    found: dict[str, Any] = {}
+    waiting = [(graph, ("graph",))]
+    while waiting:
+        nodes, place = waiting.pop(0)
+        for node, name in _used(nodes):
+            if name in found:
+                continue
+            names = loader.groups["pipeline"].comments
+            if name not in names:
+                problem = f"there is no pipeline '{name}'.{nearest(name, names)} There are: {listed(names)}."
+                faults.append(_fault((*place, node, "use"), problem, origins))
+                continue
+            found[name] = {}
+            try:
+                inner = loader.compose([f"pipeline={name}"])
+                plain = _checked(inner, loader)
+            except ConfigError as error:
+                faults += error.faults
+                continue
+            found[name] = {"graph": plain["graph"], "output": plain["output"]}
+            kept = {at: origin for at, origin in inner.origins.items() if at[0] in found[name]}
+            origins.update({("pipelines", name, *at): origin for at, origin in kept.items()})
+            waiting.append((plain["graph"], ("pipelines", name, "graph")))
+    return found
+
+
+def _used(nodes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Node and pipeline for each node that runs another pipeline."""
+    for node, options in nodes.items():
+        use = options.get("use") if isinstance(options, Mapping) else None
+        if isinstance(use, str) and use.startswith(NESTED):
+            yield node, use.removeprefix(NESTED)
+
+
+def _with_sample(given: dict[str, Any], name: str, origins: Origins, faults: list[Fault]) -> dict[str, Any]:
+    if given.get("use") != SAMPLE:
+        return given
+    path = sample_input(name)
+    if path is None:
+        problem = f"the pipeline '{name}' has no sample rows. Give a text with input.text=… or rows with input.path=…."
+        faults.append(_fault(("input", "use"), problem, origins))
+        return given
+    origins["input", "path"] = _origin(origins, ("input", "use"))
+    return {**given, "use": "input/jsonl", "path": str(path)}
+
+
+def _fault(path: Path, problem: str, origins: Origins) -> Fault:
+    return Fault(".".join(path), problem, _origin(origins, path))
+
+
+def _origin(origins: Origins, path: Path) -> str:
+    return RunSpec("", {}, "", origins=origins).origin(path)

@@ -1,0 +1,75 @@
+"""Events: what a run tells its observers while it happens. The screen, the record and a server are observers alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_flow.core.spec import RunSpec
+from vllm_flow.core.values import FinishReason, Result, Token, Turn, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The resources are open: what each says of itself, by name."""
+
+    resources: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconfigured:
+    """The runner goes on with another spec; what stayed the same stays open."""
+
+    change: str
+    """The override, as it was given."""
+    spec: RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    turn: Turn
+    """With its number set."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenMade:
+    """One token of a node's answer. Users see those that are `live`: made by the output node itself, for one answer."""
+
+    turn: Turn
+    node: str
+    sample: int
+    token: Token
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """One request to an engine has ended. Times in seconds, from the moment the request was made."""
+
+    turn: Turn
+    node: str
+    sample: int
+    reason: FinishReason
+    usage: Usage
+    cached_tokens: int
+    ttft_s: float
+    """Time to first token."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDone:
+    turn: Turn
+    node: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class TurnDone:
+    result: Result
+    seconds: float
+
+
+Event = Opened | Reconfigured | TurnStarted | TokenMade | Inferred | NodeDone | TurnDone
+Observer = Callable[[Event], None]

@@ -1,0 +1,86 @@
+"""Turns in flight: every conversation is a task, its turns in order, many conversations at once, with a bound.
+
+Nothing here knows what answering means, so it can be read, and tested, on its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from vllm_flow.core.values import BadRow, Result, Turn
+
+Item = Turn | BadRow
+T = TypeVar("T")
+
+
+class Flow:
+    """Answers turns as they come in; yields results as they are done, not in input order."""
+
+    def __init__(self, answer: Callable[[Item], Awaitable[Result]], limit: int) -> None:
+        self._answer = answer
+        self._slots = asyncio.Semaphore(limit)
+        self._waiting: dict[str, deque[Item]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._done: asyncio.Queue[Result | BaseException | None] = asyncio.Queue()
+
+    async def run(self, turns: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Result, None]:
+        """All results. Leaving the iteration early cancels what is in flight and waits for it to end."""
+        self._start(self._feed(turns))
+        try:
+            while self._tasks or not self._done.empty():
+                result = await self._done.get()
+                if isinstance(result, BaseException):
+                    raise result
+                if result is not None:
+                    yield result
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, work: Awaitable[None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:
+                self._done.put_nowait(error)
+
+        task = asyncio.create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._done.put_nowait(None)  # wakes the reader, which sees whether any work is left
+
+    async def _feed(self, turns: Iterable[Item] | AsyncIterable[Item]) -> None:
+        async for item in _as_async(turns):
+            await self._slots.acquire()
+            conversation = item.conversation if isinstance(item, Turn) else f"\0{item.index}"
+            if conversation in self._waiting:
+                self._waiting[conversation].append(item)
+            else:
+                self._waiting[conversation] = deque([item])
+                self._start(self._converse(conversation))
+
+    async def _converse(self, conversation: str) -> None:
+        waiting = self._waiting[conversation]
+        try:
+            while waiting:
+                result = await self._answer(waiting.popleft())
+                self._slots.release()
+                self._done.put_nowait(result)
+        finally:
+            del self._waiting[conversation]
+
+
+async def _as_async(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

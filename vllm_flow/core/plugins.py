@@ -1,0 +1,92 @@
+"""Plugins: which modules are imported so that their stages register. Importing is all a plugin does; nothing is magic.
+
+In this order: the built-in packages; the `plugins:` of the configuration (a Python file of the project, or an installed
+module); an installed package's entry point, only when a `use` names it as `package:role/manner`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from vllm_flow.core import spec
+from vllm_flow.core.errors import listed, nearest
+
+BUILT_IN = ("vllm_flow.stages", "vllm_flow.engines", "vllm_flow.stores", "vllm_flow.inputs")
+GROUP = "vllm_flow.plugins"
+
+
+def load_built_in() -> None:
+    for module in BUILT_IN:
+        importlib.import_module(module)
+
+
+def load(run: spec.RunSpec, root: Path | None = None) -> Iterator[tuple[spec.Path, str]]:
+    """Import what the spec names; yield a path and a problem for each plugin that cannot be had."""
+    load_built_in()
+    for label, item in run.plugins.items():
+        if problem := _load_one(f"vllm_flow_project.{label}", str(item), root or Path.cwd()):
+            yield ("plugins", label), problem
+    for package, path in _packages_named_in(run).items():
+        if problem := _load_package(package):
+            yield path, problem
+
+
+def _packages_named_in(run: spec.RunSpec) -> dict[str, spec.Path]:
+    tables: list[tuple[spec.Path, Mapping[str, Any]]] = [(("resources",), run.resources), (("graph",), run.graph)]
+    tables += [(("pipelines", name, "graph"), inner.get("graph") or {}) for name, inner in run.pipelines.items()]
+    named: dict[str, spec.Path] = {}
+    for path, table in tables:
+        for name, entry in table.items() if isinstance(table, Mapping) else ():
+            use = entry.get("use") if isinstance(entry, Mapping) else None
+            if isinstance(use, str) and ":" in use:
+                named.setdefault(use.partition(":")[0], (*path, name, "use"))
+    return named
+
+
+def _load_package(name: str) -> str | None:
+    installed = entry_points(group=GROUP)
+    points = [point for point in installed if point.name == name]
+    if not points:
+        others = [point.name for point in installed]
+        return f"no installed package offers the plugin '{name}'.{nearest(name, others)} Installed: {listed(others)}."
+    try:
+        for point in points:
+            point.load()
+    except Exception as cause:
+        return f"the plugin '{name}' ({points[0].value}) cannot be imported: {type(cause).__name__}: {cause}."
+    return None
+
+
+def _load_one(module: str, item: str, root: Path) -> str | None:
+    try:
+        if item.endswith(".py"):
+            _import_file(module, (root / item).resolve())
+        else:
+            importlib.import_module(item)
+    except Exception as cause:
+        return f"'{item}' cannot be imported: {type(cause).__name__}: {cause}."
+    return None
+
+
+def _import_file(name: str, path: Path) -> None:
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == str(path):
+        return
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # @dataclass looks its module up by name while the file still executes
+    try:
+        found.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise

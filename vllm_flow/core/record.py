@@ -1,0 +1,216 @@
+"""The record: a run's folder, written as things happen, so that a killed run leaves a readable one.
+
+`results.jsonl` holds only what the request determines, so the same request gives the same bytes; what depends on the
+machine and the batch goes to `timings.jsonl`, and what happened, in order, to `events.jsonl`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import yaml
+
+from vllm_flow import __version__
+from vllm_flow.core.codec import to_json
+from vllm_flow.core.errors import RecordError
+from vllm_flow.core.events import Event, Inferred, NodeDone, Opened, Reconfigured, TurnDone, TurnStarted
+from vllm_flow.core.spec import RunSpec
+from vllm_flow.core.values import Context, Result, Turn
+
+FORMAT = 1
+Status = Literal["finished", "failed", "interrupted"]
+VERSIONS = ("torch", "transformers", "hydra-core", "omegaconf", "numpy", "apsw")
+
+
+class Record:
+    """Writes one run's folder; an observer. `finish` must be called however the run ended.
+
+    Raises RecordError when the folder cannot be written: a run without its record is not worth its time.
+    """
+
+    def __init__(self, folder: Path, spec: RunSpec) -> None:
+        self.folder = folder
+        self.answered = self.failed = self.stored = 0
+        self._last_index = -1
+        self._in_order = True
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._write("config.yaml", yaml.safe_dump(spec.content(), sort_keys=False, allow_unicode=True))
+            self._results, self._timings, self._events = (
+                _private(folder / name) for name in ("results.jsonl", "timings.jsonl", "events.jsonl")
+            )
+            self._run = self._beginning(spec)
+            self._write_run()
+        except OSError as error:
+            raise _refused(folder, error) from error
+
+    def __call__(self, event: Event) -> None:
+        try:
+            self._note(event)
+        except OSError as error:
+            raise _refused(self.folder, error) from error
+
+    def finish(self, status: Status, error: str | None = None) -> None:
+        """Put the results into input order and close the folder. Raises RecordError."""
+        try:
+            for file in (self._results, self._timings, self._events):
+                file.close()
+            if not self._in_order:
+                self._sort_results()
+            self._run |= {"status": status, "error": error, "finished": _now()}
+            self._write_run()
+        except OSError as problem:
+            raise _refused(self.folder, problem) from problem
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Opened(resources):
+                self._run["resources"] = dict(resources)
+                self._write_run()
+            case Reconfigured(change, spec):
+                told = {"change": change, "fingerprint": spec.fingerprint, "at": _now()}
+                self._line(self._events, {"event": "reconfigured", **told})
+            case TurnStarted(turn):
+                self._line(self._events, {"event": "turn started", **_key(turn), "at": _now()})
+            case NodeDone(turn, node, Context() as context):
+                told = {"messages": len(context.messages), "dropped": context.dropped}
+                self._line(self._events, {"event": "context", **_key(turn), "node": node, **told})
+            case Inferred():
+                self._line(self._timings, _timing(event))
+            case TurnDone(result, seconds):
+                self._done(result, seconds)
+
+    def _done(self, result: Result, seconds: float) -> None:
+        self._in_order = self._in_order and result.turn.index > self._last_index
+        self._last_index = result.turn.index
+        self.failed += result.failure is not None
+        self.stored += result.stored
+        self.answered += result.failure is None
+        self._line(self._results, result_row(result))
+        kind = "turn failed" if result.failure else "turn served from the store" if result.stored else "turn done"
+        self._line(self._events, {"event": kind, **_key(result.turn), "at": _now(), "seconds": round(seconds, 6)})
+
+    def _line(self, file: IO[str], row: Mapping[str, Any]) -> None:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        file.flush()
+
+    def _sort_results(self) -> None:
+        path = self.folder / "results.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        self._write("results.jsonl", "".join(sorted(lines, key=lambda line: json.loads(line)["index"])))
+
+    def _beginning(self, spec: RunSpec) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "status": "running",
+            "error": None,
+            "pipeline": spec.name,
+            "fingerprint": spec.fingerprint,
+            "seed": spec.seed,
+            "started": _now(),
+            "finished": None,
+            "pid": os.getpid(),
+            "git": git_state(),
+            "versions": versions(),
+            "platform": platform.platform(),
+        }
+
+    def _write_run(self) -> None:
+        self._run["turns"] = {"answered": self.answered, "failed": self.failed, "stored": self.stored}
+        self._write("run.json", json.dumps(self._run, indent=1, ensure_ascii=False) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        """Replace a file whole: a reader sees the old one or the new one, never a half."""
+        beside = self.folder / f".{name}.new"
+        with _private(beside) as file:
+            file.write(text)
+        beside.replace(self.folder / name)
+
+
+def new_folder(root: Path, name: str) -> Path:
+    """`root/<date>/<time>-<name>-<id>`: the id because two runs may start in one second. Nothing is created."""
+    now = datetime.now().astimezone()
+    return root / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{name}-{secrets.token_hex(2)}"
+
+
+def result_row(result: Result) -> dict[str, Any]:
+    """One line of `results.jsonl`: what was asked, and the value or the failure."""
+    turn = result.turn
+    history = to_json(turn.history)
+    return {
+        "index": turn.index,
+        **_key(turn),
+        "sample": turn.sample,
+        **({"history": history} if history else {}),
+        "message": to_json(turn.message),
+        "value": to_json(result.value),
+        "failure": to_json(result.failure),
+    }
+
+
+def _timing(event: Inferred) -> dict[str, Any]:
+    decode_s, decoded = event.seconds - event.ttft_s, event.usage.completion_tokens - 1
+    return {
+        **_key(event.turn),
+        "node": event.node,
+        "sample": event.sample,
+        "finish_reason": event.reason,
+        "prompt_tokens": event.usage.prompt_tokens,
+        "cached_tokens": event.cached_tokens,
+        "completion_tokens": event.usage.completion_tokens,
+        "ttft_s": round(event.ttft_s, 6),
+        "seconds": round(event.seconds, 6),
+        "tokens_per_s": round(decoded / decode_s, 2) if decoded > 0 and decode_s > 0 else None,
+    }
+
+
+def _key(turn: Turn) -> dict[str, Any]:
+    return {"conversation": turn.conversation, "turn": turn.number}
+
+
+def _private(path: Path) -> IO[str]:
+    """A new file that only its owner may read, where the system knows owners."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    return os.fdopen(descriptor, "w", encoding="utf-8", newline="\n")
+
+
+def _refused(folder: Path, error: OSError) -> RecordError:
+    return RecordError(f"{folder}: the record cannot be written: {error.strerror}. Free space or choose hydra.run.dir.")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, this package and the libraries that can change an answer; read without importing them."""
+    found = {"python": sys.version.split()[0], "vllm-flow": __version__}
+    for name in VERSIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit and dirty state of the working directory's repository; None outside one or without git."""
+
+    def ask(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=False)  # noqa: S603, S607
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = ask("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": bool(ask("status", "--porcelain", "-uno"))} if commit else None

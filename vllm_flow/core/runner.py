@@ -1,0 +1,178 @@
+"""The runner: turns in, results out. It opens what the graph reads, once, and closes it, always.
+
+Front ends only make turns, and batching happens in the engine: between the two there is nothing but this loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from vllm_flow.core.engines import Engines
+from vllm_flow.core.errors import FlowError, RecordError, StageError
+from vllm_flow.core.events import Event, Observer, Opened, Reconfigured, TurnDone, TurnStarted
+from vllm_flow.core.flow import Flow, Item
+from vllm_flow.core.pipeline import Pipeline
+from vllm_flow.core.resources import EngineOptions, Store
+from vllm_flow.core.spec import RunSpec
+from vllm_flow.core.values import BadRow, Failure, Result, Turn, user
+from vllm_flow.core.walk import Live, Said, Walk
+
+log = logging.getLogger("vllm_flow")
+
+
+class Runner:
+    """Runs one spec. `async with` keeps its resources open between runs; without it each run opens and closes them.
+
+    Raises ConfigError when the spec has faults. `engines` are shared with other runners and outlive this one.
+    """
+
+    def __init__(self, spec: RunSpec, engines: Engines | None = None, observers: Sequence[Observer] = ()) -> None:
+        self.spec = spec
+        self.pipeline = Pipeline.build(spec)
+        self._own_engines = Engines() if engines is None else None
+        self._engines = self._own_engines or engines or Engines()
+        self.observers = tuple(observers)
+        self._opened: dict[str, Any] = {}
+        self._numbers: dict[str, int] = {}
+        self._depth = 0
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def __aenter__(self) -> Self:
+        self._depth += 1
+        if self._depth == 1:
+            self._pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="stage")
+            try:
+                self._open_missing()
+            except BaseException:
+                self._close()
+                raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._close()
+
+    async def run(self, turns: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Result, None]:
+        """Answer the turns: those of one conversation in order, `spec.concurrency` of all of them at once.
+
+        Results come as they are done. A failing turn is a result with a `failure`. Leaving early interrupts what is in
+        flight; the store then keeps what had been said.
+        """
+        async with self, aclosing(Flow(self.answer, self.spec.concurrency).run(turns)) as results:
+            async for result in results:
+                yield result
+
+    async def answer(self, item: Item) -> Result:
+        """Answer one turn. Resources must be open."""
+        started = time.perf_counter()
+        if isinstance(item, BadRow):
+            turn = Turn(item.row, user(""), index=item.index)
+            result = Result(turn, failure=Failure("", "InputError", f"{item.row}: {item.problem}"))
+        else:
+            result = await self._answer(replace(item, number=item.number or self._next_number(item.conversation)), item)
+        self.publish(TurnDone(result, time.perf_counter() - started))
+        return result
+
+    async def _answer(self, turn: Turn, asked: Turn) -> Result:
+        said = Said()
+        try:
+            if asked.number is not None and (stored := self._stored(turn)) is not None:
+                return stored
+            self.publish(TurnStarted(turn))
+            given = {"turn": turn, "sampling": self.pipeline.sampling, **self._opened}
+            walk = Walk(turn, self.spec.seed, self.publish, self._pool, said)
+            return Result(turn, await walk.graph(self.pipeline.graph, given))
+        except asyncio.CancelledError:
+            self._interrupt(turn, said)
+            raise
+        except RecordError:
+            raise
+        except Exception as error:
+            log.debug("turn %s of %s failed", turn.number, turn.conversation, exc_info=error)
+            return Result(turn, failure=failure_of(error))
+
+    def opened(self, name: str) -> Any:
+        """The live resource of that name, or None when the graph reads none or it is not open."""
+        live = self._opened.get(name)
+        return live.engine if isinstance(live, Live) else live
+
+    def reconfigure(self, spec: RunSpec, change: str) -> None:
+        """Go on with another spec. Resources configured alike stay open: a conversation goes on, a model stays loaded.
+
+        Raises ConfigError, and changes nothing, when the spec has faults. No turn may be in flight.
+        """
+        pipeline = Pipeline.build(spec)
+        for name in [name for name in self._opened if self.pipeline.resources[name] != pipeline.resources.get(name)]:
+            self._close_one(name)
+        self.spec, self.pipeline = spec, pipeline
+        self.publish(Reconfigured(change, spec))
+        if self._depth:
+            self._open_missing()
+
+    def publish(self, event: Event) -> None:
+        for observer in self.observers:
+            observer(event)
+
+    def _open_missing(self) -> None:
+        for name, resource in self.pipeline.resources.items():
+            if name not in self._opened:
+                live = self._engines.open(resource.options) if resource.shared else resource.options.open()
+                self._opened[name] = Live(live) if isinstance(resource.options, EngineOptions) else live
+        told = {name: dict(one.engine.describe()) for name, one in self._opened.items() if isinstance(one, Live)}
+        self.publish(Opened(told))
+
+    def _close_one(self, name: str) -> None:
+        live = self._opened.pop(name)
+        if not self.pipeline.resources[name].shared and hasattr(live, "close"):
+            live.close()
+
+    def _close(self) -> None:
+        for name in list(self._opened):
+            self._close_one(name)
+        if self._own_engines is not None:
+            self._own_engines.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _stores(self) -> Iterable[Store]:
+        return (one for one in self._opened.values() if isinstance(one, Store))
+
+    def _next_number(self, conversation: str) -> int:
+        """Turns are counted by the store; by the runner only where the graph remembers nothing."""
+        for store in self._stores():
+            return store.next_number(conversation)
+        self._numbers[conversation] = self._numbers.get(conversation, 0) + 1
+        return self._numbers[conversation]
+
+    def _stored(self, turn: Turn) -> Result | None:
+        """A turn that names its number may have been answered before: then the stored reply is the answer."""
+        for store in self._stores():
+            reply = store.begin(turn).reply
+            if reply is not None and reply.finish_reason != "interrupted":
+                return Result(turn, reply, stored=True)
+        return None
+
+    def _interrupt(self, turn: Turn, said: Said) -> None:
+        partial = said.partial()
+        for store in self._stores():
+            if partial is not None:
+                store.interrupt(turn, partial)
+
+
+def failure_of(error: Exception) -> Failure:
+    """An exception as data: the node, the class of what was raised, and one line."""
+    cause = error.cause if isinstance(error, StageError) else error
+    message = str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
+    return Failure(error.node if isinstance(error, StageError) else "", type(cause).__name__, message)

@@ -1,0 +1,172 @@
+"""The walk of one turn through a graph: each node gets its inputs by name, in the table's order.
+
+Engines are handed out *bound* to node and turn: the binding derives the seed, measures the time, and publishes tokens.
+A stage therefore cannot choose its noise, and a guard after the reply cannot be bypassed: only the output node's tokens
+are live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from concurrent.futures import Executor
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from vllm_flow.core.errors import FlowError, RecordError, StageError
+from vllm_flow.core.events import Event, Inferred, NodeDone, TokenMade
+from vllm_flow.core.graph import Graph, Node
+from vllm_flow.core.resources import Engine
+from vllm_flow.core.seeds import derive_seed
+from vllm_flow.core.values import Completion, Finish, Prompt, Request, Token, Turn, Usage
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Whose request it is: what a bound engine needs to know."""
+
+    turn: Turn
+    node: str
+    run_seed: int
+    live: bool
+    publish: Callable[[Event], None]
+    said: Said
+
+
+@dataclass
+class Said:
+    """What the user has seen of the answer so far; it is what an interruption leaves."""
+
+    prompt: Prompt | None = None
+    engine: Engine | None = None
+    tokens: list[Token] = field(default_factory=list)
+
+    def partial(self) -> Completion | None:
+        """The answer as far as it was said, or None if nothing was."""
+        if self.prompt is None or self.engine is None or not self.tokens:
+            return None
+        text, ids = "".join(token.text for token in self.tokens), tuple(token.id for token in self.tokens)
+        return Completion(text, ids, "interrupted", Usage(self.engine.count(self.prompt), len(ids)))
+
+
+class BoundEngine:
+    """An engine as one node sees it, for one turn."""
+
+    def __init__(self, engine: Engine, seat: Seat) -> None:
+        self._engine = engine
+        self._seat = seat
+
+    async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
+        seat, sample = self._seat, self._seat.turn.sample * request.schedule.at(0).n + request.sample
+        seed = derive_seed(seat.run_seed, seat.turn.conversation, seat.turn.number or 0, seat.node, sample)
+        live = seat.live and request.schedule.at(0).n == 1
+        if live:
+            seat.said.prompt, seat.said.engine = request.prompt, self._engine
+            seat.said.tokens.clear()
+        started = time.perf_counter()
+        first: float | None = None
+        async with aclosing(self._engine.generate(replace(request, seed=seed))) as stream:
+            async for token in stream:
+                first = first or time.perf_counter()
+                if live:
+                    seat.said.tokens.append(token)
+                seat.publish(TokenMade(seat.turn, seat.node, request.sample, token, live))
+                if token.finish:
+                    self._publish_end(request, token.finish, started, first)
+                yield token
+
+    def _publish_end(self, request: Request, finish: Finish, started: float, first: float) -> None:
+        seat, ended = self._seat, time.perf_counter()
+        seat.publish(
+            Inferred(
+                seat.turn,
+                seat.node,
+                request.sample,
+                finish.reason,
+                finish.usage,
+                finish.cached_tokens,
+                first - started,
+                ended - started,
+            )
+        )
+
+    def count(self, prompt: Prompt) -> int:
+        return self._engine.count(prompt)
+
+    def describe(self) -> Mapping[str, Any]:
+        return self._engine.describe()
+
+    def close(self) -> None:
+        """Nothing: the runner closes what it opened."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One turn's way through the graphs."""
+
+    turn: Turn
+    run_seed: int
+    publish: Callable[[Event], None]
+    pool: Executor | None
+    said: Said
+
+    async def graph(self, graph: Graph, given: Mapping[str, Any], prefix: str = "", live: bool = True) -> Any:
+        """Make every value of `graph` and return its output. Raises StageError naming the node that failed."""
+        values = dict(given)
+        for node in graph.nodes:
+            values[node.name] = await self._node(node, values, prefix, live and node.name == graph.output)
+        return values[graph.output]
+
+    async def _node(self, node: Node, values: Mapping[str, Any], prefix: str, live: bool) -> Any:
+        if node.when and not node.when.holds(values):
+            return None
+        name = prefix + node.name
+        inputs = {parameter: values[source] for parameter, source in node.sources.items()}
+        try:
+            value = await (self._each(node, inputs, name) if node.each else self._call(node, inputs, name, live))
+        except (StageError, RecordError):
+            raise
+        except Exception as cause:
+            raise StageError(name, node.use, _innermost(cause)) from cause
+        self.publish(NodeDone(self.turn, name, value))
+        return value
+
+    async def _each(self, node: Node, inputs: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._call(node, {**inputs, node.each or "": item}, f"{name}[{place}]", live=False))
+                for place, item in enumerate(inputs[node.each or ""])
+            ]
+        return tuple(task.result() for task in tasks)
+
+    async def _call(self, node: Node, inputs: Mapping[str, Any], name: str, live: bool) -> Any:
+        if isinstance(node.stage, Graph):
+            return await self.graph(node.stage, inputs, f"{name}/", live)
+        bound = {parameter: self._bind(value, name, live) for parameter, value in inputs.items()}
+        if node.blocking:
+            return await asyncio.get_running_loop().run_in_executor(self.pool, partial(node.stage.run, **bound))
+        value = node.stage.run(**bound)
+        return await value if inspect.isawaitable(value) else value
+
+    def _bind(self, value: Any, node: str, live: bool) -> Any:
+        if isinstance(value, Live):
+            return BoundEngine(value.engine, Seat(self.turn, node, self.run_seed, live, self.publish, self.said))
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Marks an open engine among the given values, so that each node gets its own binding of it."""
+
+    engine: Engine
+
+
+def _innermost(cause: BaseException) -> BaseException:
+    """The first error inside the groups that concurrent answers raise."""
+    while isinstance(cause, BaseExceptionGroup) and cause.exceptions:
+        cause = next((one for one in cause.exceptions if isinstance(one, FlowError)), cause.exceptions[0])
+    return cause

@@ -1,0 +1,89 @@
+"""The echo engine: says the user's words back. For tests, for wiring a pipeline, and for a first run without weights."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import re
+import zlib
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_flow.core.registry import resource
+from vllm_flow.core.resources import Capabilities
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.values import Finish, FinishReason, Prompt, Request, Token, Usage
+from vllm_flow.engines.stopping import StopScanner
+
+PIECE = re.compile(r"\s*\S+|\s+")
+"""A word with the whitespace before it, or the whitespace at the end."""
+
+
+def pieces(text: str) -> list[str]:
+    """The tokens of `text`; joined they are `text` again."""
+    return PIECE.findall(text)
+
+
+def token_id(piece: str) -> int:
+    """CRC-32 of the UTF-8 bytes: the same in every process."""
+    return zlib.crc32(piece.encode("utf-8", "surrogatepass"))
+
+
+@resource("engine/echo", shared=True)
+@dataclass(frozen=True)
+class Echo:
+    """Says the newest user message back, word by word; needs no weights.
+
+    It honours every sampling parameter: all probability is on one token, so temperature, cuts and penalties change
+    nothing, each token's logprob is 0, and `max_tokens` and `stop` end the answer as they do everywhere.
+    """
+
+    def capabilities(self) -> Capabilities:
+        names = frozenset(field.name for field in dataclasses.fields(Sampling))
+        return Capabilities(sampling=names, logprobs=True)
+
+    def open(self) -> EchoEngine:
+        return EchoEngine()
+
+
+class EchoEngine:
+    """Stateless: requests share nothing."""
+
+    async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
+        # One pause a request lets others start, so that many are in flight as with a real engine; more would cost time.
+        await asyncio.sleep(0)
+        for token in _answer(request, self.count(request.prompt)):
+            yield token
+
+    def count(self, prompt: Prompt) -> int:
+        """Pieces over all messages."""
+        return sum(len(pieces(message.text)) for message in prompt.messages)
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"engine": "echo", "model": "echo"}
+
+    def close(self) -> None:
+        pass
+
+
+def _answer(request: Request, prompt_tokens: int) -> Iterator[Token]:
+    sampling = request.schedule.at(0)
+    scanner = StopScanner(sampling.stop)
+    logprob = 0.0 if request.logprobs else None
+    said = pieces(_newest_user_text(request.prompt)) or [""]
+    last = min(len(said), sampling.max_tokens) - 1
+    for index, piece in enumerate(said[: last + 1]):
+        text = scanner.push(piece)
+        if index < last and not scanner.stopped:
+            yield Token(token_id(piece), text, logprob)
+            continue
+        # Saying everything is this model's end of sequence; a word left unsaid is not.
+        reason: FinishReason = "stop" if scanner.stopped or index == len(said) - 1 else "length"
+        usage = Usage(prompt_tokens, index + 1)
+        yield Token(token_id(piece), text + scanner.flush(), logprob, Finish(reason, usage))
+        return
+
+
+def _newest_user_text(prompt: Prompt) -> str:
+    return next((message.text for message in reversed(prompt.messages) if message.role == "user"), "")

@@ -1,0 +1,82 @@
+"""Inference: ask the engine. Streaming, seeds and timing are added by the runner around the engine a stage is given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from vllm_flow.core.errors import EngineError
+from vllm_flow.core.registry import stage
+from vllm_flow.core.resources import Engine, EngineOptions
+from vllm_flow.core.sampling import Sampling, Schedule, unsupported
+from vllm_flow.core.spec import Path
+from vllm_flow.core.values import Completion, Prompt, Request
+
+
+@stage("infer/generate")
+@dataclass(frozen=True)
+class Generate:
+    """One answer from the engine."""
+
+    logprobs: bool = False
+    """Keep the log-probability of each generated token."""
+
+    def check(self, sampling: Sampling, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+        yield from refused(sampling, engine, self.logprobs)
+        if sampling.n > 1:
+            yield (
+                ("sampling", "n"),
+                f"{sampling.n} answers are asked for, but infer/generate makes one. Use infer/sample (pipeline=best_of).",
+            )
+
+    async def run(self, prompt: Prompt, schedule: Schedule, engine: Engine) -> Completion:
+        if schedule.at(0).n > 1:
+            raise EngineError("sampling.n: infer/generate makes one answer. Use infer/sample for several.")
+        return await complete(engine, Request(prompt, schedule, logprobs=self.logprobs))
+
+
+@stage("infer/sample")
+@dataclass(frozen=True)
+class Sample:
+    """Several independent answers to one prompt, as many as `sampling.n` says, all in flight at once."""
+
+    logprobs: bool = False
+    """Keep the log-probability of each generated token; score/likelihood needs them."""
+
+    def check(self, sampling: Sampling, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+        yield from refused(sampling, engine, self.logprobs)
+
+    async def run(self, prompt: Prompt, schedule: Schedule, engine: Engine) -> tuple[Completion, ...]:
+        requests = [Request(prompt, schedule, sample=i, logprobs=self.logprobs) for i in range(schedule.at(0).n)]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(complete(engine, request)) for request in requests]
+        return tuple(task.result() for task in tasks)
+
+
+def refused(sampling: Sampling, engine: EngineOptions, logprobs: bool) -> Iterator[tuple[Path, str]]:
+    """What the engine cannot honour, as path and problem."""
+    can = engine.capabilities()
+    for name in unsupported(sampling, can.sampling):
+        honoured = ", ".join(sorted(can.sampling))
+        yield (
+            ("sampling", name),
+            f"the engine cannot honour it. Remove it, or choose another engine; this one takes: {honoured}.",
+        )
+    if logprobs and not can.logprobs:
+        yield (), "the engine gives no log-probabilities. Remove `logprobs`, or choose another engine."
+
+
+async def complete(engine: Engine, request: Request) -> Completion:
+    """Read one stream to its end. Raises EngineError when it ends without a finish."""
+    tokens = []
+    async with aclosing(engine.generate(request)) as stream:
+        async for token in stream:
+            tokens.append(token)
+    if not tokens or tokens[-1].finish is None:
+        raise EngineError("the engine ended a stream without its finish. Report this to the engine's author.")
+    finish = tokens[-1].finish
+    logprobs = tuple(token.logprob or 0.0 for token in tokens) if request.logprobs else None
+    text = "".join(token.text for token in tokens)
+    return Completion(text, tuple(token.id for token in tokens), finish.reason, finish.usage, logprobs)

@@ -1,0 +1,24 @@
+"""Schedules: which sampling parameters are in force at each token of this turn's answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from vllm_flow.core.options import ChangesOf
+from vllm_flow.core.registry import stage
+from vllm_flow.core.sampling import Sampling, Schedule
+
+
+@stage("schedule/sampling")
+@dataclass(frozen=True)
+class FromSampling:
+    """The parameters under `sampling`, with those under `set` in their place."""
+
+    set: Annotated[Mapping[str, Any], ChangesOf(Sampling)] = field(default_factory=dict)
+    """Values for this schedule alone: a second inference with `set: {temperature: 0}`."""
+
+    def run(self, sampling: Sampling) -> Schedule:
+        return Schedule(dataclasses.replace(sampling, **self.set))

@@ -10,7 +10,8 @@ from vllm_flow.core.resources import Store
 from vllm_flow.core.values import Completion, Usage
 from vllm_flow.stores import Memory, Sqlite
 
-from .contract import CHECKS, CUT, Open, asked
+from . import contract, contract_state
+from .contract import CUT, Open, asked
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -19,7 +20,7 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     return options[request.param].open
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", contract.CHECKS + contract_state.CHECKS, ids=lambda check: check.__name__)
 def test_every_store_keeps_its_promises(check, open_store):
     check(open_store)
 

@@ -23,10 +23,10 @@ def start(path: Path, conversation: str, count: int, label: str) -> subprocess.P
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
 
 
-def acknowledged(output: str) -> dict[int, str]:
-    """Number to text. A line cut off by the kill was not acknowledged to anybody."""
-    lines = [line.split() for line in output.splitlines(keepends=True) if line.endswith("\n") and line != "ready\n"]
-    return {int(number): text for number, text in lines}
+def acknowledged(output: str, what: str) -> dict[int, str]:
+    """Number to text of what was `asked` or `answered`. A line cut off by the kill was acknowledged to nobody."""
+    lines = [line.split() for line in output.splitlines(keepends=True) if line.endswith("\n")]
+    return {int(line[1]): line[2] for line in lines if line[0] == what}
 
 
 def test_two_processes_write_one_file_at_once_even_one_conversation(tmp_path):
@@ -34,7 +34,7 @@ def test_two_processes_write_one_file_at_once_even_one_conversation(tmp_path):
     writers = [start(path, name, 40, label) for name, label in (("both", "a"), ("both", "b"), ("own", "c"))]
     outputs = [writer.communicate(timeout=60)[0] for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0, 0]
-    told = [acknowledged(output) for output in outputs]
+    told = [acknowledged(output, "answered") for output in outputs]
     store = Sqlite(str(path)).open()
     both = {stored.turn.number: stored.turn.text for stored in store.turns("both")}
     assert both == told[0] | told[1]
@@ -46,25 +46,29 @@ def test_two_processes_write_one_file_at_once_even_one_conversation(tmp_path):
 def test_many_processes_make_the_file_at_once(tmp_path):
     path = tmp_path / "new" / "c.sqlite"
     writers = [start(path, f"w{place}", 1, "x") for place in range(6)]
-    assert [writer.communicate(timeout=60)[0] for writer in writers] == ["ready\n1 x-0\n"] * 6
+    assert [writer.communicate(timeout=60)[0] for writer in writers] == ["ready\nasked 1 x-0\nanswered 1 x-0\n"] * 6
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 @pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.full)])
 def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path, kills):
-    path, random, told = tmp_path / "c.sqlite", Random(kills), {}
+    path, random = tmp_path / "c.sqlite", Random(kills)
+    asked: dict[int, str] = {}
+    answered: dict[int, str] = {}
     for kill in range(kills):
         writer = start(path, "ann", 1_000_000, f"k{kill}")
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
         time.sleep(random.uniform(0.0, 0.12))
         writer.send_signal(signal.SIGKILL)
-        told |= acknowledged(writer.communicate(timeout=60)[0])
+        output = writer.communicate(timeout=60)[0]
+        asked |= acknowledged(output, "asked")
+        answered |= acknowledged(output, "answered")
         store = Sqlite(str(path)).open()
         found = {stored.turn.number: stored for stored in store.turns("ann")}
-        assert {number: found[number].turn.text for number in told} == told
-        assert all(found[number].reply.text == f"reply to {text}" for number, text in told.items())
+        assert {number: found[number].turn.text for number in asked} == asked
+        assert all(found[number].reply.text == f"reply to {text}" for number, text in answered.items())
         assert len({stored.turn.text for stored in found.values()}) == len(found), "no turn stands there twice"
-        assert len(found) - len(told) <= kill + 1, "at most the one turn in flight at each kill was not acknowledged"
+        assert len(found) - len(asked) <= kill + 1, "at most the one turn in flight at each kill was not acknowledged"
         store.close()
-    assert len(told) > kills
+    assert len(answered) > kills

@@ -1,6 +1,7 @@
 """A process that writes turns until it has written enough or is killed: `writer.py FILE CONVERSATION COUNT LABEL`.
 
-Prints `ready`, then a line for each turn once both of its commits have returned. What is printed was acknowledged.
+Prints `ready`, then `asked NUMBER TEXT` when begin has returned and `answered NUMBER TEXT` when commit has. What is
+printed was acknowledged.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from vllm_flow.core.values import Completion, Turn, Usage, user
 from vllm_flow.stores import Sqlite, SqliteStore
 
 
-def write_one(store: SqliteStore, conversation: str, text: str) -> int:
+def write_one(store: SqliteStore, conversation: str, text: str) -> None:
     """Another writer of the same conversation may take the number first; then the next one is tried."""
     while True:
         number = store.next_number(conversation)
@@ -22,16 +23,17 @@ def write_one(store: SqliteStore, conversation: str, text: str) -> int:
             store.begin(turn)
         except TurnConflict:
             continue
+        print("asked", number, text, flush=True)
         store.commit(turn, Completion(f"reply to {text}", (1, 2), "stop", Usage(3, 2)), {"last": text})
-        return number
+        print("answered", number, text, flush=True)
+        return
 
 
 def main(path: str, conversation: str, count: str, label: str) -> None:
     store = Sqlite(path, wait_s=60).open()
     print("ready", flush=True)
     for place in itertools.islice(itertools.count(), int(count)):
-        text = f"{label}-{place}"
-        print(write_one(store, conversation, text), text, flush=True)
+        write_one(store, conversation, f"{label}-{place}")
     store.close()
 
 

@@ -1,4 +1,4 @@
-"""Configuration: from a command line and YAML files to a plain RunSpec. The only package that knows Hydra and OmegaConf.
+"""Configuration: from a command line and YAML files to a plain RunSpec. Only here Hydra and OmegaConf are known.
 
 Hydra is imported when something is composed, not before: `--help` and `ls` need not wait for it.
 """
@@ -18,18 +18,17 @@ __all__ = ["compose", "groups", "run_jobs", "sample_input"]
 def compose(overrides: Sequence[str] = ()) -> RunSpec:
     """The configuration that these overrides choose, with the place of everything in it. Raises ConfigError."""
     from vllm_flow.config.composition import composing
-    from vllm_flow.config.overrides import rewrite
     from vllm_flow.config.spec import spec_of
 
     with composing() as loader:
-        return spec_of(loader.compose(rewrite(overrides, loader.groups)), loader)
+        return spec_of(loader.compose(overrides), loader)
 
 
 def run_jobs(arguments: Sequence[str], task: Callable[[RunSpec, Path], None]) -> None:
     """`vllm-flow [-m] key=value …`: run `task(spec, folder)` for every job, each in its own folder.
 
-    Raises ConfigError before anything is written, what the task raised when it was the only job, and JobsFailed, a
-    FlowError with a line for each failure, when jobs of a sweep failed.
+    Raises ConfigError before any job starts, what the task raised when it was the only job, and JobsFailed, a FlowError
+    with a line for each failure, when jobs of a sweep failed.
     """
     from vllm_flow.config import jobs
 

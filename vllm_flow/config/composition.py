@@ -14,7 +14,7 @@ from typing import Any
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
 from hydra._internal.utils import create_config_search_path
 from hydra.core.default_element import ResultDefault
 from hydra.core.hydra_config import HydraConfig
@@ -25,13 +25,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from vllm_flow.config.clashes import clashes
 from vllm_flow.config.files import ConfigFile
 from vllm_flow.config.groups import Group, place_of, read_groups
 from vllm_flow.config.layers import PRIMARY
 from vllm_flow.config.messages import composition_faults
-from vllm_flow.config.origins import Origins, Written, covered_references, origins_of
+from vllm_flow.config.origins import Origins, origins_of
+from vllm_flow.config.overrides import rewrite
 from vllm_flow.config.packages import package_faults
 from vllm_flow.config.sources import FileResult, add_layers
+from vllm_flow.config.written import Value, of_file, of_overrides
 from vllm_flow.core.errors import ConfigError
 
 HYDRA_BASE = "1.3"
@@ -58,8 +61,9 @@ class FlowLoader(ConfigLoaderImpl):
         self.groups: dict[str, Group] = read_groups()
         self._origins: dict[tuple[str, ...], Origins] = {}
         self._repo: CachingConfigRepository | None = None
+        self._lines: list[str] = []
         self._parsed: list[Override] = []
-        self._written: list[Written] = []
+        self._values: list[Value] = []
 
     def compose(self, overrides: Sequence[str], mode: RunMode = RunMode.RUN, *, sweeps: bool = False) -> Composition:
         """The configuration for these overrides; with `sweeps`, values that are to be swept are left out."""
@@ -82,33 +86,34 @@ class FlowLoader(ConfigLoaderImpl):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
-        self._repo, self._parsed, self._written = None, [], []
+        self._repo, self._parsed, self._values = None, [], []
         try:
             config = super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         except (HydraException, OmegaConfBaseException, ValueError, AssertionError, RecursionError) as error:
             self._refuse_files()
-            raise ConfigError(composition_faults(error, overrides, self.groups, self._files())) from error
+            raise ConfigError(composition_faults(error, self._lines, self.groups, self._files())) from error
         self._refuse_files()
-        self._origins[tuple(config.hydra.overrides.task)] = origins_of(self._written, self._parsed)
+        self._origins[tuple(config.hydra.overrides.task)] = origins_of(self._values)
         return config
 
     def _parse_overrides_and_create_caching_repo(
         self, config_name: str | None, overrides: list[str]
     ) -> tuple[list[Override], CachingConfigRepository]:
-        self._parsed, self._repo = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
+        # Whoever asks, a sweeper or `--info` among them, comes through here, and rewriting twice changes nothing.
+        self._lines = rewrite(overrides, self.groups)
+        self._parsed, self._repo = super()._parse_overrides_and_create_caching_repo(config_name, self._lines)
         return self._parsed, self._repo
 
-    def _compose_config_from_defaults_list(
-        self, defaults: list[ResultDefault], repo: CachingConfigRepository
-    ) -> DictConfig:
+    def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
         self._refuse_files()
         for default in defaults:
             result = repo.load_config(str(default.config_path))
             if isinstance(result, FileResult):
-                self._written.append(Written(result.file, place_of(default.package)))
-        covered = covered_references(self._written, self._parsed)
-        if covered:
-            raise ConfigError(covered)
+                self._values += of_file(result.file, place_of(default.package))
+        chosen = [override for override in self._parsed if not repo.group_exists(override.key_or_group)]
+        self._values += of_overrides(one for one in chosen if not one.is_hydra_override())
+        if faults := clashes(self._values):
+            raise ConfigError(faults)
         return super()._compose_config_from_defaults_list(defaults, repo)
 
     def _files(self) -> dict[str, ConfigFile]:
@@ -120,7 +125,8 @@ class FlowLoader(ConfigLoaderImpl):
     def _refuse_files(self) -> None:
         files = self._files()
         faults = [fault for file in files.values() for fault in file.faults]
-        faults += [fault for name, file in files.items() for fault in package_faults(name, file, self.groups)]
+        sound = {name: file for name, file in files.items() if not file.faults}
+        faults += [fault for name, file in sound.items() for fault in package_faults(name, file, self.groups)]
         if faults:
             raise ConfigError(faults)
 

@@ -24,6 +24,7 @@ class Entry:
     line: int
     text: str | None
     """As written, for a scalar; None for a mapping or a list."""
+    is_list: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,30 +57,34 @@ def _read(path: Path, label: str, _changed: int, _size: int) -> ConfigFile:
     if isinstance(text, Fault):
         return ConfigFile(label, faults=(text,))
     loader = _loader()
-    try:
-        fault = too_deep(text, label, loader)
-        root = None if fault else yaml.compose(text, Loader=loader)
-    except yaml.YAMLError as error:
-        return ConfigFile(label, faults=(syntax_fault(error, text, label),))
-    fault = fault or (root and too_large(root, label))
-    if fault:
-        return ConfigFile(label, faults=(fault,))
+    root = _root(text, label, loader)
+    if isinstance(root, Fault):
+        return ConfigFile(label, faults=(root,))
     package, _ = header(text)
-    faults = [*_misplaced_package(text, label)]
-    if root is None:
-        return ConfigFile(label, package, {}, faults=tuple(faults))
-    if not isinstance(root, yaml.MappingNode):
-        faults.append(Fault(f"{label}:{root.start_mark.line + 1}", "a file holds a mapping. Write `key: value` lines."))
-        return ConfigFile(label, package, {}, faults=tuple(faults))
-    faults += content_faults(root, label, place_of(package))
+    faults = [*_misplaced_package(text, label), *content_faults(root, label, place_of(package))]
     if faults:
-        return ConfigFile(label, package, {}, faults=tuple(faults))
+        return ConfigFile(label, package, faults=tuple(faults))
     try:
         data = loader("").construct_document(root)  # also writes merge keys (`<<`) out in the nodes
     except (yaml.YAMLError, ValueError) as error:
         problem = (getattr(error, "problem", None) or str(error)).splitlines()[0]
-        return ConfigFile(label, package, {}, faults=(Fault(label, f"this is no YAML: {problem}."),))
+        return ConfigFile(label, package, faults=(Fault(label, f"this is no YAML: {problem}."),))
     return ConfigFile(label, package, data, tuple(_entries(root, ())))
+
+
+def _root(text: str, label: str, loader: Any) -> yaml.MappingNode | Fault:
+    """The node graph of a file that keeps within the limits."""
+    try:
+        fault = too_deep(text, label, loader)
+        root = None if fault else yaml.compose(text, Loader=loader) or yaml.compose("{}", Loader=loader)
+    except yaml.YAMLError as error:
+        return syntax_fault(error, text, label)
+    if fault:
+        return fault
+    if not isinstance(root, yaml.MappingNode):
+        line = root.start_mark.line + 1 if root and root.start_mark else 1
+        return Fault(f"{label}:{line}", "a file holds a mapping. Write `key: value` lines.")
+    return too_large(root, label) or root
 
 
 def _misplaced_package(text: str, label: str) -> Iterator[Fault]:
@@ -91,15 +96,15 @@ def _misplaced_package(text: str, label: str) -> Iterator[Fault]:
 
 def _entries(node: yaml.Node, path: tuple[str, ...]) -> Iterator[Entry]:
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            below = (*path, str(key.value))
-            yield Entry(below, key.start_mark.line + 1, value.value if isinstance(value, yaml.ScalarNode) else None)
-            yield from _entries(value, below)
+        below = [(str(key.value), key, value) for key, value in node.value]
     elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            below = (*path, str(index))
-            yield Entry(below, value.start_mark.line + 1, value.value if isinstance(value, yaml.ScalarNode) else None)
-            yield from _entries(value, below)
+        below = [(str(index), value, value) for index, value in enumerate(node.value)]
+    else:
+        return
+    for name, marked, value in below:
+        text = value.value if isinstance(value, yaml.ScalarNode) else None
+        yield Entry((*path, name), marked.start_mark.line + 1, text, isinstance(value, yaml.SequenceNode))
+        yield from _entries(value, (*path, name))
 
 
 @cache

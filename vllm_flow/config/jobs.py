@@ -1,19 +1,19 @@
 """Jobs: runs through Hydra, one or many, each in its own folder.
 
-We drive Hydra's own class as `hydra.main` does, but without its process-wide habits: nothing is read from `sys.argv`, no
-exception becomes an exit code, and no composition error is printed before we can say it in our words. A job that
+We drive Hydra's own class as `hydra.main` does, but without its process-wide habits: nothing is read from `sys.argv`,
+no exception becomes an exit code, and no composition error is printed before we can say it in our words. A job that
 fails is kept until all are done, because Hydra's sweeper stops at the first and forgets the others.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
@@ -27,10 +27,11 @@ from vllm_flow.config.flags import hoisted
 from vllm_flow.config.layers import PRIMARY
 from vllm_flow.config.overrides import rewrite
 from vllm_flow.config.spec import spec_of
-from vllm_flow.core.errors import FlowError
+from vllm_flow.core.errors import FlowError, told
 from vllm_flow.core.spec import RunSpec
 
 PROGRAM = "vllm-flow"
+MAX_SHOWN = 120
 Task = Callable[[RunSpec, Path], None]
 
 
@@ -43,8 +44,8 @@ class JobFailure:
     cause: Exception
 
     def __str__(self) -> str:
-        detail = str(self.cause) if isinstance(self.cause, FlowError) else f"{type(self.cause).__name__}: {self.cause}"
-        return f"{self.folder} ({' '.join(self.overrides)}): {detail}"
+        overrides = shorten(" ".join(line.lstrip("+") for line in self.overrides), MAX_SHOWN, placeholder=" …")
+        return f"{self.folder} ({overrides}): {told(self.cause)}"
 
 
 class JobsFailed(FlowError):
@@ -58,11 +59,12 @@ class JobsFailed(FlowError):
 def run_jobs(arguments: Sequence[str], task: Task) -> None:
     """Run `task` once for each job that the command line asks for, as `vllm-flow [-m] key=value …` does.
 
-    Raises ConfigError before anything is written, what the task raised when it was the only job, and JobsFailed when
-    jobs of a sweep failed. `--cfg`, `--info`, `--help` and `--hydra-help` print and run nothing.
+    Raises ConfigError before any job starts, what the task raised when it was the only job, and JobsFailed when jobs of
+    a sweep failed, each with a folder that holds its log. `--cfg`, `--info`, `--help` and `--hydra-help` print and run
+    nothing.
     """
     flags, overrides = hoisted(arguments)
-    with composing() as loader, _private_files(), _installed(loader) as hydra:
+    with composing() as loader, _installed(loader) as hydra:
         lines = rewrite(overrides, loader.groups)
         parser = get_args_parser()
         args = parser.parse_args([*flags, *lines])
@@ -114,16 +116,6 @@ def _installed(loader: FlowLoader) -> Iterator[Hydra]:
         yield hydra
     finally:
         GlobalHydra.instance().hydra = surrounding
-
-
-@contextmanager
-def _private_files() -> Iterator[None]:
-    """What a run writes is readable by its owner only, since it holds what was said."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Layers: the folders a configuration is read from. The user's project stands before the shipped files.
 
-A layer is a folder with `conf/` and `pipelines/`. The group `pipeline` is read from `pipelines/`, every other group from
-`conf/`; `shipped/<path>` names the shipped file, so that a project's file can extend the one it stands before.
+A layer is a folder with `conf/` and `pipelines/`. The group `pipeline` is read from `pipelines/`, every other group
+from `conf/`; `shipped/<path>` names the shipped file, so that a project's file can extend the one it stands before.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def too_deep(text: str, label: str, loader: type) -> Fault | None:
     for event in yaml.parse(text, Loader=loader):
         depth += isinstance(event, OPENING) - isinstance(event, CLOSING)
         if depth > MAX_DEPTH:
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 1
             return Fault(f"{label}:{line}", f"more than {MAX_DEPTH} levels lie inside each other. Write it flatter.")
     return None
 
@@ -102,7 +102,7 @@ def content_faults(node: yaml.Node, label: str, path: tuple[str, ...] = (), key:
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield from content_faults(item, label, (*path, str(index)), key)
-    elif node.tag != f"{CORE}bool" and node.tag != f"{CORE}null" and written_out(key, node.value):
+    elif node.tag not in (f"{CORE}bool", f"{CORE}null") and written_out(key, node.value):
         yield Fault(dotted, PROBLEM, origin)
 
 

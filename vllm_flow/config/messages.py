@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -11,16 +11,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vllm_flow.config.files import ConfigFile
 from vllm_flow.config.groups import Group
-from vllm_flow.config.origins import COMMAND_LINE
+from vllm_flow.config.written import COMMAND_LINE
 from vllm_flow.core.errors import Fault, listed, nearest
 
-NOT_FOUND = re.compile(r"(?:In '(?P<parent>[^']*)': )?Could not (?:find|load) '(?P<path>[^']*)'")
+NOT_FOUND = re.compile(r"(?:In '[^']*': )?Could not (?:find|load) '(?P<path>[^']*)'")
 NOT_CHOSEN = re.compile(r"(?:In '(?P<parent>[^']*)': )?Could not override '(?P<key>[^']*)'")
 UNGIVEN = re.compile(r"You must specify '(?P<key>[^']*)'")
 TWICE = re.compile(r"Multiple values for (?P<key>[^.]*)\. To override")
 SWEEP = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(?P<line>[^']*)'")
 UNDELETED = re.compile(r"Could not delete (?:from config\. )?'(?P<key>[^']*)'")
-IN_FILE = re.compile(r"In '(?P<parent>[^']*)': (?:\w+ raised while composing config:\n)?(?P<what>.*)")
+IN_FILE = re.compile(r"In '?(?P<parent>[^':]*)'?: (?:\w+ raised while composing config:\n)?(?P<what>.*)")
+BAD_DEFAULTS = re.compile(
+    r"(?:In '?(?P<parent>[^':]*)'?: (?:Too many|Missing group)|Invalid defaults list in '(?P<at>[^']*)')"
+)
 MERGING = re.compile(r"Error merging override (?P<line>.*)", re.S)
 
 
@@ -34,7 +37,7 @@ def composition_faults(
         return [Fault("defaults", "the defaults lists lead back to themselves. Remove one of them.")]
     text = str(error)
     if isinstance(error, MissingConfigException) and (found := NOT_FOUND.match(text)):
-        return [_not_found(found["path"], found["parent"] or "", overrides, groups, files)]
+        return [_not_found(found["path"], overrides, groups, files)]
     if found := NOT_CHOSEN.match(text):
         return [_not_chosen(found["key"], found["parent"] or "", groups, files)]
     if found := UNGIVEN.match(text):
@@ -44,7 +47,8 @@ def composition_faults(
         return [Fault(key, f"two files choose '{key}'. Write 'override /{key}' in the later one.")]
     if found := SWEEP.match(text):
         key, _, value = found["line"].lstrip("+").partition("=")
-        problem = f"{value} are several values. Add -m to run each, or write [{value}] for a list."
+        instead = "" if key in groups else f", or write [{value}] for a list"
+        problem = f"{value} are several values. Add -m to run each{instead}."
         return [Fault(key, problem, COMMAND_LINE)]
     if found := UNDELETED.match(text):
         return [Fault(found["key"], "there is nothing to delete here. Leave the '~' override out.", COMMAND_LINE)]
@@ -72,34 +76,40 @@ def no_choice(group: str, name: str, groups: Mapping[str, Group]) -> str:
 
 
 def _not_found(
-    path: str, parent: str, overrides: Sequence[str], groups: Mapping[str, Group], files: Mapping[str, ConfigFile]
+    path: str, overrides: Sequence[str], groups: Mapping[str, Group], files: Mapping[str, ConfigFile]
 ) -> Fault:
     group, _, name = path.rpartition("/")
-    if any(re.fullmatch(rf"\+*{re.escape(group)}=.*", line) for line in overrides):
-        return Fault(group, no_choice(group, name, groups), COMMAND_LINE)
-    origin = default_origin(files.get(parent), group, name)
+    typed = any(re.fullmatch(rf"\+*{re.escape(group)}=.*", line) for line in overrides)
+    origin = COMMAND_LINE if typed else default_origin(files.values(), group, name)
     if group and group not in groups:
-        return Fault(group, f"there is no group '{group}'.{nearest(group, groups)} There are: {listed(groups)}.", origin)
+        return _no_group(group, groups, origin)
     return Fault(group or path, no_choice(group, name, groups), origin)
 
 
-def default_origin(file: ConfigFile | None, group: str, name: str = "") -> str:
-    """The line of a file's defaults list that makes a choice."""
-    if file is None:
-        return ""
-    for entry in file.entries:
-        key = re.sub(r"^(override |optional )*/?", "", entry.path[-1]).partition("@")[0]
-        chosen = (entry.text or "").removeprefix("/")
-        if entry.path[0] == "defaults" and ((key == group and len(entry.path) == 3) or chosen == f"{group}/{name}"):
-            return f"{file.label}:{entry.line}"
-    return file.label
+def _no_group(group: str, groups: Mapping[str, Group], origin: str) -> Fault:
+    return Fault(group, f"there is no group '{group}'.{nearest(group, groups)} There are: {listed(groups)}.", origin)
+
+
+def default_origin(files: Iterable[ConfigFile], group: str, name: str = "") -> str:
+    """The line of a defaults list that makes a choice; the files are looked at from the last one read."""
+    for file in reversed(list(files)):
+        for entry in file.entries:
+            key = re.sub(r"^((override|optional) +)*/?", "", entry.path[-1]).partition("@")[0]
+            chosen = key == group and len(entry.path) == 3 and name in ("", entry.text)
+            named = bool(name) and (entry.text or "").lstrip("/") == f"{group}/{name}"
+            if entry.path[0] == "defaults" and (chosen or named):
+                return f"{file.label}:{entry.line}"
+    return ""
 
 
 def _not_chosen(key: str, parent: str, groups: Mapping[str, Group], files: Mapping[str, ConfigFile]) -> Fault:
+    """A value or a choice that is to be changed, and is not there."""
     group = key.partition("@")[0]
-    origin = default_origin(files.get(parent), group) if parent else COMMAND_LINE
+    if "." in group:
+        return Fault(key, f"nothing stands here that could be changed. Write '++{key}' to add it.", "hydra.sweeper")
+    origin = default_origin([files[parent]], group) if parent in files else COMMAND_LINE
     if group not in groups:
-        return Fault(group, f"there is no group '{group}'.{nearest(group, groups)} There are: {listed(groups)}.", origin)
+        return _no_group(group, groups, origin)
     problem = f"nothing here chooses from the group '{group}', so there is no choice to change. Leave it out."
     return Fault(group, problem, origin)
 
@@ -116,10 +126,18 @@ def _other(error: BaseException, files: Mapping[str, ConfigFile]) -> Fault:
     if found := MERGING.match(text):
         key = found["line"].lstrip("+").partition("=")[0]
         return Fault(key, f"{_sentence(cause or error)} The value does not fit what stands there.", COMMAND_LINE)
+    if found := BAD_DEFAULTS.match(text):
+        problem = "'defaults' is a list with one choice per item. Write '- /group: choice' lines."
+        return Fault(_label(found["parent"] or found["at"], files), problem)
     if found := IN_FILE.match(text):
-        file = files.get(found["parent"])
-        return Fault(file.label if file else found["parent"], _sentence(found["what"]))
+        late = "Overrides must be at the end" in text
+        problem = "an 'override' line stands before others in 'defaults'. Put the overrides last."
+        return Fault(_label(found["parent"], files), problem if late else _sentence(found["what"]))
     return Fault("configuration", _sentence(cause or text))
+
+
+def _label(config_path: str, files: Mapping[str, ConfigFile]) -> str:
+    return files[config_path].label if config_path in files else config_path
 
 
 def _sentence(error: object) -> str:

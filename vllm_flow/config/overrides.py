@@ -14,8 +14,8 @@ from pathlib import Path
 from vllm_flow.config.groups import OPTIONAL, Group
 from vllm_flow.config.keys import TOP, unknown_key
 from vllm_flow.config.limits import TARGET_PROBLEM
-from vllm_flow.config.origins import COMMAND_LINE
 from vllm_flow.config.secrets import PROBLEM, written_out
+from vllm_flow.config.written import COMMAND_LINE
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 
 LINE = re.compile(r"(?P<sign>~|\+{0,2})(?P<key>[^=+~][^=]*)(?P<equals>=?)(?P<value>.*)", re.S)

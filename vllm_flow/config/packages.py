@@ -24,4 +24,6 @@ def package_faults(config_path: str, file: ConfigFile, groups: Mapping[str, Grou
     given = file.package or default
     if given not in (wanted, GLOBAL):
         place = f"the others of the group '{group.name}' have" if group else "the file needs"
-        yield Fault(f"{file.label}:1", f"the values would go to '{given}'. Line 1 must be '# @package {wanted}', as {place}.")
+        yield Fault(
+            f"{file.label}:1", f"the values would go to '{given}'. Line 1 must be '# @package {wanted}', as {place}."
+        )

@@ -12,8 +12,9 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from vllm_flow.config.composition import Composition, FlowLoader
 from vllm_flow.config.keys import TOP, unknown_key
 from vllm_flow.config.layers import sample_input
-from vllm_flow.config.origins import Origins, Path
+from vllm_flow.config.origins import Origins
 from vllm_flow.config.secrets import PROBLEM, secrets_in
+from vllm_flow.config.written import Path
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 from vllm_flow.core.options import at_least, problems
 from vllm_flow.core.spec import RunSpec
@@ -48,6 +49,8 @@ def spec_of(composition: Composition, loader: FlowLoader) -> RunSpec:
     plain["input"] = _with_sample(plain.get("input", {}), name, origins, faults)
     if faults:
         raise ConfigError(faults)
+    for key in ("seed", "concurrency"):
+        plain[key] = int(plain[key])  # JSON Schema takes 1000.0 for an integer
     return RunSpec(name=name, **plain, pipelines=pipelines, origins=origins)
 
 
@@ -109,7 +112,7 @@ def _keys(node: Any, key: Any) -> list[str]:
 def _nested(graph: Any, origins: Origins, loader: FlowLoader, faults: list[Fault]) -> dict[str, Any]:
     """The graphs of the pipelines that nodes use, and of those that these use, each composed with its own choices."""
     found: dict[str, Any] = {}
-    waiting = [(graph, ("graph",))]
+    waiting: list[tuple[Any, Path]] = [(graph, ("graph",))]
     while waiting:
         nodes, place = waiting.pop(0)
         for node, name in _used(nodes):

@@ -20,7 +20,6 @@ from vllm_flow.core.values import Completion, FinishReason, Message, Role, Text,
 ROLES = typing.get_args(Role)
 FINISH_REASONS = typing.get_args(FinishReason)
 LARGEST = 2**63 - 1  # what a database and most JSON readers hold as a whole number
-MOST_DIGITS = 640  # Python's own limit may be set lower than its usual 4,300, never below this
 
 
 def encode(value: object) -> str:
@@ -34,13 +33,15 @@ def encode(value: object) -> str:
 def decode(text: str) -> Any:
     """JSON text as plain values. Raises ValueError for anything RFC 8259 calls unsafe: NaN, a key given twice."""
     try:
-        return json.loads(
-            text, object_pairs_hook=_without_repeats, parse_constant=_constant, parse_float=_float, parse_int=_int
-        )
+        return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_constant, parse_float=_float)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON, at character {error.pos + 1}: {error.msg}. Write one JSON value.") from None
     except RecursionError:
         raise ValueError("nested too deeply to be read. Write it flatter.") from None
+    except ValueError as error:
+        if "integer string conversion" not in str(error):
+            raise
+        raise ValueError("a whole number of thousands of digits. Write a smaller one.") from None
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -60,12 +61,6 @@ def _float(digits: str) -> float:
     if math.isinf(value := float(digits)):
         raise ValueError(f"{_shown(digits)[1:-1]} is too large a number. Write a smaller one.")
     return value
-
-
-def _int(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a number of {len(digits)} digits. Write a smaller one.")
-    return int(digits)
 
 
 def to_json(value: object) -> Any:
@@ -159,10 +154,10 @@ def completion_from_json(data: Any, where: str = "completion") -> Completion:
     if reason not in FINISH_REASONS:
         raise ValueError(f"{where}.finish_reason: {_shown(reason)} is none. There are: {listed(FINISH_REASONS)}.")
     check_keys(usage, f"{where}.usage", ("prompt_tokens", "completion_tokens"))
-    ids, logprobs = list_from_json(data["token_ids"], f"{where}.token_ids"), data.get("logprobs")
+    logprobs = data.get("logprobs")
     return Completion(
         text_from_json(data["text"], f"{where}.text"),
-        tuple(whole_from_json(one, f"{where}.token_ids.{place}") for place, one in enumerate(ids)),
+        _token_ids(data["token_ids"], f"{where}.token_ids"),
         cast(FinishReason, reason),
         Usage(**{name: whole_from_json(count, f"{where}.usage.{name}") for name, count in usage.items()}),
         None if logprobs is None else _numbers(logprobs, f"{where}.logprobs"),
@@ -174,6 +169,13 @@ def whole_from_json(data: Any, where: str, low: int = 0) -> int:
     if type(data) is not int or not low <= data <= LARGEST:
         raise ValueError(f"{where}: {_shown(data)} does not fit. Give a whole number of {low} or more, below 2**63.")
     return data
+
+
+def _token_ids(data: Any, where: str) -> tuple[int, ...]:
+    for place, item in enumerate(list_from_json(data, where)):
+        if type(item) is not int or not 0 <= item <= LARGEST:
+            whole_from_json(item, f"{where}.{place}")  # says what is wrong
+    return tuple(data)
 
 
 def _numbers(data: Any, where: str) -> tuple[float, ...]:
@@ -219,5 +221,5 @@ def _shown(value: Any) -> str:
     """The value in one short line: a text or number cut at 60 characters, a container by its kind."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "a mapping"
-    text = repr(value) if isinstance(value, str) else json.dumps(value)
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)  # YAML knows dates
     return text if len(text) <= 60 else f"{text[:57]}..."

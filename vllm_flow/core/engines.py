@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,17 +11,23 @@ class Engines:
     """Opens shared resources on first use and closes them all at the end. Use as a context manager, or call `close`."""
 
     def __init__(self) -> None:
-        self._open: dict[Any, Any] = {}
+        self._open: list[tuple[Any, Any]] = []
+        self._closing = ExitStack()
 
     def open(self, options: Any) -> Any:
-        """The live object for these options, which are hashable; opened once."""
-        if options not in self._open:
-            self._open[options] = options.open()
-        return self._open[options]
+        """The live object for these options; opened once. They are compared, for a mapping in them has no hash."""
+        for known, live in self._open:
+            if known == options:
+                return live
+        live = options.open()
+        self._closing.callback(live.close)
+        self._open.append((options, live))
+        return live
 
     def close(self) -> None:
-        while self._open:
-            self._open.popitem()[1].close()
+        """Close all, the last opened first, even when one of them fails to."""
+        self._open.clear()
+        self._closing.close()
 
     def __enter__(self) -> Self:
         return self

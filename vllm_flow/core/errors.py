@@ -93,7 +93,7 @@ def told(error: BaseException) -> str:
 
 
 def nearest(word: object, names: Iterable[object]) -> str:
-    """` Did you mean 'x'?` for the closest of `names`, or nothing when none is close. YAML has names that are no text."""
+    """` Did you mean 'x'?` for the closest of `names`, or nothing. YAML has names that are no text."""
     close = get_close_matches(str(word), sorted(map(str, names)), n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
 

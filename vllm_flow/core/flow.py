@@ -1,19 +1,24 @@
 """Turns in flight: every conversation is a task, its turns in order, many conversations at once, with a bound.
 
-Nothing here knows what answering means, so it can be read, and tested, on its own.
+Two bounds, because the turns of one conversation wait for each other: how many are answered at once, and how many are
+read ahead of the reader of the results. Nothing here knows what answering means.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import TypeVar
 
 from vllm_flow.core.values import BadRow, Result, Turn
 
 Item = Turn | BadRow
 T = TypeVar("T")
+AHEAD = 8
+"""How many times `limit` items are read whose results nobody has taken yet: room for turns that wait for an earlier."""
 
 
 class Flow:
@@ -22,6 +27,7 @@ class Flow:
     def __init__(self, answer: Callable[[Item], Awaitable[Result]], limit: int) -> None:
         self._answer = answer
         self._slots = asyncio.Semaphore(limit)
+        self._ahead = asyncio.Semaphore(limit * AHEAD)
         self._waiting: dict[str, deque[Item]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._done: asyncio.Queue[Result | BaseException | None] = asyncio.Queue()
@@ -35,6 +41,7 @@ class Flow:
                 if isinstance(result, BaseException):
                     raise result
                 if result is not None:
+                    self._ahead.release()
                     yield result
         finally:
             for task in self._tasks:
@@ -45,7 +52,9 @@ class Flow:
         async def guarded() -> None:
             try:
                 await work
-            except Exception as error:
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # lost in a task, it would leave the reader waiting
                 self._done.put_nowait(error)
 
         task = asyncio.create_task(guarded())
@@ -57,30 +66,34 @@ class Flow:
         self._done.put_nowait(None)  # wakes the reader, which sees whether any work is left
 
     async def _feed(self, turns: Iterable[Item] | AsyncIterable[Item]) -> None:
-        async for item in _as_async(turns):
-            await self._slots.acquire()
-            conversation = item.conversation if isinstance(item, Turn) else f"\0{item.index}"
-            if conversation in self._waiting:
-                self._waiting[conversation].append(item)
-            else:
-                self._waiting[conversation] = deque([item])
-                self._start(self._converse(conversation))
+        async with aclosing(_as_async(turns)) as items:
+            async for item in items:
+                await self._ahead.acquire()
+                conversation = item.conversation if isinstance(item, Turn) else f"\0{item.index}"
+                if conversation in self._waiting:
+                    self._waiting[conversation].append(item)
+                else:
+                    self._waiting[conversation] = deque([item])
+                    self._start(self._converse(conversation))
 
     async def _converse(self, conversation: str) -> None:
         waiting = self._waiting[conversation]
         try:
             while waiting:
-                result = await self._answer(waiting.popleft())
-                self._slots.release()
-                self._done.put_nowait(result)
+                async with self._slots:
+                    self._done.put_nowait(await self._answer(waiting.popleft()))
         finally:
             del self._waiting[conversation]
 
 
-async def _as_async(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+async def _as_async(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
     if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
+        try:
+            async for item in items:
+                yield item
+        finally:
+            if inspect.isasyncgen(items):
+                await items.aclose()
     else:
         for item in items:
             yield item

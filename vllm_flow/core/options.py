@@ -75,12 +75,13 @@ def schema_of(cls: type) -> JsonSchema:
         for field in fields
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
-    return {
-        "type": "object",
-        "properties": {field.name: _schema(hints[field.name]) for field in fields},
-        "required": required,
-        "additionalProperties": False,
-    }
+    properties = {}
+    for field in fields:
+        try:
+            properties[field.name] = _schema(hints[field.name])
+        except TypeError as error:
+            raise TypeError(f"the option '{field.name}': {error}") from None
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 def _schema(hint: Any) -> JsonSchema:
@@ -93,19 +94,20 @@ def _schema(hint: Any) -> JsonSchema:
         return {"anyOf": [kept, {"type": "null"}]} if types.NoneType in arguments else kept
     if origin is Literal:
         return {"enum": list(arguments)}
-    if origin is tuple:
+    if origin is tuple and arguments[1:] == (Ellipsis,):
         return {"type": "array", "items": _schema(arguments[0])}
-    if origin is not None and issubclass(origin, Mapping):
-        return {"type": "object", "additionalProperties": _schema(arguments[1])}
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        names = {"propertyNames": {"type": "string"}}
+        return {"type": "object", "additionalProperties": _schema(arguments[1]), **names}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return schema_of(hint)
     if hint is Any:
         return {}
     if hint in SCALARS:
         return {"type": SCALARS[hint]}
-    raise TypeError(
-        f"no option has the type {hint!r}. Use int, float, str, bool, Literal, tuple, Mapping or a dataclass"
-    )
+    name = hint.__name__ if isinstance(hint, type) else repr(hint)
+    known = "int, float, str, bool, Literal, tuple[…, ...], Mapping or a dataclass"
+    raise TypeError(f"{name} is no type of an option. Use {known}")
 
 
 def _annotated(hint: Any, markers: tuple[Any, ...]) -> JsonSchema:
@@ -119,34 +121,74 @@ def _annotated(hint: Any, markers: tuple[Any, ...]) -> JsonSchema:
     return {**schema, **keywords}
 
 
-def problems(cls: type, given: Mapping[str, Any]) -> list[OptionProblem]:
-    """Everything `cls` refuses in `given`, in the order of the fields."""
-    from jsonschema import Draft202012Validator  # 0.1 s, and `--help` does not need it
+def problems(cls: type, given: Any) -> list[OptionProblem]:
+    """Everything `cls` refuses in `given`, in the order it is written there; what is missing comes last."""
+    found = [one for error in _validator()(schema_of(cls)).iter_errors(given) for one in _explain(error)]
+    return sorted(found, key=lambda one: position(given, one.path))
 
-    found = [one for error in Draft202012Validator(schema_of(cls)).iter_errors(given) for one in _explain(error)]
-    return sorted(found, key=lambda one: one.path)
+
+@cache
+def _validator() -> Any:
+    """JSON Schema for values from Python: any mapping, tuples too; 1.0 is no integer, and NaN fits nothing."""
+    from jsonschema import Draft202012Validator, validators  # 0.1 s, and `--help` does not need it
+
+    def is_integer(_: Any, value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    def is_number(_: Any, value: Any) -> bool:
+        return (isinstance(value, float) or is_integer(_, value)) and abs(value) <= sys.float_info.max
+
+    kinds = {
+        "object": lambda _, value: isinstance(value, Mapping),
+        "array": lambda _, value: isinstance(value, list | tuple),
+        "integer": is_integer,
+        "number": is_number,
+    }
+    checker = Draft202012Validator.TYPE_CHECKER.redefine_many(kinds)
+    return validators.extend(Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]  # their stubs
+
+
+def position(given: Any, path: tuple[str, ...]) -> tuple[int, ...]:
+    """Where `path` is written within nested mappings and lists, to sort by; what is not written stands last."""
+    places = []
+    for key in path:
+        items: Any = given.items() if isinstance(given, Mapping) else enumerate(given) if _is_list(given) else ()
+        found = ((place, item) for place, (name, item) in enumerate(items) if str(name) == key)
+        place, given = next(found, (sys.maxsize, None))
+        places.append(place)
+    return tuple(places)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
 
 
 def build(cls: type[T], given: Mapping[str, Any]) -> T:
     """An instance of `cls` from a mapping that has no `problems`; lists become tuples, mappings become dataclasses."""
+    return cls(**_converted(cls, given))
+
+
+def _converted(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(cls, include_extras=True)
-    return cls(**{name: _convert(hints[name], value) for name, value in given.items()})
+    return {name: _convert(hints[name], value) for name, value in given.items()}
 
 
 def _convert(hint: Any, value: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
-        return _convert(arguments[0], value)
+        changes = next((one for one in arguments if isinstance(one, ChangesOf)), None)
+        return _converted(changes.cls, value) if changes else _convert(arguments[0], value)
     if value is None:
         return None
     if origin in (typing.Union, types.UnionType):
         options = [argument for argument in arguments if argument is not types.NoneType]
-        return _convert(options[0], value) if len(options) == 1 else value
+        fitting = (one for one in options if len(options) == 1 or _validator()(_schema(one)).is_valid(value))
+        return _convert(next(fitting), value)
     if origin is tuple:
         return tuple(_convert(arguments[0], item) for item in value)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return build(hint, value)
-    if origin is not None and issubclass(origin, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         return {key: _convert(arguments[1], item) for key, item in value.items()}
     return float(value) if hint is float else value
 
@@ -157,21 +199,25 @@ def _explain(error: Any) -> Iterator[OptionProblem]:
     match error.validator:
         case "additionalProperties":
             known = error.schema.get("properties", {})
-            for key in sorted(set(value) - set(known)):
+            for key in (one for one in value if one not in known):
                 hint = f"{nearest(key, known)} Options: {listed(known)}."
-                yield OptionProblem((*path, key), f"there is no option '{key}'.{hint}")
+                yield OptionProblem((*path, str(key)), f"there is no option '{key}'.{hint}")
         case "required":
             missing = [key for key in error.validator_value if key not in value]
             for key in missing if error.message.startswith(f"'{missing[0]}'") else ():
                 wanted = _wanted(error.schema["properties"][key])
                 yield OptionProblem((*path, key), f"'{key}' is missing. It takes {wanted}.")
+        case "anyOf" if inner := _of_the_meant(error):
+            yield from (problem for one in inner for problem in _explain(one))
         case _:
-            yield OptionProblem(path, f"{_shown(value)} does not fit. It takes {_wanted(error.schema)}.")
+            yield OptionProblem(path, f"{shown(value)} does not fit. It takes {_wanted(error.schema)}.")
 
 
-def _shown(value: Any) -> str:
-    text = "null" if value is None else repr(value) if not isinstance(value, bool) else str(value).lower()
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _of_the_meant(error: Any) -> list[Any]:
+    """Of `a mapping or null`: what is wrong inside the mapping that was given."""
+    other_kinds = {one.schema_path[0] for one in error.context if one.validator == "type" and not one.path}
+    inner = [one for one in error.context if one.schema_path[0] not in other_kinds]
+    return inner if isinstance(error.instance, Mapping | list | tuple) else []
 
 
 def _wanted(schema: JsonSchema) -> str:
@@ -188,7 +234,7 @@ def _wanted(schema: JsonSchema) -> str:
     if kind == "object":
         keys = listed(schema.get("properties", {}))
         return f"a mapping with: {keys}" if keys != "none" else "a mapping"
-    return NOUNS.get(str(kind), "a value") + _range(schema)
+    return NOUNS.get(str(kind), "a value") + _range(schema) + (" that is not empty" if "minLength" in schema else "")
 
 
 def _range(schema: JsonSchema) -> str:

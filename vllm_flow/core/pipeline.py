@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from vllm_flow.core import options, plugins, registry
-from vllm_flow.core.errors import ConfigError, Fault, FlowError, listed, nearest
-from vllm_flow.core.graph import Condition, Graph, Node
-from vllm_flow.core.ports import Ports, ports_of
+from vllm_flow.core.errors import ConfigError, Fault, FlowError, listed, nearest, shown
+from vllm_flow.core.graph import Condition, Graph
+from vllm_flow.core.options import position
+from vllm_flow.core.ports import Ports, fits, ports_of
+from vllm_flow.core.refusals import NESTED, own_problems, refusals
+from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.spec import Path, RunSpec
 from vllm_flow.core.values import Turn
 from vllm_flow.core.wiring import Draft, Wiring
 
 RESERVED = ("use", "from", "when", "each")
-NESTED = "pipeline/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,13 @@ class Pipeline:
     source: Any = None
     """Where turns come from, unread: `turns()` makes them. None when the caller brings the turns."""
 
+    @property
+    def commits_output(self) -> bool:
+        """Whether a stage hands the output to a store: only then is a stored reply what the user was told."""
+        stores = {name for name, one in self.resources.items() if fits(one.opens, Store)}
+        read = [set(node.sources.values()) for node in self.graph.nodes]
+        return any(self.graph.output in names and names & stores for names in read)
+
     @classmethod
     def build(cls, spec: RunSpec) -> Pipeline:
         """Check the whole spec. Raises ConfigError with all faults; loads no model, touches no file or network."""
@@ -54,31 +63,52 @@ class Pipeline:
 class _Build:
     def __init__(self, spec: RunSpec) -> None:
         self.spec = spec
-        self.faults: dict[tuple[str, str], Fault] = {}
+        self.faults: dict[tuple[Path, str], Fault] = {}
         self.resources: dict[str, Resource] = {}
         self.sampling = Sampling()
         self.given: dict[str, Any] = {}
         self.nested: dict[str, Graph | None] = {}
         self.building: list[str] = []
+        self.unloaded: set[str] = set()
+        """Packages that could not be imported, "" for a project's own file: names may be unknown because of them."""
+        self.miswired = False
 
     def pipeline(self) -> Pipeline:
-        for path, problem in plugins.load(self.spec):
+        self.check_shape()
+        for path, package, problem in plugins.load(self.spec):
             self.fault(path, problem)
+            self.unloaded.add(package)
         self.check_sampling()
-        made = {name: self.make_resource(name, entry) for name, entry in self.spec.resources.items()}
+        made = {str(name): self.make_resource(str(name), entry) for name, entry in self.spec.resources.items()}
         self.resources = {name: resource for name, resource in made.items() if resource}
         self.given = {"turn": Turn, "sampling": Sampling}
         self.given |= {name: resource.opens if resource else Any for name, resource in made.items()}
         source = self.make_source()
         graph = self.table(("graph",), self.spec.graph, self.spec.output, free=False)
+        if not self.miswired:
+            known = {name: one.options for name, one in self.resources.items() if one.options is not None}
+            for path, problem in refusals(graph, {"sampling": self.sampling, **known}):
+                self.fault(path, problem)
         if self.faults:
-            raise ConfigError(self.faults.values())
+            raise self.error()
         used = {name: self.resources[name] for name in graph.inputs if name in self.resources}
         return Pipeline(self.spec.name, graph, used, self.sampling, source)
 
+    def check_shape(self) -> None:
+        """What is no table cannot be looked into: then its shape is all there is to say."""
+        found = options.problems(RunSpec, self.spec.content())
+        for one in found:
+            self.fault(one.path, one.problem)
+        if any(one.path[0] not in ("seed", "concurrency") for one in found):
+            raise self.error()
+
+    def error(self) -> ConfigError:
+        """All faults, in the order in which their places are written."""
+        content = self.spec.content()
+        return ConfigError(self.faults[key] for key in sorted(self.faults, key=lambda key: position(content, key[0])))
+
     def fault(self, path: Path, problem: str) -> None:
-        dotted = ".".join(path)
-        self.faults.setdefault((dotted, problem), Fault(dotted, problem, self.spec.origin(path)))
+        self.faults.setdefault((path, problem), Fault(".".join(path), problem, self.spec.origin(path)))
 
     def check_sampling(self) -> None:
         found = options.problems(Sampling, self.spec.sampling)
@@ -92,7 +122,7 @@ class _Build:
         found = self.find(path, registry.resource, entry)
         if found is None:
             return None
-        made = self.instance(path, found.cls, {key: value for key, value in entry.items() if key != "use"})
+        made = self.instance(path, found, {key: value for key, value in entry.items() if key != "use"})
         try:
             opens = ports_of(found.cls, "open").output
         except (TypeError, NameError) as error:
@@ -103,40 +133,40 @@ class _Build:
     def make_source(self) -> Any:
         found = self.find(("input",), registry.source, self.spec.input) if self.spec.input else None
         given = {key: value for key, value in self.spec.input.items() if key != "use"}
-        return self.instance(("input",), found.cls, given) if found else None
+        return self.instance(("input",), found, given) if found else None
 
     def find(self, path: Path, kind: registry.Registry, entry: Any) -> registry.Entry | None:
         """The registered class an entry names, or None after saying why not."""
         if not isinstance(entry, Mapping):
-            self.fault(path, f"{entry!r} is no {kind.kind}. Write a mapping with `use: …`.")
+            self.fault(path, f"{shown(entry)} is no {kind.kind}. Write a mapping with `use: …`.")
             return None
         use = entry.get("use")
         if not isinstance(use, str):
-            what = f"'use' is missing. It names the {kind.kind}." if use is None else f"{use!r} is no name."
+            what = f"'use' is missing. It names the {kind.kind}." if use is None else f"{shown(use)} is no name."
             self.fault((*path, "use"), f"{what} There are: {listed(one.name for one in kind)}.")
             return None
         found = kind.find(use)
-        if found is None:
+        if found is None and use.rpartition(":")[0] not in self.unloaded:
             self.fault((*path, "use"), kind.unknown(use))
         return found
 
-    def instance(self, path: Path, cls: type, given: Mapping[str, Any]) -> Any:
+    def instance(self, path: Path, entry: registry.Entry, given: Mapping[str, Any]) -> Any:
         """A checked instance of an options class or stage; None after saying what is wrong."""
         try:
-            found = options.problems(cls, given)
-        except TypeError as error:
-            self.fault(path, f"{error}.")
+            found = options.problems(entry.cls, given)
+        except (TypeError, NameError) as error:
+            self.fault(path, f"{entry.name}: {error}.")
             return None
         for one in found:
             self.fault((*path, *one.path), one.problem)
         if found:
             return None
         try:
-            made: Any = options.build(cls, given)
+            made: Any = options.build(entry.cls, given)
         except (ValueError, FlowError) as error:
             self.fault(path, f"{error}")
             return None
-        for inner, problem in _own_problems(made):
+        for inner, problem in own_problems(made):
             self.fault((*path, *inner), problem)
         return made
 
@@ -145,18 +175,17 @@ class _Build:
         if not isinstance(entries, Mapping) or not entries:
             self.fault(path, "there are no nodes. A graph is a mapping of names to `{use: …}`.")
             return Graph((), "", Any, {})
-        drafts = {name: self.draft((*path, name), str(name), entry) for name, entry in entries.items()}
-
-        def report(inner: tuple[str, ...], problem: str) -> None:
-            place = (*path[:-1], "output") if inner == ("output",) and "output" not in drafts else (*path, *inner)
-            self.fault(place, problem)
-
+        names = {str(name): entry for name, entry in entries.items()}
+        drafts = {name: self.draft((*path, name), name, entry) for name, entry in names.items()}
         before = len(self.faults)
-        graph = Wiring(drafts, str(output), self.given, free, report).connect()
-        if len(self.faults) == before:
-            for node in graph.nodes:
-                self.ask_stage(path, node)
+        wiring = Wiring(drafts, output if output is None else str(output), self.given, free, partial(self.below, path))
+        graph = wiring.connect()
+        self.miswired = self.miswired or len(self.faults) > before
         return graph
+
+    def below(self, path: Path, place: Path, problem: str) -> None:
+        """A fault in the table at `path`; its place starts with `graph` or `output`."""
+        self.fault((*path[:-1], *place), problem)
 
     def draft(self, path: Path, name: str, entry: Any) -> Draft:
         if not name.isidentifier():
@@ -168,7 +197,7 @@ class _Build:
         found = self.find(path, registry.stage, entry)
         if found is None:
             return Draft(name, "", None, None, {})
-        made = self.instance(path, found.cls, {key: value for key, value in entry.items() if key not in RESERVED})
+        made = self.instance(path, found, {key: value for key, value in entry.items() if key not in RESERVED})
         try:
             ports: Ports | None = ports_of(found.cls)
         except (TypeError, NameError) as error:
@@ -178,23 +207,20 @@ class _Build:
 
     def reserved(self, path: Path, draft: Draft, entry: Mapping[str, Any]) -> Draft:
         """Read `from`, `each` and `when`."""
-        renames = entry.get("from") or {}
+        renames, sound = entry.get("from"), True
+        renames = {} if renames is None else renames
         if not isinstance(renames, Mapping) or not all(isinstance(value, str) for value in renames.values()):
-            self.fault((*path, "from"), f"{renames!r} does not fit. Write `from: {{parameter: value}}`.")
+            self.fault((*path, "from"), f"{shown(renames)} does not fit. Write `from: {{parameter: value}}`.")
             renames = {}
-        if draft.ports is not None:
-            for parameter in renames:
-                if parameter not in draft.ports.inputs:
-                    what = f"{draft.use} has no parameter '{parameter}'.{nearest(parameter, draft.ports.inputs)}"
-                    self.fault((*path, "from", parameter), f"{what} It asks for: {listed(draft.ports.inputs)}.")
+            sound = False
         words: dict[str, str | None] = {}
-        for key in ("each", "when"):
+        for key, what in (("each", "one parameter"), ("when", "one value, or `not` and one value")):
             words[key] = entry.get(key)
-            if not isinstance(words[key], str | None):
-                self.fault((*path, key), f"{words[key]!r} does not fit. Write the name of one value.")
-                words[key] = None
+            if words[key] is not None and not (isinstance(words[key], str) and words[key]):
+                self.fault((*path, key), f"{shown(words[key])} does not fit. Write the name of {what}.")
+                words[key], sound = None, False
         when = Condition.parse(words["when"]) if words["when"] else None
-        return dataclasses.replace(draft, renames=renames, each=words["each"], when=when)
+        return dataclasses.replace(draft, renames=renames, each=words["each"], when=when, sound=sound)
 
     def nested_draft(self, path: Path, name: str, entry: Mapping[str, Any]) -> Draft:
         use = str(entry["use"])
@@ -222,27 +248,3 @@ class _Build:
         self.building.pop()
         self.nested[name] = graph if len(self.faults) == before else None
         return self.nested[name]
-
-    def ask_stage(self, path: Path, node: Node) -> None:
-        """Let a stage refuse what can be seen before anything runs: its `check` names sampling and resources."""
-        check = getattr(node.stage, "check", None)
-        if check is None or isinstance(node.stage, Graph):
-            return
-        known: dict[str, Any] = {"sampling": self.sampling}
-        known |= {name: resource.options for name, resource in self.resources.items()}
-        wanted = inspect.signature(check).parameters
-        values = {one: known.get(node.sources.get(one, one)) for one in wanted}
-        if all(value is not None for value in values.values()):
-            problems: Iterable[tuple[Path, str]] = check(**values)
-            for place, problem in problems:
-                self.fault(place or (*path, node.name), problem)
-
-
-def _own_problems(made: Any) -> Iterator[tuple[Path, str]]:
-    """What an options object says of itself, and its nested options of themselves: combinations no schema can see."""
-    if callable(own := getattr(made, "problems", None)):
-        yield from (((), problem) for problem in own())
-    for one in dataclasses.fields(made):
-        inner = getattr(made, one.name)
-        if dataclasses.is_dataclass(inner):
-            yield from (((one.name, *path), problem) for path, problem in _own_problems(inner))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm_flow.core import spec
-from vllm_flow.core.errors import listed, nearest
+from vllm_flow.core.errors import listed, nearest, told
 
 BUILT_IN = ("vllm_flow.stages", "vllm_flow.engines", "vllm_flow.stores", "vllm_flow.inputs")
 GROUP = "vllm_flow.plugins"
@@ -26,26 +26,27 @@ def load_built_in() -> None:
         importlib.import_module(module)
 
 
-def load(run: spec.RunSpec, root: Path | None = None) -> Iterator[tuple[spec.Path, str]]:
-    """Import what the spec names; yield a path and a problem for each plugin that cannot be had."""
+def load(run: spec.RunSpec, root: Path | None = None) -> Iterator[tuple[spec.Path, str, str]]:
+    """Import what the spec names; yield path, package ("" for user code) and problem of each that cannot be had."""
     load_built_in()
     for label, item in run.plugins.items():
         if problem := _load_one(f"vllm_flow_project.{label}", str(item), root or Path.cwd()):
-            yield ("plugins", label), problem
+            yield ("plugins", label), "", problem
     for package, path in _packages_named_in(run).items():
         if problem := _load_package(package):
-            yield path, problem
+            yield path, package, problem
 
 
 def _packages_named_in(run: spec.RunSpec) -> dict[str, spec.Path]:
-    tables: list[tuple[spec.Path, Mapping[str, Any]]] = [(("resources",), run.resources), (("graph",), run.graph)]
+    tables: list[tuple[spec.Path, Mapping[str, Any]]] = [((), {"input": run.input})]
+    tables += [(("resources",), run.resources), (("graph",), run.graph)]
     tables += [(("pipelines", name, "graph"), inner.get("graph") or {}) for name, inner in run.pipelines.items()]
     named: dict[str, spec.Path] = {}
     for path, table in tables:
         for name, entry in table.items() if isinstance(table, Mapping) else ():
             use = entry.get("use") if isinstance(entry, Mapping) else None
             if isinstance(use, str) and ":" in use:
-                named.setdefault(use.partition(":")[0], (*path, name, "use"))
+                named.setdefault(use.rpartition(":")[0], (*path, str(name), "use"))
     return named
 
 
@@ -58,8 +59,8 @@ def _load_package(name: str) -> str | None:
     try:
         for point in points:
             point.load()
-    except Exception as cause:
-        return f"the plugin '{name}' ({points[0].value}) cannot be imported: {type(cause).__name__}: {cause}."
+    except (Exception, SystemExit) as cause:
+        return f"the plugin '{name}' ({points[0].value}) cannot be imported: {_why(cause)}. Mend or reinstall it."
     return None
 
 
@@ -69,9 +70,13 @@ def _load_one(module: str, item: str, root: Path) -> str | None:
             _import_file(module, (root / item).resolve())
         else:
             importlib.import_module(item)
-    except Exception as cause:
-        return f"'{item}' cannot be imported: {type(cause).__name__}: {cause}."
+    except (Exception, SystemExit) as cause:
+        return f"'{item}' cannot be imported: {_why(cause)}. Mend it, or remove it from `plugins`."
     return None
+
+
+def _why(cause: BaseException) -> str:
+    return told(cause).removesuffix(".")
 
 
 def _import_file(name: str, path: Path) -> None:

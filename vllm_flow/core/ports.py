@@ -32,13 +32,16 @@ def ports_of(cls: type, method: str = "run") -> Ports:
     function = getattr(cls, method)
     hints = typing.get_type_hints(function)
     parameters = list(inspect.signature(function).parameters.values())[1:]
+    for one in parameters:
+        if one.kind not in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY):
+            raise TypeError(f"'{one}' is no port: it takes no value by its name. Write each parameter of {method} out")
     for name in (*(parameter.name for parameter in parameters), "return"):
+        what = "the return value" if name == "return" else f"'{name}'"
         if name not in hints:
-            raise TypeError(f"'{name}' has no type. Annotate every parameter of {method} and its return")
+            raise TypeError(f"{what} has no type. Annotate every parameter of {method} and its return")
         if not usable(hints[name]):
-            raise TypeError(
-                f"'{name}' has the type {hints[name]!r}. A port is Class, Class | None or tuple[Class, ...]"
-            )
+            known = "Class, Class | None, tuple[Class, ...] or a runtime_checkable Protocol of methods"
+            raise TypeError(f"{what} has the type {type_name(hints[name])}. A port is {known}")
     inputs = {one.name: Port(hints[one.name], one.default is one.empty) for one in parameters}
     return Ports(inputs, hints["return"])
 
@@ -51,7 +54,16 @@ def usable(hint: Any) -> bool:
     if typing.get_origin(hint) is tuple:
         arguments = typing.get_args(hint)
         return len(arguments) == 2 and arguments[1] is Ellipsis and usable(arguments[0])
-    return hint is Any or inspect.isclass(hint)
+    return hint is Any or (inspect.isclass(hint) and _can_be_checked(hint))
+
+
+def _can_be_checked(cls: type) -> bool:
+    """False for a Protocol with attributes or without @runtime_checkable: Python cannot say who implements it."""
+    try:
+        issubclass(object, cls)
+    except TypeError:
+        return False
+    return True
 
 
 def fits(given: Any, wanted: Any) -> bool:

@@ -60,18 +60,27 @@ class Record:
             self._note(event)
         except OSError as error:
             raise _refused(self.folder, error) from error
+        except ValueError as error:
+            raise RecordError(f"{self.folder}: a value cannot be recorded: {error}") from error
 
     def finish(self, status: Status, error: str | None = None) -> None:
-        """Put the results into input order and close the folder. Raises RecordError."""
+        """Put the results into input order and close the folder. Raises RecordError, with status `failed`."""
+        refused: RecordError | None = None
         try:
-            for file in (self._results, self._timings, self._events):
-                file.close()
+            with self._results, self._timings, self._events:
+                pass
             if not self._in_order:
                 self._sort_results()
-            self._run |= {"status": status, "error": error, "finished": _now()}
+        except OSError as problem:
+            refused = _refused(self.folder, problem)
+            status, error = "failed", error or str(refused)
+        self._run |= {"status": status, "error": error, "finished": _now()}
+        try:
             self._write_run()
         except OSError as problem:
-            raise _refused(self.folder, problem) from problem
+            refused = refused or _refused(self.folder, problem)
+        if refused is not None:
+            raise refused
 
     def _note(self, event: Event) -> None:
         match event:
@@ -79,8 +88,8 @@ class Record:
                 self._run["resources"] = dict(resources)
                 self._write_run()
             case Reconfigured(change, spec):
-                told = {"change": change, "fingerprint": spec.fingerprint, "at": _now()}
-                self._line(self._events, {"event": "reconfigured", **told})
+                row = {"event": "reconfigured", "change": change, "fingerprint": spec.fingerprint, "at": _now()}
+                self._line(self._events, row)
             case TurnStarted(turn):
                 self._line(self._events, {"event": "turn started", **_key(turn), "at": _now()})
             case NodeDone(turn, node, Context() as context):
@@ -107,8 +116,9 @@ class Record:
 
     def _sort_results(self) -> None:
         path = self.folder / "results.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        self._write("results.jsonl", "".join(sorted(lines, key=lambda line: json.loads(line)["index"])))
+        with path.open(encoding="utf-8", newline="\n") as file:  # iterated, not splitlines: a text may hold U+2028
+            lines = sorted(file, key=lambda line: int(json.loads(line)["index"]))
+        self._write("results.jsonl", "".join(lines))
 
     def _beginning(self, spec: RunSpec) -> dict[str, Any]:
         return {
@@ -180,13 +190,17 @@ def _key(turn: Turn) -> dict[str, Any]:
 
 
 def _private(path: Path) -> IO[str]:
-    """A new file that only its owner may read, where the system knows owners."""
+    """A new file that only its owner may read, where the system knows owners.
+
+    UTF-8 has no half surrogate pairs. With backslashreplace they are written as JSON escapes them.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    return os.fdopen(descriptor, "w", encoding="utf-8", newline="\n")
+    return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _refused(folder: Path, error: OSError) -> RecordError:
-    return RecordError(f"{folder}: the record cannot be written: {error.strerror}. Free space or choose hydra.run.dir.")
+    advice = "Free space or choose hydra.run.dir."
+    return RecordError(f"{folder}: the record cannot be written: {error.strerror or error}. {advice}")
 
 
 def _now() -> str:

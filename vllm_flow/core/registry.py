@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,6 +15,7 @@ from typing import TypeVar
 from vllm_flow.core.errors import FlowError, listed, nearest
 
 T = TypeVar("T")
+NAME = re.compile(r"([\w.-]+:)?[\w-]+/[\w-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,11 @@ class Entry:
 
     @property
     def place(self) -> str:
-        return f"{inspect.getsourcefile(self.cls)}: {self.cls.__qualname__}"
+        try:
+            file = inspect.getsourcefile(self.cls)
+        except (TypeError, OSError):  # typed in at a prompt
+            file = None
+        return f"{file or self.cls.__module__}: {self.cls.__qualname__}"
 
 
 class Registry:
@@ -56,11 +62,16 @@ class Registry:
 
     def _add(self, entry: Entry) -> None:
         what = f"{self.kind} '{entry.name}' ({entry.place})"
+        if not NAME.fullmatch(entry.name) or entry.name.startswith("pipeline/"):
+            forms = "`role/manner` or `package:role/manner`, where no role is called pipeline"
+            raise FlowError(f"{what}: the name cannot be used. Take one of the form {forms}.")
         parameters = getattr(entry.cls, "__dataclass_params__", None)
         if not dataclasses.is_dataclass(entry.cls) or parameters is None or not parameters.frozen:
             raise FlowError(f"{what}: not a frozen dataclass. Put @dataclass(frozen=True) below the registration.")
         if not callable(getattr(entry.cls, self.method, None)):
             raise FlowError(f"{what}: there is no method '{self.method}', which every {self.kind} has. Write it.")
+        if entry.blocking and inspect.iscoroutinefunction(getattr(entry.cls, self.method)):
+            raise FlowError(f"{what}: its '{self.method}' is async and cannot run in a thread. Drop async or blocking.")
         if not entry.summary or "__doc__" not in vars(entry.cls) or entry.summary.startswith(f"{entry.cls.__name__}("):
             raise FlowError(f"{what}: it has no docstring. Its first line is what `vllm-flow ls` shows.")
         taken = self._entries.get(entry.name)

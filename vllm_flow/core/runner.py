@@ -9,15 +9,15 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from vllm_flow.core.engines import Engines
-from vllm_flow.core.errors import FlowError, RecordError, StageError
+from vllm_flow.core.errors import FlowError, StageError, told
 from vllm_flow.core.events import Event, Observer, Opened, Reconfigured, TurnDone, TurnStarted
 from vllm_flow.core.flow import Flow, Item
 from vllm_flow.core.pipeline import Pipeline
@@ -44,6 +44,7 @@ class Runner:
         self._opened: dict[str, Any] = {}
         self._numbers: dict[str, int] = {}
         self._depth = 0
+        self._observer_error: Exception | None = None
         self._pool: ThreadPoolExecutor | None = None
 
     async def __aenter__(self) -> Self:
@@ -53,6 +54,7 @@ class Runner:
             try:
                 self._open_missing()
             except BaseException:
+                self._depth -= 1  # nobody calls __aexit__ after this
                 self._close()
                 raise
         return self
@@ -81,13 +83,17 @@ class Runner:
             turn = Turn(item.row, user(""), index=item.index)
             result = Result(turn, failure=Failure("", "InputError", f"{item.row}: {item.problem}"))
         else:
-            result = await self._answer(replace(item, number=item.number or self._next_number(item.conversation)), item)
+            result = await self._answer(item)
+        if self._observer_error is not None:
+            error, self._observer_error = self._observer_error, None
+            raise error
         self.publish(TurnDone(result, time.perf_counter() - started))
         return result
 
-    async def _answer(self, turn: Turn, asked: Turn) -> Result:
-        said = Said()
+    async def _answer(self, asked: Turn) -> Result:
+        turn, said = asked, Said()
         try:
+            turn = self._numbered(asked)
             if asked.number is not None and (stored := self._stored(turn)) is not None:
                 return stored
             self.publish(TurnStarted(turn))
@@ -96,8 +102,6 @@ class Runner:
             return Result(turn, await walk.graph(self.pipeline.graph, given))
         except asyncio.CancelledError:
             self._interrupt(turn, said)
-            raise
-        except RecordError:
             raise
         except Exception as error:
             log.debug("turn %s of %s failed", turn.number, turn.conversation, exc_info=error)
@@ -122,8 +126,13 @@ class Runner:
             self._open_missing()
 
     def publish(self, event: Event) -> None:
+        """Tell the observers. What one of them raises ends the run: it is no stage's fault, and no turn's."""
         for observer in self.observers:
-            observer(event)
+            try:
+                observer(event)
+            except Exception as error:
+                self._observer_error = self._observer_error or error
+                raise
 
     def _open_missing(self) -> None:
         for name, resource in self.pipeline.resources.items():
@@ -139,40 +148,49 @@ class Runner:
             live.close()
 
     def _close(self) -> None:
-        for name in list(self._opened):
-            self._close_one(name)
-        if self._own_engines is not None:
-            self._own_engines.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        """Close everything, the last opened first, even when one of them fails to."""
+        self._numbers.clear()
+        with ExitStack() as closing:
+            if self._pool is not None:
+                closing.callback(self._pool.shutdown, wait=False, cancel_futures=True)
+            if self._own_engines is not None:
+                closing.callback(self._own_engines.close)
+            for name in self._opened:
+                closing.callback(self._close_one, name)
 
-    def _stores(self) -> Iterable[Store]:
+    def _stores(self) -> Iterator[Store]:
         return (one for one in self._opened.values() if isinstance(one, Store))
 
-    def _next_number(self, conversation: str) -> int:
+    def _numbered(self, turn: Turn) -> Turn:
         """Turns are counted by the store; by the runner only where the graph remembers nothing."""
-        for store in self._stores():
-            return store.next_number(conversation)
-        self._numbers[conversation] = self._numbers.get(conversation, 0) + 1
-        return self._numbers[conversation]
+        name, number, store = turn.conversation, turn.number, next(self._stores(), None)
+        if number is None:
+            number = store.next_number(name) if store else self._numbers.get(name, 0) + 1
+        if store is None:
+            self._numbers[name] = number
+        return replace(turn, number=number)
 
     def _stored(self, turn: Turn) -> Result | None:
-        """A turn that names its number may have been answered before: then the stored reply is the answer."""
-        for store in self._stores():
+        """A turn that names its number may have been answered before: then the stored reply is the answer.
+
+        Unless it is not the graph's output: what stands before a guard is not for the user.
+        """
+        for store in self._stores() if self.pipeline.commits_output else ():
             reply = store.begin(turn).reply
             if reply is not None and reply.finish_reason != "interrupted":
                 return Result(turn, reply, stored=True)
         return None
 
     def _interrupt(self, turn: Turn, said: Said) -> None:
-        partial = said.partial()
-        for store in self._stores():
-            if partial is not None:
-                store.interrupt(turn, partial)
+        try:
+            if (partial := said.partial()) is not None:
+                for store in self._stores():
+                    store.interrupt(turn, partial)
+        except FlowError as error:
+            log.warning("turn %s of %s: what had been said is not stored: %s", turn.number, turn.conversation, error)
 
 
 def failure_of(error: Exception) -> Failure:
     """An exception as data: the node, the class of what was raised, and one line."""
     cause = error.cause if isinstance(error, StageError) else error
-    message = str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
-    return Failure(error.node if isinstance(error, StageError) else "", type(cause).__name__, message)
+    return Failure(error.node if isinstance(error, StageError) else "", type(cause).__name__, told(error))

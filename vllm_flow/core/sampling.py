@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from vllm_flow.core.options import above, above_up_to, at_least, between
+from vllm_flow.core.options import above, above_up_to, at_least, between, not_empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Sampling:
     """Subtracted once per occurrence from the logits of tokens already in the output."""
     max_tokens: Annotated[int, at_least(1)] = 256
     """At most this many generated tokens."""
-    stop: tuple[str, ...] = ()
+    stop: tuple[Annotated[str, not_empty()], ...] = ()
     """Texts that end the answer; they are not part of it."""
     n: Annotated[int, at_least(1)] = 1
     """How many independent answers; more than one needs a stage that makes several, such as infer/sample."""

@@ -19,9 +19,10 @@ def is_reference(text: str) -> bool:
 
 
 def reveal(text: str) -> str:
-    """The environment variable that `${secret:NAME}` names. Raises FlowError if there is none, or `text` is no reference.
+    """The environment variable that `${secret:NAME}` names.
 
-    The message never repeats `text`: it may be a secret that was written out by mistake.
+    Raises FlowError if it is not set, or `text` is no reference. The message never repeats such a
+    `text`: it may be a secret that was written out by mistake.
     """
     found = REFERENCE.fullmatch(text)
     if found is None:

@@ -11,8 +11,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from vllm_flow.core.options import at_least
 from vllm_flow.core.values import nothing
 
 Path = tuple[str, ...]
@@ -31,7 +32,7 @@ class RunSpec:
     input: Mapping[str, Any] = field(default_factory=nothing)
     """Where turns come from: `{use: input/jsonl, …}`; empty when the caller makes the turns."""
     seed: int = 0
-    concurrency: int = 256
+    concurrency: Annotated[int, at_least(1)] = 256
     """How many turns may be in flight at once."""
     pipelines: Mapping[str, Mapping[str, Any]] = field(default_factory=nothing)
     """`{graph, output}` of each pipeline that a node uses, by name."""

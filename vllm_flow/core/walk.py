@@ -10,19 +10,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
-from vllm_flow.core.errors import FlowError, RecordError, StageError
+from vllm_flow.core.errors import FlowError, StageError
 from vllm_flow.core.events import Event, Inferred, NodeDone, TokenMade
 from vllm_flow.core.graph import Graph, Node
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.seeds import derive_seed
 from vllm_flow.core.values import Completion, Finish, Prompt, Request, Token, Turn, Usage
+
+RETRY = 2**32
+"""Samples of a retry are numbered from here on, so that they depend on no sampling parameter, `n` included."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class BoundEngine:
         self._seat = seat
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
-        seat, sample = self._seat, self._seat.turn.sample * request.schedule.at(0).n + request.sample
+        seat, sample = self._seat, self._seat.turn.sample * RETRY + request.sample
         seed = derive_seed(seat.run_seed, seat.turn.conversation, seat.turn.number or 0, seat.node, sample)
         live = seat.live and request.schedule.at(0).n == 1
         if live:
@@ -126,21 +128,33 @@ class Walk:
             return None
         name = prefix + node.name
         inputs = {parameter: values[source] for parameter, source in node.sources.items()}
-        try:
-            value = await (self._each(node, inputs, name) if node.each else self._call(node, inputs, name, live))
-        except (StageError, RecordError):
-            raise
-        except Exception as cause:
-            raise StageError(name, node.use, _innermost(cause)) from cause
+        work = self._each(node, inputs, name) if node.each else self._call(node, inputs, name, live)
+        value = await self._named(node, name, work)
         self.publish(NodeDone(self.turn, name, value))
         return value
 
+    async def _named(self, node: Node, name: str, work: Awaitable[Any]) -> Any:
+        """What the work gives. Whatever it raises becomes a StageError that names the node."""
+        try:
+            return await work
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise StageError(name, node.use, error) from error  # nobody cancelled the turn: something in the stage was
+        except Exception as error:
+            cause = _innermost(error)
+            if isinstance(cause, StageError):
+                raise cause from None
+            raise StageError(name, node.use, cause) from error
+
     async def _each(self, node: Node, inputs: Mapping[str, Any], name: str) -> tuple[Any, ...]:
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._call(node, {**inputs, node.each or "": item}, f"{name}[{place}]", live=False))
-                for place, item in enumerate(inputs[node.each or ""])
-            ]
+            tasks = []
+            for place, item in enumerate(inputs[node.each or ""]):
+                one = f"{name}[{place}]"
+                work = self._call(node, {**inputs, node.each or "": item}, one, live=False)
+                tasks.append(group.create_task(self._named(node, one, work)))
         return tuple(task.result() for task in tasks)
 
     async def _call(self, node: Node, inputs: Mapping[str, Any], name: str, live: bool) -> Any:
@@ -148,7 +162,7 @@ class Walk:
             return await self.graph(node.stage, inputs, f"{name}/", live)
         bound = {parameter: self._bind(value, name, live) for parameter, value in inputs.items()}
         if node.blocking:
-            return await asyncio.get_running_loop().run_in_executor(self.pool, partial(node.stage.run, **bound))
+            return await asyncio.get_running_loop().run_in_executor(self.pool, _run_in_thread, node.stage, bound)
         value = node.stage.run(**bound)
         return await value if inspect.isawaitable(value) else value
 
@@ -163,6 +177,13 @@ class Live:
     """Marks an open engine among the given values, so that each node gets its own binding of it."""
 
     engine: Engine
+
+
+def _run_in_thread(stage: Any, inputs: Mapping[str, Any]) -> Any:
+    try:
+        return stage.run(**inputs)
+    except StopIteration as error:  # a future cannot carry it, and the turn would wait for ever
+        raise RuntimeError("the stage raised StopIteration") from error
 
 
 def _innermost(cause: BaseException) -> BaseException:

@@ -1,4 +1,4 @@
-"""The echo engine: says the user's words back. For tests, for wiring a pipeline, and for a first run without weights."""
+"""The echo engine: says the user's words back. For tests, for wiring pipelines, for a first run without weights."""
 
 from __future__ import annotations
 

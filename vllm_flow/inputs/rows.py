@@ -88,20 +88,17 @@ class _Rows:
         """Conversations that lack a turn, with the line that could not be read."""
 
     def turn(self, line: bytes, number: int, index: int) -> Turn:
+        """The row of line `number`. Raises ValueError, and remembers which conversation then lacks a turn."""
         row = decode(text_of(line).strip())
-        if b"\\u" in line:
-            _check_unicode(row)
         if not isinstance(row, dict):
             raise ValueError("row: it is no mapping. Write {…} with 'messages', or with 'conversation' and 'text'.")
-        if "messages" in row:
-            return self._with_messages(row, number, index)
-        if "conversation" not in row:
-            raise ValueError("row: it has neither 'messages' nor 'conversation'. Give one of them.")
-        conversation = _name(text_from_json(row["conversation"], "conversation"), "conversation")
         try:
-            return self._with_text(row, conversation, number, index)
+            if b"\\u" in line:
+                _check_unicode(row)
+            return (self._with_messages if "messages" in row else self._with_text)(row, number, index)
         except ValueError:
-            self._broken.setdefault(conversation, number)
+            if "messages" not in row and isinstance(name := row.get("conversation"), str):
+                self._broken.setdefault(name, number)
             raise
 
     def _with_messages(self, row: dict[str, Any], number: int, index: int) -> Turn:
@@ -114,7 +111,10 @@ class _Rows:
         self._alone[conversation] = number
         return Turn(conversation, messages[-1], messages[:-1], number=1, index=index)
 
-    def _with_text(self, row: dict[str, Any], conversation: str, number: int, index: int) -> Turn:
+    def _with_text(self, row: dict[str, Any], number: int, index: int) -> Turn:
+        if "conversation" not in row:
+            raise ValueError("row: it has neither 'messages' nor 'conversation'. Give one of them.")
+        conversation = _name(text_from_json(row["conversation"], "conversation"), "conversation")
         check_keys(row, "row", ("conversation",), ("text", "parts", "turn"))
         if (line := self._broken.get(conversation)) is not None:
             raise ValueError(f"conversation: '{conversation}' lacks the turn of line {line}. Correct that line.")

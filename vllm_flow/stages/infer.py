@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from vllm_flow.core.errors import EngineError
+from vllm_flow.core.errors import EngineError, listed
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Engine, EngineOptions
 from vllm_flow.core.sampling import Sampling, Schedule, unsupported
@@ -23,13 +23,12 @@ class Generate:
     logprobs: bool = False
     """Keep the log-probability of each generated token."""
 
-    def check(self, sampling: Sampling, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
-        yield from refused(sampling, engine, self.logprobs)
-        if sampling.n > 1:
-            yield (
-                ("sampling", "n"),
-                f"{sampling.n} answers are asked for, but infer/generate makes one. Use infer/sample (pipeline=best_of).",
-            )
+    def check(self, sampling: Sampling, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+        yield from refused(sampling, schedule, engine, self.logprobs)
+        if (n := schedule.at(0).n) > 1:
+            place = ("sampling", "n") if n == sampling.n else ()
+            problem = f"{n} answers are asked for, but infer/generate makes one. Use infer/sample (pipeline=best_of)."
+            yield place, problem
 
     async def run(self, prompt: Prompt, schedule: Schedule, engine: Engine) -> Completion:
         if schedule.at(0).n > 1:
@@ -45,8 +44,8 @@ class Sample:
     logprobs: bool = False
     """Keep the log-probability of each generated token; score/likelihood needs them."""
 
-    def check(self, sampling: Sampling, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
-        yield from refused(sampling, engine, self.logprobs)
+    def check(self, sampling: Sampling, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+        yield from refused(sampling, schedule, engine, self.logprobs)
 
     async def run(self, prompt: Prompt, schedule: Schedule, engine: Engine) -> tuple[Completion, ...]:
         requests = [Request(prompt, schedule, sample=i, logprobs=self.logprobs) for i in range(schedule.at(0).n)]
@@ -55,15 +54,16 @@ class Sample:
         return tuple(task.result() for task in tasks)
 
 
-def refused(sampling: Sampling, engine: EngineOptions, logprobs: bool) -> Iterator[tuple[Path, str]]:
-    """What the engine cannot honour, as path and problem."""
-    can = engine.capabilities()
-    for name in unsupported(sampling, can.sampling):
-        honoured = ", ".join(sorted(can.sampling))
-        yield (
-            ("sampling", name),
-            f"the engine cannot honour it. Remove it, or choose another engine; this one takes: {honoured}.",
-        )
+def refused(
+    sampling: Sampling, schedule: Schedule, engine: EngineOptions, logprobs: bool
+) -> Iterator[tuple[Path, str]]:
+    """What the engine cannot honour, as path and problem; an empty path stands for the node itself."""
+    can, wanted = engine.capabilities(), schedule.at(0)
+    for name in unsupported(wanted, can.sampling):
+        own = getattr(wanted, name) != getattr(sampling, name)
+        whose = f"the schedule's '{name}'" if own else "it"
+        advice = f"Remove it, or choose another engine; this one takes: {listed(can.sampling)}."
+        yield () if own else ("sampling", name), f"the engine cannot honour {whose}. {advice}"
     if logprobs and not can.logprobs:
         yield (), "the engine gives no log-probabilities. Remove `logprobs`, or choose another engine."
 

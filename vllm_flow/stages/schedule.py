@@ -22,3 +22,7 @@ class FromSampling:
 
     def run(self, sampling: Sampling) -> Schedule:
         return Schedule(dataclasses.replace(sampling, **self.set))
+
+    def foresee(self, sampling: Sampling) -> Schedule:
+        """The configuration alone determines it, so an engine can refuse it before anything loads."""
+        return self.run(sampling)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vllm_flow.core.errors import EngineError
+from vllm_flow.core.errors import EngineError, shown
+from vllm_flow.core.options import OptionProblem
 from vllm_flow.core.registry import stage
 from vllm_flow.core.values import Completion, Score
 
@@ -23,13 +25,12 @@ class Vote:
     answer: str | None = None
     """A regular expression; a candidate's answer is its last match. null: the whole text, case and spaces aside."""
 
-    def __post_init__(self) -> None:
+    def problems(self) -> Iterator[OptionProblem]:
         try:
             re.compile(self.answer or "")
         except re.error as error:
-            raise ValueError(
-                f"answer: '{self.answer}' is no regular expression: {error}. Mend or remove it."
-            ) from error
+            what = f"{shown(self.answer)} is no regular expression: {error}. Mend or remove it."
+            yield OptionProblem(("answer",), what)
 
     def run(self, candidates: tuple[Completion, ...]) -> Completion:
         if not candidates:

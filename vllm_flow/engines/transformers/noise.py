@@ -1,4 +1,4 @@
-"""Counter-based Gumbel noise: a token's noise is a function of (seed, index of the token, token id) and of nothing else.
+"""Counter-based Gumbel noise: a token's noise is a function of (seed, index of the token, token id) alone.
 
 So a draw does not depend on who shares the batch, on the order of requests, or on which tokens a cut has removed, and
 points of a sweep that share a seed share their noise.

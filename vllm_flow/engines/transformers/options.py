@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from vllm_flow.core.options import at_least
 from vllm_flow.core.registry import resource
-from vllm_flow.core.resources import Capabilities
+from vllm_flow.core.resources import Capabilities, Engine
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.models.spec import Model
-
-if TYPE_CHECKING:
-    from vllm_flow.engines.transformers.engine import TransformersEngine
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -39,7 +36,7 @@ class Transformers:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
         return Capabilities(sampling=names, logprobs=True)
 
-    def open(self) -> TransformersEngine:
+    def open(self) -> Engine:
         """Load the weights, fetching them first if need be. Raises ModelError."""
         from vllm_flow.engines.transformers.engine import TransformersEngine
         from vllm_flow.engines.transformers.load import load

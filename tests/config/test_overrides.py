@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from vllm_flow.config import groups
-from vllm_flow.config.overrides import quoted, rewrite
 from vllm_flow.config.groups import read_groups
+from vllm_flow.config.overrides import quoted, rewrite
 
 from .conftest import Project
 
@@ -133,7 +133,23 @@ def test_a_file_that_is_no_text_is_refused(content: bytes, problem: str, project
     assert project.faults("input.text=@q.txt") == [f"input.text (command line): {problem}"]
 
 
-TEXTS = ["", " ", "'", '"', "\\", "\\'", "it's \\\\'", "${a}", "\\${a}", "\\\\${a}", "a\nb\tc", "{,=}", "null", "日本語 🎉", "x ${"]
+TEXTS = [
+    "",
+    " ",
+    "'",
+    '"',
+    "\\",
+    "\\'",
+    "it's \\\\'",
+    "${a}",
+    "\\${a}",
+    "\\\\${a}",
+    "a\nb\tc",
+    "{,=}",
+    "null",
+    "日本語 🎉",
+    "x ${",
+]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -157,3 +173,4 @@ def test_rewriting_twice_changes_nothing(project: Project) -> None:
         "input=text",
     ]
     assert rewrite(once, read_groups()) == once
+    assert rewrite(once, read_groups(), typed=False) == once

@@ -55,7 +55,9 @@ def test_a_pipeline_chooses_its_sampling_and_the_command_line_wins(project: Proj
 
 
 def test_every_choice_says_in_one_line_what_it_is_for() -> None:
-    silent = [f"{group}/{choice}" for group, choices in groups().items() for choice, line in choices.items() if not line]
+    silent = [
+        f"{group}/{choice}" for group, choices in groups().items() for choice, line in choices.items() if not line
+    ]
     assert silent == []
 
 

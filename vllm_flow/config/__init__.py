@@ -18,10 +18,11 @@ __all__ = ["compose", "groups", "run_jobs", "sample_input"]
 def compose(overrides: Sequence[str] = ()) -> RunSpec:
     """The configuration that these overrides choose, with the place of everything in it. Raises ConfigError."""
     from vllm_flow.config.composition import composing
+    from vllm_flow.config.overrides import rewrite
     from vllm_flow.config.spec import spec_of
 
     with composing() as loader:
-        return spec_of(loader.compose(overrides), loader)
+        return spec_of(loader.compose(rewrite(overrides, loader.groups)), loader)
 
 
 def run_jobs(arguments: Sequence[str], task: Callable[[RunSpec, Path], None]) -> None:

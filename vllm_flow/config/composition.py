@@ -99,8 +99,8 @@ class FlowLoader(ConfigLoaderImpl):
     def _parse_overrides_and_create_caching_repo(
         self, config_name: str | None, overrides: list[str]
     ) -> tuple[list[Override], CachingConfigRepository]:
-        # Whoever asks, a sweeper or `--info` among them, comes through here, and rewriting twice changes nothing.
-        self._lines = rewrite(overrides, self.groups)
+        # Whoever asks comes through here: a sweeper, whose overrides may stand in a file, among them.
+        self._lines = rewrite(overrides, self.groups, typed=False)
         self._parsed, self._repo = super()._parse_overrides_and_create_caching_repo(config_name, self._lines)
         return self._parsed, self._repo
 

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from vllm_flow.config.files import ConfigFile
+from vllm_flow.config.files import ConfigFile, find
 from vllm_flow.config.groups import Group
 from vllm_flow.config.written import COMMAND_LINE
 from vllm_flow.core.errors import Fault, listed, nearest
@@ -137,7 +137,8 @@ def _other(error: BaseException, files: Mapping[str, ConfigFile]) -> Fault:
 
 
 def _label(config_path: str, files: Mapping[str, ConfigFile]) -> str:
-    return files[config_path].label if config_path in files else config_path
+    file = files.get(config_path) or find(config_path)
+    return file.label if file else config_path
 
 
 def _sentence(error: object) -> str:

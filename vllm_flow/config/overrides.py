@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vllm_flow.config.groups import OPTIONAL, Group
@@ -38,19 +38,24 @@ class Given:
     sign: str
     key: str
     value: str | None
+    verbatim: bool = False
+    """Free text in it is quoted where it has to be."""
 
     def fault(self, problem: str) -> Fault:
         return Fault(self.key, problem, COMMAND_LINE)
 
 
-def rewrite(overrides: Iterable[str], groups: Mapping[str, Group]) -> list[str]:
-    """The overrides as Hydra wants them. Raises ConfigError with everything that is wrong with them."""
+def rewrite(overrides: Iterable[str], groups: Mapping[str, Group], *, typed: bool = True) -> list[str]:
+    """The overrides as Hydra wants them. Raises ConfigError with everything that is wrong with them.
+
+    Not `typed` are those that come from a sweeper: their values stand in Hydra's grammar already, escapes and all.
+    """
     faults: list[Fault] = []
     given = [one for one in (_read(line, faults) for line in overrides) if one is not None]
     lines: list[str] = []
     for one in given:
-        found = [*_secrets(one)] or [*_targets(one)]
-        result = found[0] if found else _rewritten(one, groups)
+        found = [*(_secrets(one) if typed else ()), *_targets(one)]
+        result = found[0] if found else _rewritten(one if typed else replace(one, verbatim=True), groups)
         faults.append(result) if isinstance(result, Fault) else lines.append(result)
     lines += _implied_input(given, faults)
     if faults:
@@ -103,6 +108,8 @@ def _choice(one: Given, groups: Mapping[str, Group]) -> str | Fault:
                 return one.fault(f"there is no '{name}'.{nearest(name, names)} There are: {listed(names)}.")
     elif not value.startswith(SWEEP_FUNCTIONS):
         return one.fault(f"a group takes the name of a choice. There are: {listed(names)}.")
+    if value == "null":
+        return _line("~", one.key, None)  # Hydra takes no null for a choice, but lets it be deleted
     return _line("", one.key, value)
 
 
@@ -110,7 +117,7 @@ def _value(one: Given, key: str) -> str | Fault:
     if one.sign == "~":
         return _line("~", key, one.value)
     value = one.value or ""
-    if key.rpartition(".")[2] in TEXT_KEYS:
+    if key.rpartition(".")[2] in TEXT_KEYS and not one.verbatim:
         text = _text(one, value)
         if isinstance(text, Fault):
             return text

@@ -56,8 +56,10 @@ FAULTY = {
     "an unknown top-level key": (
         "sampler: 1\ngraph: {a: {use: x/y}}\n",
         [
-            "sampler (pipelines/bad.yaml:2): there is no key 'sampler'. Did you mean 'sampling'? There are: concurrency, "
-            "context, engine, experiment, graph, input, model, output, pipeline, plugins, resources, sampling, seed, store."
+            "sampler (pipelines/bad.yaml:2): there is no key 'sampler'. Did you "
+            "mean 'sampling'? There are: concurrency, "
+            "context, engine, experiment, graph, input, model, output, pipeline, "
+            "plugins, resources, sampling, seed, store."
         ],
     ),
     "values that are missing or lead nowhere": (
@@ -77,10 +79,10 @@ FAULTY = {
     "wrong types at the top": (
         "output: [a]\nseed: x\nconcurrency: 0\ngraph: 5\n",
         [
-            "concurrency (pipelines/bad.yaml:4): 0 does not fit. It takes an integer of 1 or more.",
-            "graph (pipelines/bad.yaml:5): 5 does not fit. It takes a mapping.",
-            "output (pipelines/bad.yaml:2): ['a'] does not fit. It takes a text.",
             "seed (pipelines/bad.yaml:3): 'x' does not fit. It takes an integer.",
+            "concurrency (pipelines/bad.yaml:4): 0 does not fit. It takes an integer of 1 or more.",
+            "output (pipelines/bad.yaml:2): ['a'] does not fit. It takes a text.",
+            "graph (pipelines/bad.yaml:5): 5 does not fit. It takes a mapping.",
         ],
     ),
     "a group that is not there": (
@@ -136,7 +138,7 @@ FAULTY = {
             "There are: bad, best_of, dialogue, story."
         ],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", FAULTY)
@@ -191,7 +193,8 @@ def test_a_byte_order_mark_is_no_part_of_the_text(project: Project) -> None:
             "pipelines/bad.yaml",
             "graph: {a: {use: x/y}}\n",
             "pipeline=bad",
-            "pipelines/bad.yaml:1: the values would go to 'pipeline'. Line 1 must be '# @package _global_', as the others "
+            "pipelines/bad.yaml:1: the values would go to 'pipeline'. Line 1 must "
+            "be '# @package _global_', as the others "
             "of the group 'pipeline' have.",
         ),
         (
@@ -204,7 +207,8 @@ def test_a_byte_order_mark_is_no_part_of_the_text(project: Project) -> None:
             "conf/engine/bad.yaml",
             "# @package engine\nuse: engine/echo\n",
             "engine=bad",
-            "conf/engine/bad.yaml:1: the values would go to 'engine'. Line 1 must be '# @package resources.engine', as the "
+            "conf/engine/bad.yaml:1: the values would go to 'engine'. Line 1 must "
+            "be '# @package resources.engine', as the "
             "others of the group 'engine' have.",
         ),
     ],
@@ -237,7 +241,8 @@ def test_secrets_are_references_and_nothing_else(project: Project) -> None:
     project.pipeline(
         "bad",
         "graph:\n  a:\n    api_key: sk-1\n    password: ${oc.env:PW}\n    token: ${secret:TOKEN}\n    eos_token: </s>\n"
-        "    url: ${oc.env:HF_TOKEN}\n    max_tokens: 5\n    hf_token: null\n    headers: {Authorization: Bearer sk-2}\n"
+        "    url: ${oc.env:HF_TOKEN}\n    max_tokens: 5\n    hf_token: null\n  "
+        "  headers: {Authorization: Bearer sk-2}\n"
         "    auth: {hf_token: [sk-3]}\n",
     )
     faults = project.faults("pipeline=bad")

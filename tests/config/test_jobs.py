@@ -68,7 +68,8 @@ def test_every_job_of_a_sweep_is_what_it_is_alone(project: Project) -> None:
 def test_an_experiment_can_be_a_sweep(project: Project) -> None:
     project.write(
         "conf/experiment/heat.yaml",
-        "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {sampling.top_k: '1,2', input.text: \"choice('a, b')\"}}}\n",
+        "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: "
+        "{sampling.top_k: '1,2', input.text: \"choice('a, b')\"}}}\n",
     )
     task = Kept()
     run_jobs(["experiment=heat"], task)
@@ -170,7 +171,8 @@ def test_the_composed_configuration_is_shown_and_nothing_runs(
         (["--multrun"], "--multrun: there is no flag '--multrun'. Did you mean '--multirun'? There are: --cfg, --help, "
          "--hydra-help, --info, --multirun, --package, --resolve, --run, --shell-completion."),
         (["--cfg", "jb"], "--cfg: 'jb' does not fit. It takes one of: job, hydra, all."),
-        (["--cfg", "job", "-p"], "-p: a package is missing. Write --package graph, or another part of the configuration."),
+        (["--cfg", "job", "-p"], ("-p: a package is missing. Write --package graph, or another part of "
+"the configuration.")),
         (["-cd", "x"], "-cd: files are read from the project folder only. Put them into its conf/."),
         (["--config-name=x"], "--config-name: there is one primary configuration. Choose with pipeline=NAME or "
          "experiment=NAME."),

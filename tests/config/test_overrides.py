@@ -12,7 +12,10 @@ from vllm_flow.config.overrides import quoted, rewrite
 
 from .conftest import Project
 
-TOP = "concurrency, context, engine, experiment, graph, input, model, output, pipeline, plugins, resources, sampling, seed, store"
+TOP = (
+    "concurrency, context, engine, experiment, graph, input, model, output, pipeline, plugins, resources, sampling, "
+    "seed, store"
+)
 ACCEPTED: list[tuple[list[str], str, Any]] = [
     (["sampling.temperature=0.2"], "sampling.temperature", 0.2),
     (["+sampling.top_k=5"], "sampling.top_k", 5),
@@ -59,36 +62,100 @@ def test_an_override_arrives(overrides: list[str], path: str, value: Any, projec
 
 
 REFUSED = [
-    ("tempratur=1", f"tempratur (command line): there is no key 'tempratur'. Did you mean 'sampling.temperature'? There are: {TOP}."),
-    ("samplng.top_p=1", f"samplng.top_p (command line): there is no key 'samplng'. Did you mean 'sampling'? There are: {TOP}."),
-    ("pipeline=dialoge", "pipeline (command line): there is no 'dialoge'. Did you mean 'dialogue'? There are: best_of, dialogue, story."),
+    (
+        "tempratur=1",
+        (
+            "tempratur (command line): there is no key 'tempratur'. Did you mean "
+            f"'sampling.temperature'? There are: {TOP}."
+        ),
+    ),
+    (
+        "samplng.top_p=1",
+        f"samplng.top_p (command line): there is no key 'samplng'. Did you mean 'sampling'? There are: {TOP}.",
+    ),
+    (
+        "pipeline=dialoge",
+        "pipeline (command line): there is no 'dialoge'. Did you mean 'dialogue'? There are: best_of, dialogue, story.",
+    ),
     ("store=null", "store (command line): there is no 'null'. There are: memory, sqlite."),
     ("store={use: x/y}", "store (command line): a group takes the name of a choice. There are: memory, sqlite."),
-    ("modl/size=1", "modl/size (command line): there is no group 'modl/size'. There are: context, engine, experiment, input, model, pipeline, sampling, store."),
-    ("pipeline.seed=1", "pipeline.seed (command line): the group 'pipeline' has no values of its own. Write the key itself: seed=…."),
-    ("model@resources.judge=qwen", "model@resources.judge (command line): a group's values go to one place only. Write model=NAME, or the other values out."),
-    ("engine.model.path=/x", "resources.engine.model.path (command line): 'resources.engine.model' is ${model}, which this would replace. Write model.path instead."),
-    ("resources.engine.model={path: /x}", "resources.engine.model (command line): 'resources.engine.model' is ${model}, which this would replace. Write model instead."),
+    (
+        "modl/size=1",
+        "modl/size (command line): there is no group 'modl/size'. There are: "
+        "context, engine, experiment, input, model, pipeline, sampling, store.",
+    ),
+    (
+        "pipeline.seed=1",
+        "pipeline.seed (command line): the group 'pipeline' has no values of its own. Write the key itself: seed=….",
+    ),
+    (
+        "model@resources.judge=qwen",
+        "model@resources.judge (command line): a group's values go to one "
+        "place only. Write model=NAME, or the other values out.",
+    ),
+    (
+        "engine.model.path=/x",
+        "resources.engine.model.path (command line): 'resources.engine.model' "
+        "is ${model}, which this would replace. Write model.path instead.",
+    ),
+    (
+        "resources.engine.model={path: /x}",
+        "resources.engine.model (command line): 'resources.engine.model' is "
+        "${model}, which this would replace. Write model instead.",
+    ),
     ("hello", "hello (command line): this is no override. Write key=value."),
     ("-m", "-m (command line): this is a flag, which does not belong here. Write key=value."),
-    ("sampling.top_p=0.2,0.7", "sampling.top_p (command line): 0.2,0.7 are several values. Add -m to run each, or write [0.2,0.7] for a list."),
+    (
+        "sampling.top_p=0.2,0.7",
+        "sampling.top_p (command line): 0.2,0.7 are several values. Add -m to run each, or write [0.2,0.7] for a list.",
+    ),
     ("store=memory,sqlite", "store (command line): memory,sqlite are several values. Add -m to run each."),
-    ("sampling.stop=[a", "sampling.stop (command line): the value cannot be read. Put it in quotes inside the shell's own: \"sampling.stop='…'\"."),
+    (
+        "sampling.stop=[a",
+        "sampling.stop (command line): the value cannot be read. Put it in "
+        "quotes inside the shell's own: \"sampling.stop='…'\".",
+    ),
     ("seed=abc", "seed (command line): 'abc' does not fit. It takes an integer."),
     ("seed=null", "seed (command line): null does not fit. It takes an integer."),
     ("concurrency=0", "concurrency (command line): 0 does not fit. It takes an integer of 1 or more."),
-    ("graph=[1,2]", "graph (command line): this is a list, but pipelines/dialogue.yaml:4 has a mapping here. Write a mapping."),
+    (
+        "graph=[1,2]",
+        "graph (command line): this is a list, but pipelines/dialogue.yaml:4 has a mapping here. Write a mapping.",
+    ),
     ("graph=5", "graph (command line): 5 does not fit. It takes a mapping."),
     ("plugins.x=[1]", "plugins.x (command line): [1] does not fit. It takes a text."),
     ("~graph.rember", "graph.rember (command line): there is nothing to delete here. Leave the '~' override out."),
     ("input=file", "input.path (conf/input/file.yaml:4): a value is missing. Write input.path=…."),
-    ("input.text=@missing.txt", "input.text (command line): the file 'missing.txt' cannot be read. Name a file after '@', or write '@@' for an at sign."),
-    ("graph.reply._target_=os.system", "graph.reply._target_ (command line): an import path in a configuration is code. Name a registered stage or resource with 'use'."),
-    ("graph.reply={_target_: os.system}", "graph.reply (command line): an import path in a configuration is code. Name a registered stage or resource with 'use'."),
-    ("hydra.searchpath=[file:///x]", "hydra.searchpath (command line): files are read from the project folder only. Put them into its conf/."),
-    ("hydra.job.env_copy=[HOME]", "hydra.job.env_copy (command line): it would save the environment to disk. Read a variable with ${oc.env:NAME}."),
-    ("graph.other={use: pipeline/stry}", "graph.other.use (command line): there is no pipeline 'stry'. Did you mean 'story'? There are: best_of, dialogue, story."),
-]  # fmt: skip
+    (
+        "input.text=@missing.txt",
+        "input.text (command line): the file 'missing.txt' cannot be read. "
+        "Name a file after '@', or write '@@' for an at sign.",
+    ),
+    (
+        "graph.reply._target_=os.system",
+        "graph.reply._target_ (command line): an import path in a "
+        "configuration is code. Name a registered stage or resource with 'use'.",
+    ),
+    (
+        "graph.reply={_target_: os.system}",
+        "graph.reply (command line): an import path in a configuration is "
+        "code. Name a registered stage or resource with 'use'.",
+    ),
+    (
+        "hydra.searchpath=[file:///x]",
+        "hydra.searchpath (command line): files are read from the project folder only. Put them into its conf/.",
+    ),
+    (
+        "hydra.job.env_copy=[HOME]",
+        "hydra.job.env_copy (command line): it would save the environment to "
+        "disk. Read a variable with ${oc.env:NAME}.",
+    ),
+    (
+        "graph.other={use: pipeline/stry}",
+        "graph.other.use (command line): there is no pipeline 'stry'. Did you "
+        "mean 'story'? There are: best_of, dialogue, story.",
+    ),
+]
 
 
 @pytest.mark.parametrize(("override", "message"), REFUSED, ids=[one[0] for one in REFUSED])
@@ -100,7 +167,8 @@ def test_all_faults_of_a_command_line_are_told_at_once(project: Project) -> None
     models = ", ".join(sorted(groups()["model"]))
     assert project.faults("tempratur=1", "model=qwn", "seed=1", "hello") == [
         "hello (command line): this is no override. Write key=value.",
-        f"tempratur (command line): there is no key 'tempratur'. Did you mean 'sampling.temperature'? There are: {TOP}.",
+        "tempratur (command line): there is no key 'tempratur'. Did you mean "
+        f"'sampling.temperature'? There are: {TOP}.",
         f"model (command line): there is no 'qwn'. Did you mean 'qwen'? There are: {models}.",
     ]
     assert project.faults("sampling.stop=[a", "graph.x={", "seed=1") == [

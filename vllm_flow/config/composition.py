@@ -32,7 +32,7 @@ from vllm_flow.config.layers import PRIMARY
 from vllm_flow.config.messages import composition_faults
 from vllm_flow.config.origins import Origins, origins_of
 from vllm_flow.config.overrides import rewrite
-from vllm_flow.config.packages import package_faults
+from vllm_flow.config.packages import placement_faults
 from vllm_flow.config.sources import FileResult, add_layers
 from vllm_flow.config.written import Value, of_file, of_overrides
 from vllm_flow.core.errors import ConfigError
@@ -74,9 +74,9 @@ class FlowLoader(ConfigLoaderImpl):
             del config["hydra"]
         return self.composed(config, own)
 
-    def composed(self, config: DictConfig, own: Any) -> Composition:
+    def composed(self, config: DictConfig, own: DictConfig) -> Composition:
         """What this loader knows of a configuration that it composed; `own` is what it had under `hydra`."""
-        return Composition(config, self._origins[tuple(own.overrides.task)], dict(own.runtime.choices), own.mode)
+        return Composition(config, self._origins[typed(own)], dict(own.runtime.choices), own.mode)
 
     def load_configuration(
         self,
@@ -93,7 +93,7 @@ class FlowLoader(ConfigLoaderImpl):
             self._refuse_files()
             raise ConfigError(composition_faults(error, self._lines, self.groups, self._files())) from error
         self._refuse_files()
-        self._origins[tuple(config.hydra.overrides.task)] = origins_of(self._values)
+        self._origins[typed(config.hydra)] = origins_of(self._values)
         return config
 
     def _parse_overrides_and_create_caching_repo(
@@ -126,9 +126,14 @@ class FlowLoader(ConfigLoaderImpl):
         files = self._files()
         faults = [fault for file in files.values() for fault in file.faults]
         sound = {name: file for name, file in files.items() if not file.faults}
-        faults += [fault for name, file in sound.items() for fault in package_faults(name, file, self.groups)]
+        faults += [fault for name, file in sound.items() for fault in placement_faults(name, file, self.groups)]
         if faults:
             raise ConfigError(faults)
+
+
+def typed(own: DictConfig) -> tuple[str, ...]:
+    """The overrides of a composition, given what it has under `hydra`. As typed: `${…}` in them is not looked up."""
+    return tuple(OmegaConf.to_container(own.overrides.task, resolve=False))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
+from typing import cast
 
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
@@ -22,7 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from vllm_flow.config.composition import FlowLoader, composing
+from vllm_flow.config.composition import FlowLoader, composing, typed
 from vllm_flow.config.flags import hoisted
 from vllm_flow.config.layers import PRIMARY
 from vllm_flow.config.overrides import rewrite
@@ -90,8 +91,8 @@ def _run(hydra: Hydra, loader: FlowLoader, lines: list[str], task: Task, *, many
     failures: list[JobFailure] = []
 
     def job(config: DictConfig) -> None:
-        own = HydraConfig.get()
-        folder, overrides = Path(own.runtime.output_dir), tuple(own.overrides.task)
+        own = cast(DictConfig, HydraConfig.get())
+        folder, overrides = Path(own.runtime.output_dir), typed(own)
         with _log_file(folder) as log_file:
             try:
                 task(spec_of(loader.composed(config, own), loader), folder)

@@ -11,7 +11,8 @@ from vllm_flow.core.sampling import Sampling
 TOP = frozenset(
     {"concurrency", "graph", "input", "model", "output", "plugins", "resources", "sampling", "seed"}
 )  # fmt: skip
-SAMPLING = tuple(f"sampling.{field.name}" for field in dataclasses.fields(Sampling))
+ONE_PLACE = "a group's values go to one place only."
+SAMPLING = tuple(field.name for field in dataclasses.fields(Sampling))
 
 
 def unknown_key(key: str, groups: Iterable[str], origin: str) -> Fault:
@@ -19,6 +20,5 @@ def unknown_key(key: str, groups: Iterable[str], origin: str) -> Fault:
     known = sorted({*TOP, *groups})
     hint = nearest(key, known)
     if not hint:
-        full = nearest(f"sampling.{key}", SAMPLING)
-        hint = full or ""
+        hint = nearest(key, SAMPLING).replace("'", "'sampling.", 1)
     return Fault(key, f"there is no key '{key}'.{hint} There are: {listed(known)}.", origin)

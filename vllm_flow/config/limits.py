@@ -18,6 +18,11 @@ MAX_DEPTH = 40
 MAX_NODES = 20_000
 CORE = "tag:yaml.org,2002:"
 PLAIN_TAGS = frozenset(CORE + name for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge"))
+TARGET_PROBLEM = "an import path in a configuration is code. Name a registered stage or resource with 'use'."
+REFUSED_HYDRA = {
+    "hydra.searchpath": "files are read from the project folder only. Put them into its conf/.",
+    "hydra.job.env_copy": "it would save the environment to disk. Read a variable with ${oc.env:NAME}.",
+}
 OPENING = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
 CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
@@ -117,10 +122,7 @@ def _key_faults(node: yaml.MappingNode, label: str, path: tuple[str, ...]) -> It
         elif key.value in seen:
             problem = f"the key is written twice, first in line {seen[key.value]}. Keep one of them."
             yield Fault(dotted, problem, origin)
-        elif key.value == "_target_":
-            yield Fault(dotted, TARGET_PROBLEM, origin)
+        elif key.value == "_target_" or dotted in REFUSED_HYDRA:
+            yield Fault(dotted, REFUSED_HYDRA.get(dotted, TARGET_PROBLEM), origin)
         else:
             seen[key.value] = line
-
-
-TARGET_PROBLEM = "an import path in a configuration is code. Name a registered stage or resource with 'use'."

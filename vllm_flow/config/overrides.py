@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vllm_flow.config.groups import OPTIONAL, Group
-from vllm_flow.config.keys import TOP, unknown_key
-from vllm_flow.config.limits import TARGET_PROBLEM
+from vllm_flow.config.keys import ONE_PLACE, TOP, unknown_key
+from vllm_flow.config.limits import REFUSED_HYDRA, TARGET_PROBLEM
 from vllm_flow.config.secrets import PROBLEM, written_out
 from vllm_flow.config.written import COMMAND_LINE
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
@@ -23,10 +23,6 @@ TEXT_KEYS = frozenset({"text", "system"})
 PLAIN_CHOICES = re.compile(r"[\w./-]+(,[\w./-]+)*")
 SWEEP_FUNCTIONS = ("choice(", "glob(", "range(", "shuffle(", "sort(", "tag(", "interval(")
 INNER = re.compile(r"(?P<key>[\w.]+)['\"]?\s*:\s*(?P<value>'[^']*'|\"[^\"]*\"|\$\{[^}]*\}|[^,{}\[\]]*)")
-REFUSED_HYDRA = {
-    "hydra.searchpath": "files are read from the project folder only. Put them into its conf/.",
-    "hydra.job.env_copy": "it would save the environment to disk. Read a variable with ${oc.env:NAME}.",
-}
 IMPLIED_INPUT = {"input.text": "text", "input.path": "file"}
 MAX_TEXT_BYTES = 1 << 16
 
@@ -65,7 +61,7 @@ def rewrite(overrides: Iterable[str], groups: Mapping[str, Group], *, typed: boo
 
 def _read(line: str, faults: list[Fault]) -> Given | None:
     found = LINE.fullmatch(line)
-    if found is None or (found["sign"] != "~" and not found["equals"]):
+    if found is None or (found["sign"] != "~" and not found["equals"]) or found["key"].startswith("."):
         kind = "a flag, which does not belong here" if line.startswith("-") else "no override"
         faults.append(Fault(line, f"this is {kind}. Write key=value.", COMMAND_LINE))
         return None
@@ -77,9 +73,9 @@ def _rewritten(one: Given, groups: Mapping[str, Group]) -> str | Fault:
     if top == "hydra" or top.startswith("hydra/"):
         refused = next((why for key, why in REFUSED_HYDRA.items() if one.key.startswith(key)), None)
         return one.fault(refused) if refused else _line(one.sign, one.key, one.value)
-    if "@" in one.key:
-        group = one.key.partition("@")[0]
-        return one.fault(f"a group's values go to one place only. Write {group}=NAME, or the other values out.")
+    group, relocated, _ = one.key.partition("@")
+    if relocated and group in groups:
+        return one.fault(f"{ONE_PLACE} Write {group}=NAME, or the other values out.")
     if one.key in groups:
         return _choice(one, groups)
     if top in groups:
@@ -100,7 +96,7 @@ def _choice(one: Given, groups: Mapping[str, Group]) -> str | Fault:
     names = groups[one.key].comments
     value = (one.value or "").strip()
     if one.sign == "~":
-        return _line("~", one.key, one.value)
+        return _line("~", one.key, one.value) if one.key in OPTIONAL else one.fault(_needed(one.key))
     if PLAIN_CHOICES.fullmatch(value):
         nothing = {"null"} if one.key in OPTIONAL else set()
         for name in value.split(","):
@@ -113,9 +109,13 @@ def _choice(one: Given, groups: Mapping[str, Group]) -> str | Fault:
     return _line("", one.key, value)
 
 
+def _needed(key: str) -> str:
+    return f"no run can do without '{key}'. Give another value instead: {key}=…."
+
+
 def _value(one: Given, key: str) -> str | Fault:
     if one.sign == "~":
-        return _line("~", key, one.value)
+        return one.fault(_needed(key)) if key in TOP else _line("~", key, one.value)
     value = one.value or ""
     if key.rpartition(".")[2] in TEXT_KEYS and not one.verbatim:
         text = _text(one, value)

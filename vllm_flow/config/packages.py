@@ -6,11 +6,23 @@ from collections.abc import Iterator, Mapping
 
 from vllm_flow.config.files import ConfigFile
 from vllm_flow.config.groups import GLOBAL, Group
+from vllm_flow.config.keys import ONE_PLACE
 from vllm_flow.config.layers import PRIMARY, SHIPPED
 from vllm_flow.core.errors import Fault
 
 
-def package_faults(config_path: str, file: ConfigFile, groups: Mapping[str, Group]) -> Iterator[Fault]:
+def placement_faults(config_path: str, file: ConfigFile, groups: Mapping[str, Group]) -> Iterator[Fault]:
+    """Everything that would put values into a place that is not theirs."""
+    yield from _package_faults(config_path, file, groups)
+    for entry in file.entries:
+        written = entry.path[-1] if entry.text is None or len(entry.path) > 2 else entry.text
+        if entry.path[0] == "defaults" and "@" in written and not written.startswith("override "):
+            yield Fault(
+                f"{file.label}:{entry.line}", f"{ONE_PLACE} Leave '@' out of '{written}', and write the values out."
+            )
+
+
+def _package_faults(config_path: str, file: ConfigFile, groups: Mapping[str, Group]) -> Iterator[Fault]:
     """A file whose package differs from that of the other files of its group."""
     group = groups.get(config_path.removeprefix(f"{SHIPPED}/").rpartition("/")[0])
     name = config_path.rpartition("/")[2]

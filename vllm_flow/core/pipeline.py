@@ -175,23 +175,30 @@ class _Build:
         if not isinstance(entries, Mapping) or not entries:
             self.fault(path, "there are no nodes. A graph is a mapping of names to `{use: …}`.")
             return Graph((), "", Any, {})
-        names = {str(name): entry for name, entry in entries.items()}
-        drafts = {name: self.draft((*path, name), name, entry) for name, entry in names.items()}
         before = len(self.faults)
-        wiring = Wiring(drafts, output if output is None else str(output), self.given, free, partial(self.below, path))
+        names = {str(name): entry for name, entry in entries.items() if self.may_be_called((*path, str(name)))}
+        misnamed = len(self.faults) > before
+        drafts = {name: self.draft((*path, name), name, entry) for name, entry in names.items()}
+        before, answer = len(self.faults), output if output is None else str(output)
+        wiring = Wiring(drafts, answer, self.given, free, partial(self.below, path), dangling=misnamed)
         graph = wiring.connect()
-        self.miswired = self.miswired or len(self.faults) > before
+        self.miswired = self.miswired or misnamed or len(self.faults) > before
         return graph
+
+    def may_be_called(self, path: Path) -> bool:
+        """Whether the last of `path` can name a value."""
+        name = path[-1]
+        if name in self.given:
+            self.fault(path, f"'{name}' is given to every graph. Choose another name for this value.")
+        elif not name.isidentifier():
+            self.fault(path, f"'{name}' cannot be a parameter's name. Use letters, digits and _.")
+        return name.isidentifier() and name not in self.given
 
     def below(self, path: Path, place: Path, problem: str) -> None:
         """A fault in the table at `path`; its place starts with `graph` or `output`."""
         self.fault((*path[:-1], *place), problem)
 
     def draft(self, path: Path, name: str, entry: Any) -> Draft:
-        if not name.isidentifier():
-            self.fault(path, f"'{name}' cannot be a parameter's name. Use letters, digits and _.")
-        if name in self.given:
-            self.fault(path, f"'{name}' is given to every graph. Choose another name for this value.")
         if isinstance(entry, Mapping) and str(entry.get("use", "")).startswith(NESTED):
             return self.nested_draft(path, name, entry)
         found = self.find(path, registry.stage, entry)

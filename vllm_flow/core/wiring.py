@@ -59,9 +59,12 @@ class Wiring:
 
     def connect(self) -> Graph:
         """The graph. It is only fit to run when nothing was reported."""
-        self.types = {**{name: made_type(draft) for name, draft in self.drafts.items()}, **self.given}
+        self.types = {**self.given, **{name: made_type(draft) for name, draft in self.drafts.items()}}
         if self.free:
             self._find_inputs()
+        for name, draft in self.drafts.items():
+            if draft.when and draft.when.value not in self.types:
+                self.types[name] = Any
         nodes = {name: self._wire(draft) for name, draft in self.drafts.items()}
         ordered = self._order(nodes)
         self._check_output()
@@ -99,11 +102,12 @@ class Wiring:
             return False
         self._note_input(source)
         if not fits(self.types[source], port.type):
+            self.dangling = True
             self.report(place, self._mismatch(source, port.type, draft))
         return True
 
     def _note_input(self, source: str) -> None:
-        if source not in self.drafts or source in self.given:
+        if source not in self.drafts:
             self.inputs.setdefault(source, Port(self.types[source]))
 
     def _mismatch(self, source: str, wanted: Any, draft: Draft) -> str:
@@ -171,7 +175,7 @@ class Wiring:
 
 def made_type(draft: Draft, *, skipped: bool = True) -> Any:
     """The type of a node's value; with `skipped`, what its `when` leaves it to be is counted too."""
-    if draft.ports is None:
+    if draft.ports is None or (draft.each and draft.each not in draft.ports.inputs):
         return Any
     made = draft.ports.output
     if draft.each and made is not types.NoneType:

@@ -72,6 +72,49 @@ FAULTY = {
             "graph.e.f (pipelines/bad.yaml:9): a value is missing. Write graph.e.f=….",
         ],
     ),
+    "an environment variable that is not set": (
+        "graph: {a: '${oc.env:VLLM_FLOW_NOT_SET}'}\n",
+        [
+            "graph.a (pipelines/bad.yaml:2): the environment variable VLLM_FLOW_NOT_SET is not set. Set it, or write "
+            "${oc.env:VLLM_FLOW_NOT_SET,…} with a default."
+        ],
+    ),
+    "a reference that does not end": (
+        "graph: {a: '${x'}\n",
+        [
+            "graph.a (pipelines/bad.yaml:2): this is no reference. Write ${KEY}, "
+            "or \\${ where the characters themselves "
+            "are meant."
+        ],
+    ),
+    "references that lead back to themselves": (
+        "graph: {a: {x: '${graph.b}'}, b: {x: '${graph.a}'}}\n",
+        ["graph (pipelines/bad.yaml:2): a reference in here leads back to itself. Write a value instead."],
+    ),
+    "infinity": (
+        "graph: {a: .inf}\n",
+        ["graph.a (pipelines/bad.yaml:2): infinity and NaN are no numbers here. Write a finite one, or null."],
+    ),
+    "a choice sent to another place": (
+        "defaults:\n  - /model@graph.m: qwen\n",
+        [
+            "pipelines/bad.yaml:3: a group's values go to one place only. Leave '@' out of '/model@graph.m', and write "
+            "the values out."
+        ],
+    ),
+    "a search path of its own": (
+        "hydra: {searchpath: [file:///x], job: {env_copy: [HOME]}}\n",
+        [
+            "hydra.searchpath (pipelines/bad.yaml:2): files are read from the "
+            "project folder only. Put them into its conf/.",
+            "hydra.job.env_copy (pipelines/bad.yaml:2): it would save the environment to disk. Read a variable with "
+            "${oc.env:NAME}.",
+        ],
+    ),
+    "items of defaults that are no choices": (
+        "defaults: [5]\n",
+        ["defaults: 'defaults' is a list with one choice per item. Write '- /group: choice' lines."],
+    ),
     "a list for a mapping": (
         "graph: [1]\n",
         ["graph (pipelines/bad.yaml:2): this is a list, but conf/config.yaml:18 has a mapping here. Write a mapping."],
@@ -234,6 +277,18 @@ def test_a_choice_in_a_file_is_refused_with_its_line(project: Project) -> None:
     models = ", ".join(sorted(groups()["model"]))
     assert project.faults("experiment=mine") == [
         f"model (conf/experiment/mine.yaml:3): there is no 'qwn'. Did you mean 'qwen'? There are: {models}."
+    ]
+
+
+def test_a_model_may_choose_its_engine_and_the_command_line_wins(project: Project) -> None:
+    chosen = "# @package model\ndefaults:\n  - override /engine@_global_.engine: echo\nname: mine\n"
+    project.write("conf/model/mine.yaml", chosen)
+    assert project.compose("model=mine").resources["engine"]["use"] == "engine/echo"
+    assert project.compose("model=mine", "engine=transformers").resources["engine"]["use"] == "engine/transformers"
+    project.write("conf/model/mine.yaml", chosen.replace("@_global_.engine", ""))
+    assert project.faults("model=mine") == [
+        "engine (conf/model/mine.yaml:3): here the choice has a longer name. "
+        "Write 'override /engine@_global_.engine: …'."
     ]
 
 

@@ -117,6 +117,19 @@ REFUSED = [
     ),
     ("seed=abc", "seed (command line): 'abc' does not fit. It takes an integer."),
     ("seed=null", "seed (command line): null does not fit. It takes an integer."),
+    ("~seed", "seed (command line): no run can do without 'seed'. Give another value instead: seed=…."),
+    ("~pipeline", "pipeline (command line): no run can do without 'pipeline'. Give another value instead: pipeline=…."),
+    (".a=1", ".a=1 (command line): this is no override. Write key=value."),
+    ("hydra/launcher=nope", "hydra/launcher (command line): there is no 'nope'. There are: basic."),
+    (
+        "hydra.nope=1",
+        ("hydra.nope (command line): nothing stands here that could be changed. Write '++hydra.nope' to add it."),
+    ),
+    (
+        "graph.x=${oc.env:VLLM_FLOW_NOT_SET}",
+        "graph.x (command line): the environment variable VLLM_FLOW_NOT_SET is "
+        "not set. Set it, or write ${oc.env:VLLM_FLOW_NOT_SET,…} with a default.",
+    ),
     ("concurrency=0", "concurrency (command line): 0 does not fit. It takes an integer of 1 or more."),
     (
         "graph=[1,2]",

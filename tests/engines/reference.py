@@ -28,7 +28,9 @@ def distribution(
     order = sorted(range(len(adjusted)), key=lambda token: (-adjusted[token], token))
     if sampling.temperature == 0:
         return [float(token == order[0]) for token in range(len(adjusted))]
-    shares = renormalised({token: math.exp((adjusted[token] - adjusted[order[0]]) / sampling.temperature) for token in order})
+    shares = renormalised(
+        {token: math.exp((adjusted[token] - adjusted[order[0]]) / sampling.temperature) for token in order}
+    )
     shares = renormalised({t: p for t, p in shares.items() if p >= sampling.min_p * shares[order[0]]})
     shares = renormalised(dict(list(shares.items())[: sampling.top_k]))
     kept, total = {}, 0.0

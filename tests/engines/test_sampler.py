@@ -47,7 +47,12 @@ def draw(logits, samplings, seeds, indices=None, prompt=(), output=()) -> list[i
     vocab = table.shape[-1]
     indices = indices or [0] * rows
     chosen = choose(
-        table, samplings, seeds, indices, prompt_counts=counts(prompt, rows, vocab), output_counts=counts(output, rows, vocab)
+        table,
+        samplings,
+        seeds,
+        indices,
+        prompt_counts=counts(prompt, rows, vocab),
+        output_counts=counts(output, rows, vocab),
     )
     assert chosen.dtype == torch.int64
     return chosen.tolist()
@@ -79,7 +84,10 @@ def test_every_draw_is_the_argmax_of_logit_and_noise_over_what_the_cuts_keep():
         vocab = rng.randint(1, 40)
         logits = [round(rng.gauss(0, 2), 1) for _ in range(vocab)]  # rounded: many ties
         sampling = Sampling(
-            rng.choice([0.0, 0.4, 1.0, 3.0]), rng.choice([0.3, 0.8, 1.0]), rng.choice([None, 1, 4]), rng.choice([0.0, 0.1])
+            rng.choice([0.0, 0.4, 1.0, 3.0]),
+            rng.choice([0.3, 0.8, 1.0]),
+            rng.choice([None, 1, 4]),
+            rng.choice([0.0, 0.1]),
         )
         seed, index = rng.getrandbits(64), rng.randint(0, 500)
         shares = distribution([float(torch.tensor(one)) for one in logits], sampling)
@@ -176,9 +184,10 @@ def test_impossible_tokens_are_never_drawn():
 
 def test_bfloat16_logits_are_drawn_from_in_float32():
     logits = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.bfloat16)
-    assert choose(logits, [Sampling(top_p=0.9)], [1], [2]).tolist() == choose(
-        logits.float(), [Sampling(top_p=0.9)], [1], [2]
-    ).tolist()
+    assert (
+        choose(logits, [Sampling(top_p=0.9)], [1], [2]).tolist()
+        == choose(logits.float(), [Sampling(top_p=0.9)], [1], [2]).tolist()
+    )
 
 
 def test_a_penalty_without_counts_is_refused():

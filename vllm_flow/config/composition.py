@@ -60,6 +60,7 @@ class FlowLoader(ConfigLoaderImpl):
         super().__init__(search_path)
         self.groups: dict[str, Group] = read_groups()
         self._origins: dict[tuple[str, ...], Origins] = {}
+        self._pipelines: dict[str, Composition] = {}
         self._repo: CachingConfigRepository | None = None
         self._lines: list[str] = []
         self._parsed: list[Override] = []
@@ -73,6 +74,14 @@ class FlowLoader(ConfigLoaderImpl):
         with open_dict(config):
             del config["hydra"]
         return self.composed(config, own)
+
+    def pipeline(self, name: str) -> Composition:
+        """A pipeline with its own choices, composed once however many jobs use it."""
+        if name not in self._pipelines:
+            job = HydraConfig.instance().cfg
+            self._pipelines[name] = self.compose([f"pipeline={name}"])
+            HydraConfig.instance().cfg = job
+        return self._pipelines[name]
 
     def composed(self, config: DictConfig, own: DictConfig) -> Composition:
         """What this loader knows of a configuration that it composed; `own` is what it had under `hydra`."""
@@ -133,7 +142,7 @@ class FlowLoader(ConfigLoaderImpl):
 
 def typed(own: DictConfig) -> tuple[str, ...]:
     """The overrides of a composition, given what it has under `hydra`. As typed: `${…}` in them is not looked up."""
-    return tuple(OmegaConf.to_container(own.overrides.task, resolve=False))
+    return tuple(map(str, own.overrides.task._iter_ex(resolve=False)))
 
 
 @contextmanager

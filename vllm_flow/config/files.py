@@ -69,7 +69,21 @@ def _read(path: Path, label: str, _changed: int, _size: int) -> ConfigFile:
     except (yaml.YAMLError, ValueError) as error:
         problem = (getattr(error, "problem", None) or str(error)).splitlines()[0]
         return ConfigFile(label, package, faults=(Fault(label, f"this is no YAML: {problem}."),))
-    return ConfigFile(label, package, data, tuple(_entries(root, ())))
+    entries = tuple(_entries(root, ()))
+    return ConfigFile(label, package, data, entries, tuple(_unreadable_references(entries, label, place_of(package))))
+
+
+def _unreadable_references(entries: tuple[Entry, ...], label: str, place: tuple[str, ...]) -> Iterator[Fault]:
+    from omegaconf.errors import GrammarParseError
+    from omegaconf.grammar_parser import parse
+
+    for entry in entries:
+        if entry.text is not None and "${" in entry.text:
+            try:
+                parse(entry.text)
+            except GrammarParseError:
+                problem = "this is no reference. Write ${KEY}, or \\${ where the characters themselves are meant."
+                yield Fault(".".join((*place, *entry.path)), problem, f"{label}:{entry.line}")
 
 
 def _root(text: str, label: str, loader: Any) -> yaml.MappingNode | Fault:

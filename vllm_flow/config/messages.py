@@ -22,7 +22,7 @@ SWEEP = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(?P<line
 UNDELETED = re.compile(r"Could not delete (?:from config\. )?'(?P<key>[^']*)'")
 IN_FILE = re.compile(r"In '?(?P<parent>[^':]*)'?: (?:\w+ raised while composing config:\n)?(?P<what>.*)")
 BAD_DEFAULTS = re.compile(
-    r"(?:In '?(?P<parent>[^':]*)'?: (?:Too many|Missing group)|Invalid defaults list in '(?P<at>[^']*)')"
+    r"Invalid defaults list in '(?P<at>[^']*)'|In (?P<parent>\S*): (?:Too many|Missing group)|Unsupported .*in defaults"
 )
 MERGING = re.compile(r"Error merging override (?P<line>.*)", re.S)
 
@@ -37,7 +37,7 @@ def composition_faults(
         return [Fault("defaults", "the defaults lists lead back to themselves. Remove one of them.")]
     text = str(error)
     if isinstance(error, MissingConfigException) and (found := NOT_FOUND.match(text)):
-        return [_not_found(found["path"], overrides, groups, files)]
+        return [_not_found(found["path"], error.options or (), overrides, groups, files)]
     if found := NOT_CHOSEN.match(text):
         return [_not_chosen(found["key"], found["parent"] or "", groups, files)]
     if found := UNGIVEN.match(text):
@@ -47,7 +47,7 @@ def composition_faults(
         return [Fault(key, f"two files choose '{key}'. Write 'override /{key}' in the later one.")]
     if found := SWEEP.match(text):
         key, _, value = found["line"].lstrip("+").partition("=")
-        instead = "" if key in groups else f", or write [{value}] for a list"
+        instead = "" if key in groups or "(" in value else f", or write [{value}] for a list"
         problem = f"{value} are several values. Add -m to run each{instead}."
         return [Fault(key, problem, COMMAND_LINE)]
     if found := UNDELETED.match(text):
@@ -76,11 +76,17 @@ def no_choice(group: str, name: str, groups: Mapping[str, Group]) -> str:
 
 
 def _not_found(
-    path: str, overrides: Sequence[str], groups: Mapping[str, Group], files: Mapping[str, ConfigFile]
+    path: str,
+    options: Sequence[str],
+    overrides: Sequence[str],
+    groups: Mapping[str, Group],
+    files: Mapping[str, ConfigFile],
 ) -> Fault:
     group, _, name = path.rpartition("/")
     typed = any(re.fullmatch(rf"\+*{re.escape(group)}=.*", line) for line in overrides)
     origin = COMMAND_LINE if typed else default_origin(files.values(), group, name)
+    if group.startswith("hydra/"):
+        return Fault(group, f"there is no '{name}'.{nearest(name, options)} There are: {listed(options)}.", origin)
     if group and group not in groups:
         return _no_group(group, groups, origin)
     return Fault(group or path, no_choice(group, name, groups), origin)
@@ -106,10 +112,13 @@ def _not_chosen(key: str, parent: str, groups: Mapping[str, Group], files: Mappi
     """A value or a choice that is to be changed, and is not there."""
     group = key.partition("@")[0]
     if "." in group:
-        return Fault(key, f"nothing stands here that could be changed. Write '++{key}' to add it.", "hydra.sweeper")
+        return Fault(key, f"nothing stands here that could be changed. Write '++{key}' to add it.", COMMAND_LINE)
     origin = default_origin([files[parent]], group) if parent in files else COMMAND_LINE
     if group not in groups:
         return _no_group(group, groups, origin)
+    if "@" in key and parent in files:
+        problem = f"here the choice has a longer name. Write 'override /{group}@_global_.{group}: …'."
+        return Fault(group, problem, origin)
     problem = f"nothing here chooses from the group '{group}', so there is no choice to change. Leave it out."
     return Fault(group, problem, origin)
 
@@ -128,7 +137,7 @@ def _other(error: BaseException, files: Mapping[str, ConfigFile]) -> Fault:
         return Fault(key, f"{_sentence(cause or error)} The value does not fit what stands there.", COMMAND_LINE)
     if found := BAD_DEFAULTS.match(text):
         problem = "'defaults' is a list with one choice per item. Write '- /group: choice' lines."
-        return Fault(_label(found["parent"] or found["at"], files), problem)
+        return Fault(_label(found["parent"] or found["at"] or "defaults", files), problem)
     if found := IN_FILE.match(text):
         late = "Overrides must be at the end" in text
         problem = "an 'override' line stands before others in 'defaults'. Put the overrides last."

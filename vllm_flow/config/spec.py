@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-
 from vllm_flow.config.composition import Composition, FlowLoader
 from vllm_flow.config.keys import TOP, unknown_key
 from vllm_flow.config.layers import sample_input
 from vllm_flow.config.origins import Origins
+from vllm_flow.config.plain import plain
 from vllm_flow.config.secrets import PROBLEM, secrets_in
 from vllm_flow.config.written import Path
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
@@ -41,72 +39,33 @@ class Settings:
 def spec_of(composition: Composition, loader: FlowLoader) -> RunSpec:
     """Raises ConfigError with every value that is missing, unresolved, of the wrong kind or a secret."""
     origins = dict(composition.origins)
-    name = str(composition.choices["pipeline"])
-    plain = _checked(composition, loader)
-    plain.pop("model", None)
+    name = str(composition.choices.get("pipeline"))
+    values = _checked(composition, loader)
+    values.pop("model", None)
     faults: list[Fault] = []
-    pipelines = _nested(plain["graph"], origins, loader, faults)
-    plain["input"] = _with_sample(plain.get("input", {}), name, origins, faults)
+    pipelines = _nested(values["graph"], origins, loader, faults)
+    values["input"] = _with_sample(values.get("input", {}), name, origins, faults)
     if faults:
         raise ConfigError(faults)
     for key in ("seed", "concurrency"):
-        plain[key] = int(plain[key])  # JSON Schema takes 1000.0 for an integer
-    return RunSpec(name=name, **plain, pipelines=pipelines, origins=origins)
+        values[key] = int(values[key])  # JSON Schema takes 1000.0 for an integer
+    return RunSpec(name=name, **values, pipelines=pipelines, origins=origins)
 
 
 def _checked(composition: Composition, loader: FlowLoader) -> dict[str, Any]:
     """The configuration as plain data. Raises ConfigError with every fault in it."""
     config, origins = composition.config, composition.origins
-    plain, faults = _plain(config, origins)
+    values, unresolved = plain(config, [str(key) for key in config if key in TOP])
+    faults = [_fault(path, problem, origins) for path, problem in unresolved]
     for key in config:
         if key not in TOP:
             faults.append(unknown_key(str(key), loader.groups, _origin(origins, (str(key),))))
     if not faults:
-        for path in secrets_in(plain):
-            faults.append(_fault(path, PROBLEM, origins))
-        for one in problems(Settings, plain):
-            faults.append(_fault(one.path, one.problem, origins))
+        faults += [_fault(path, PROBLEM, origins) for path in secrets_in(values)]
+        faults += [_fault(one.path, one.problem, origins) for one in problems(Settings, values)]
     if faults:
         raise ConfigError(faults)
-    return plain
-
-
-def _plain(config: DictConfig, origins: Origins) -> tuple[dict[str, Any], list[Fault]]:
-    try:
-        values = {str(key): _value(config, key) for key in config if key in TOP}
-    except OmegaConfBaseException:
-        found = {fault.path: fault for key in config if key in TOP for fault in _unresolved(config, key, origins)}
-        return {}, list(found.values())
-    return values, []
-
-
-def _value(config: DictConfig, key: Any) -> Any:
-    value = config[key]
-    if OmegaConf.is_config(value):
-        return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
-    return value
-
-
-def _unresolved(node: DictConfig | ListConfig, key: Any, origins: Origins) -> Iterator[Fault]:
-    """The faults of one value and of everything below it; what a reference reads is looked at in its own place."""
-    path = tuple(str(part) for part in _keys(node, key))
-    try:
-        value = node[key]
-    except MissingMandatoryValue:
-        dotted = ".".join(path)
-        yield _fault(path, f"a value is missing. Write {dotted}=….", origins)
-        return
-    except OmegaConfBaseException as error:
-        first = str(error.msg or error).splitlines()[0].rstrip(".")
-        yield _fault(path, f"{first}. Write a value, or the name of one that exists.", origins)
-        return
-    if isinstance(value, DictConfig | ListConfig) and not OmegaConf.is_interpolation(node, key):
-        for below in value if isinstance(value, DictConfig) else range(len(value)):
-            yield from _unresolved(value, below, origins)
-
-
-def _keys(node: Any, key: Any) -> list[str]:
-    return str(node._get_full_key(key)).replace("[", ".").replace("]", "").strip(".").split(".")
+    return values
 
 
 def _nested(graph: Any, origins: Origins, loader: FlowLoader, faults: list[Fault]) -> dict[str, Any]:
@@ -125,15 +84,15 @@ def _nested(graph: Any, origins: Origins, loader: FlowLoader, faults: list[Fault
                 continue
             found[name] = {}
             try:
-                inner = loader.compose([f"pipeline={name}"])
-                plain = _checked(inner, loader)
+                inner = loader.pipeline(name)
+                values = _checked(inner, loader)
             except ConfigError as error:
                 faults += error.faults
                 continue
-            found[name] = {"graph": plain["graph"], "output": plain["output"]}
+            found[name] = {"graph": values["graph"], "output": values["output"]}
             kept = {at: origin for at, origin in inner.origins.items() if at[0] in found[name]}
             origins.update({("pipelines", name, *at): origin for at, origin in kept.items()})
-            waiting.append((plain["graph"], ("pipelines", name, "graph")))
+            waiting.append((values["graph"], ("pipelines", name, "graph")))
     return found
 
 

@@ -25,6 +25,8 @@ def convert(file: Path, folder: Path, where: str) -> None:
     try:
         model = _read(file)
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name, local_files_only=True)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     except OSError:
         raise  # the disk's fault, not the file's
     except Exception as cause:  # transformers and gguf raise whatever a malformed file makes them
@@ -36,8 +38,6 @@ def convert(file: Path, folder: Path, where: str) -> None:
     finally:
         if bars:
             logging.enable_progress_bar()
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def _read(file: Path) -> Any:

@@ -5,6 +5,7 @@ No code and no pickle of a model is ever run: remote code is off, and weights ar
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,16 +106,19 @@ def _why(source: Folder | Hub, cause: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars: the command shows its own."""
-    from transformers.utils import logging
+    """Without transformers' progress bars and the hub's lines about its retries: one error says it all in the end."""
+    from transformers.utils import logging as bars
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    hub, shown = logging.getLogger("huggingface_hub"), bars.is_progress_bar_enabled()
+    level = hub.level
+    hub.setLevel(logging.ERROR)
+    bars.disable_progress_bar()
     try:
         yield
     finally:
+        hub.setLevel(level)
         if shown:
-            logging.enable_progress_bar()
+            bars.enable_progress_bar()
 
 
 def _device(wanted: Device) -> torch.device:

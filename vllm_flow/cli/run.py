@@ -13,6 +13,7 @@ from vllm_flow.cli.progress import loading_shown
 from vllm_flow.cli.screen import Screen
 from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import FlowError
+from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.record import Record
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
@@ -80,7 +81,7 @@ def main(arguments: list[str]) -> int:
     os.umask(0o077)  # a record is its owner's alone, the files Hydra writes included
     with Engines() as engines:
         play = Play(as_json, engines)
-        run_jobs([word for word in arguments if word != "--json"], play.job)
+        run_jobs([word for word in arguments if word != "--json"], play.job, Pipeline.build)
     if len(play.folders) == 1 and not as_json:
         _say_next(arguments)
     return 1 if play.failed else 0

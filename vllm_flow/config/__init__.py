@@ -25,15 +25,20 @@ def compose(overrides: Sequence[str] = ()) -> RunSpec:
         return spec_of(loader.compose(rewrite(overrides, loader.groups)), loader)
 
 
-def run_jobs(arguments: Sequence[str], task: Callable[[RunSpec, Path], None]) -> None:
+def run_jobs(
+    arguments: Sequence[str],
+    task: Callable[[RunSpec, Path], None],
+    check: Callable[[RunSpec], object] | None = None,
+) -> None:
     """`vllm-flow [-m] key=value …`: run `task(spec, folder)` for every job, each in its own folder.
 
+    `check` sees the spec of a single run before anything is written; what it raises is raised.
     Raises ConfigError before any job starts, what the task raised when it was the only job, and JobsFailed, a FlowError
     with a line for each failure, when jobs of a sweep failed.
     """
     from vllm_flow.config import jobs
 
-    jobs.run_jobs(arguments, task)
+    jobs.run_jobs(arguments, task, check)
 
 
 def groups() -> Mapping[str, Mapping[str, str]]:

@@ -34,6 +34,7 @@ from vllm_flow.core.spec import RunSpec
 PROGRAM = "vllm-flow"
 MAX_SHOWN = 120
 Task = Callable[[RunSpec, Path], None]
+Check = Callable[[RunSpec], object] | None
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ class JobsFailed(FlowError):
         super().__init__("\n".join(map(str, self.failures)))
 
 
-def run_jobs(arguments: Sequence[str], task: Task) -> None:
+def run_jobs(arguments: Sequence[str], task: Task, check: Check) -> None:
     """Run `task` once for each job that the command line asks for, as `vllm-flow [-m] key=value …` does.
 
+    `check` sees the spec of a single job first, and what it raises comes before anything is written.
     Raises ConfigError before any job starts, what the task raised when it was the only job, and JobsFailed when jobs of
     a sweep failed, each with a folder that holds its log. `--cfg`, `--info`, `--help` and `--hydra-help` print and run
     nothing.
@@ -80,14 +82,16 @@ def run_jobs(arguments: Sequence[str], task: Task) -> None:
         elif args.info:
             hydra.show_info(args.info, PRIMARY, args.overrides)
         else:
-            _run(hydra, loader, lines, task, many=args.multirun)
+            _run(hydra, loader, lines, task, check, many=args.multirun)
 
 
-def _run(hydra: Hydra, loader: FlowLoader, lines: list[str], task: Task, *, many: bool) -> None:
+def _run(hydra: Hydra, loader: FlowLoader, lines: list[str], task: Task, check: Check, *, many: bool) -> None:
     first = loader.compose(lines, RunMode.MULTIRUN, sweeps=True)
     many = many or first.mode == RunMode.MULTIRUN
     if not many:
-        spec_of(loader.compose(lines), loader)  # faults come before the first file
+        spec = spec_of(loader.compose(lines), loader)  # faults come before the first file
+        if check is not None:
+            check(spec)
     failures: list[JobFailure] = []
 
     def job(config: DictConfig) -> None:

@@ -1,0 +1,68 @@
+"""The README's own commands and examples, run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def recipes() -> list[str]:
+    block = next(block for block in blocks("bash") if block.startswith("# 1."))
+    return [line for line in block.splitlines() if line and not line.startswith("#")]
+
+
+def shell(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
+    scripts = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", check=False
+    )
+
+
+@pytest.mark.parametrize("line", recipes())
+def test_a_recipe_runs(line: str, tmp_path: Path, smollm2: Path) -> None:
+    said = shell(tmp_path, f"{line} sampling.max_tokens=6")  # shorter answers; all else as it stands
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.strip()
+
+
+def test_there_are_five_recipes() -> None:
+    assert len(recipes()) == 5
+
+
+def test_the_broken_configuration_reads_as_shown(tmp_path: Path) -> None:
+    (block,) = blocks("console")
+    command, *lines = block.strip().splitlines()
+    said = shell(tmp_path, command.removeprefix("$ "))
+    assert said.returncode == 2
+    assert len(said.stderr.splitlines()) == len(lines)
+    for line, shown in zip(said.stderr.splitlines(), lines, strict=True):
+        assert line.startswith(shown.removesuffix("…"))
+
+
+def test_the_pipeline_shown_is_the_pipeline_shipped() -> None:
+    shown = next(block for block in blocks("yaml") if "Talk over several turns." in block)
+    assert shown == (ROOT / "pipelines" / "dialogue.yaml").read_text(encoding="utf-8")
+
+
+def test_the_stage_that_the_readme_adds_works(tmp_path: Path) -> None:
+    (stage,) = blocks("python")
+    pipeline = next(block for block in blocks("yaml") if "edit/shout" in block)
+    for name, text in (("stages/shout.py", stage), ("pipelines/loud.yaml", pipeline)):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    said = shell(tmp_path, "vllm-flow pipeline=loud engine=echo input.text=hello")
+    assert (said.returncode, said.stdout) == (0, "HELLO!!\n"), said.stderr
+    assert "pipelines\tloud\tTalk loudly." in shell(tmp_path, "vllm-flow ls pipelines").stdout

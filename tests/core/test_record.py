@@ -1,0 +1,114 @@
+"""The record: what is in the folder, in which order, and what a full disk does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vllm_flow.core.errors import RecordError
+from vllm_flow.core.events import Inferred, TurnDone, TurnStarted
+from vllm_flow.core.record import Record, git_state, new_folder
+from vllm_flow.core.spec import RunSpec
+from vllm_flow.core.values import Completion, Failure, Result, Turn, Usage, user
+
+SPEC = RunSpec(
+    "dialogue", {"reply": {"use": "infer/generate"}}, "reply", resources={"engine": {"token": "${secret:A}"}}
+)
+
+
+def result(index: int, failure: bool = False) -> Result:
+    turn = Turn(f"c{index}", user(f"text {index} é"), number=1, index=index)
+    if failure:
+        return Result(turn, failure=Failure("reply", "EngineError", "refused. Ask again."))
+    return Result(turn, Completion("ok", (1, 2), "stop", Usage(3, 2)))
+
+
+def write(folder: Path, *results: Result) -> Record:
+    record = Record(folder, SPEC)
+    for one in results:
+        record(TurnStarted(one.turn))
+        record(TurnDone(one, 0.5))
+    return record
+
+
+def test_results_stand_in_input_order_whatever_the_order_of_their_ends(tmp_path: Path) -> None:
+    write(tmp_path / "a", result(2), result(0, failure=True), result(1)).finish("finished")
+    write(tmp_path / "b", result(0, failure=True), result(1), result(2)).finish("finished")
+    texts = [(tmp_path / name / "results.jsonl").read_bytes() for name in "ab"]
+    assert texts[0] == texts[1]
+    assert [json.loads(line)["index"] for line in texts[0].splitlines()] == [0, 1, 2]
+
+
+def test_a_run_that_goes_on_is_readable_and_says_so(tmp_path: Path) -> None:
+    record = write(tmp_path, result(0))
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["status"] == "running"
+    assert json.loads((tmp_path / "results.jsonl").read_text(encoding="utf-8"))["value"]["text"] == "ok"
+    record.finish("finished")
+
+
+def test_the_end_says_status_counts_and_error(tmp_path: Path) -> None:
+    write(tmp_path, result(0), result(1, failure=True)).finish("failed", "it broke")
+    run = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert (run["status"], run["error"], run["pipeline"], run["fingerprint"]) == (
+        "failed",
+        "it broke",
+        "dialogue",
+        SPEC.fingerprint,
+    )
+    assert run["turns"] == {"answered": 1, "failed": 1, "stored": 0}
+    assert {"python", "vllm-flow", "torch", "hydra-core"} <= set(run["versions"])
+
+
+def test_timings_give_the_rate_of_the_tokens_after_the_first(tmp_path: Path) -> None:
+    record = Record(tmp_path, SPEC)
+    record(Inferred(result(0).turn, "reply", 0, "stop", Usage(3, 11), 0, ttft_s=1.0, seconds=3.0))
+    record.finish("finished")
+    row = json.loads((tmp_path / "timings.jsonl").read_text(encoding="utf-8"))
+    assert (row["ttft_s"], row["seconds"], row["tokens_per_s"]) == (1.0, 3.0, 5.0)
+
+
+def test_a_secret_stays_a_reference(tmp_path: Path) -> None:
+    Record(tmp_path, SPEC).finish("finished")
+    assert "${secret:A}" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RecordError) as caught:
+        Record(tmp_path / "file" / "run", SPEC)
+    assert str(caught.value) == (
+        f"{tmp_path / 'file' / 'run'}: the record cannot be written: Not a directory. "
+        "Free space or choose hydra.run.dir."
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the limit on a file's size is POSIX's")
+def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_written(tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"conversation": f"c{i}", "text": "word " * 100}) + "\n" for i in range(400))
+    (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8")
+    code = (
+        "import resource, signal, sys\nfrom vllm_flow.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))\n"
+        "sys.exit(main(['engine=echo', 'input.path=rows.jsonl']))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert said.returncode == 1
+    assert said.stderr.splitlines()[-1].endswith("File too large. Free space or choose hydra.run.dir.")
+    assert "Traceback" not in said.stderr
+    (results,) = tmp_path.glob("outputs/runs/*/*/results.jsonl")
+    whole = results.read_text(encoding="utf-8").splitlines()[:-1]
+    assert len([json.loads(line) for line in whole]) > 10
+
+
+def test_folders_of_one_second_differ(tmp_path: Path) -> None:
+    assert len({new_folder(tmp_path, "dialogue") for _ in range(50)}) == 50
+
+
+def test_outside_a_repository_there_is_no_git_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert git_state() is None

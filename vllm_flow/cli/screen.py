@@ -108,7 +108,9 @@ class Screen:
     def _say_answer(self, result: Result) -> None:
         if result.failure is not None:
             self._write("\n" if self._streamed else "")
-            self.status(f"turn {result.turn.number} of {result.turn.conversation} failed: {result.failure.message}")
+            number, name = result.turn.number, result.turn.conversation
+            place = f"turn {number} of {name} failed: " if number is not None else ""  # a bad row names its own place
+            self.status(place + result.failure.message)
             return
         self._write("\n" if self._streamed else f"{_text(result.value)}\n")
         if self._dropped:

@@ -1,0 +1,119 @@
+"""The chat, with lines from a pipe and, for Ctrl-C, at a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_command import COMMAND, POSIX, flow
+from vllm_flow.stores.sqlite import Sqlite
+
+ECHO = ("chat", "engine=echo", "store.path=kept.sqlite")
+
+
+def test_a_chat_answers_remembers_and_goes_on(tmp_path: Path) -> None:
+    first = flow(tmp_path, *ECHO, input="hello there\n\nagain\n")
+    assert (first.returncode, first.stdout) == (0, "hello there\nagain\n")
+    name = first.stderr.split("Conversation ")[1].split(";")[0]
+    second = flow(tmp_path, *ECHO, "-c", input="third\n/context\n")
+    assert f"Going on with {name}, 2 turns so far." in second.stderr
+    assert "6 messages, 8 tokens as a prompt" in second.stderr
+    assert Sqlite(str(tmp_path / "kept.sqlite")).open().last_conversation() == name
+
+
+def test_the_slash_commands_do_what_help_says(tmp_path: Path) -> None:
+    lines = [
+        "/help",
+        "one two three",
+        "/set sampling.max_tokens 1",
+        "four five",
+        "/retry",
+        "/undo",
+        "/save kept.jsonl",
+        "/bye",
+    ]
+    said = flow(tmp_path, *ECHO, input="\n".join(lines))
+    assert said.returncode == 0
+    assert said.stdout == "one two three\nfour\nfour\n"
+    assert "sampling.max_tokens is now 1" in said.stderr
+    assert "Taken back: four five" in said.stderr
+    (row,) = map(json.loads, (tmp_path / "kept.jsonl").read_text(encoding="utf-8").splitlines())
+    assert [message["content"] for message in row["messages"]] == ["one two three", "one two three"]
+    again = flow(tmp_path, "engine=echo", "input.path=kept.jsonl")
+    assert again.stderr.startswith("kept.jsonl:1: messages: the last is from the assistant. End with the user's")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("/nope", "/nope: there is no such command. Commands: bye, context, help, retry, save, set, undo."),
+        ("/sett x 1", "/sett: there is no such command. Did you mean 'set'? Commands: bye, context, help, retry, save, set, undo."),
+        ("/set", "/set: key or value is missing. Write, for example, /set sampling.temperature 0.3"),
+        ("/set sampling.temperature hot", "sampling.temperature (command line): 'hot' does not fit. It takes a number of 0 or more."),
+        ("/undo", "/undo: there is nothing to take back."),
+        ("/retry", "/retry: there is no turn to answer again. Say something first."),
+        ("/save", "/save: nothing has been said yet."),
+    ],
+)  # fmt: skip
+def test_a_command_that_cannot_be_done_says_why_and_the_chat_goes_on(tmp_path: Path, line: str, words: str) -> None:
+    said = flow(tmp_path, *ECHO, input=f"{line}\nstill here\n")
+    assert (said.returncode, said.stdout) == (0, "still here\n")
+    assert said.stderr.splitlines()[0] == words
+
+
+def test_going_on_with_nothing_is_one_line(tmp_path: Path) -> None:
+    said = flow(tmp_path, *ECHO, "-c", input="hi\n")
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr == ("vllm-flow: chat -c: no conversation is stored here yet. Start one with `vllm-flow chat`.\n")
+
+
+def test_a_chat_leaves_the_record_of_a_run(tmp_path: Path) -> None:
+    flow(tmp_path, *ECHO, input="hello\n/set sampling.temperature 0.5\n")
+    (folder,) = tmp_path.glob("outputs/runs/*/*-dialogue-chat-*")
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert (run["status"], run["turns"]["answered"]) == ("finished", 1)
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [event["change"] for event in events if event["event"] == "reconfigured"] == ["sampling.temperature=0.5"]
+
+
+@POSIX
+def test_ctrl_c_stops_the_answer_and_not_the_chat(tmp_path: Path) -> None:
+    import pty
+
+    words = ["chat", "model=custom", "sampling.max_tokens=1900", "store.path=kept.sqlite"]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        os.execv(sys.executable, [*COMMAND, *words])
+    screen = b""
+
+    def until(mark: bytes, seconds: float = 40.0) -> None:
+        nonlocal screen
+        ends = time.monotonic() + seconds
+        while mark not in screen:
+            assert time.monotonic() < ends, screen
+            screen += os.read(terminal, 4096)
+
+    until(b"/bye leaves.")
+    until(b"you  ")
+    os.write(terminal, b"hello\n")
+    until(b"hello\r\n")
+    screen = b""
+    while len(screen) < 20:  # the answer has begun
+        screen += os.read(terminal, 4096)
+    os.write(terminal, b"\x03")
+    until(b"(stopped; /retry answers again)")
+    os.write(terminal, b"/bye\n")
+    until(b"goes on with it.")
+    os.waitpid(child, 0)
+    os.close(terminal)
+    store = Sqlite(str(tmp_path / "kept.sqlite")).open()
+    (turn,) = store.turns(store.last_conversation() or "")
+    store.close()
+    assert turn.reply is not None
+    assert turn.reply.finish_reason == "interrupted"

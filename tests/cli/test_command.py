@@ -153,6 +153,16 @@ def test_a_model_that_is_not_there_fails_the_run_in_one_line(tmp_path: Path) -> 
     assert json.loads((only_run(tmp_path) / "run.json").read_text(encoding="utf-8"))["status"] == "failed"
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    said = flow(tmp_path, "engine=echo", "hydra.run.dir=file/run")
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr == (
+        "vllm-flow: file/run: the job's folder cannot be written: Not a directory. "
+        "Free space, or choose hydra.run.dir (hydra.sweep.dir for sweeps).\n"
+    )
+
+
 def test_check_prints_the_table_of_values(tmp_path: Path) -> None:
     said = flow(tmp_path, "check", "pipeline=best_of")
     assert said.returncode == 0

@@ -28,7 +28,7 @@ from vllm_flow.config.flags import hoisted
 from vllm_flow.config.layers import PRIMARY
 from vllm_flow.config.overrides import rewrite
 from vllm_flow.config.spec import spec_of
-from vllm_flow.core.errors import FlowError, told
+from vllm_flow.core.errors import FlowError, RecordError, told
 from vllm_flow.core.spec import RunSpec
 
 PROGRAM = "vllm-flow"
@@ -105,7 +105,11 @@ def _run(hydra: Hydra, loader: FlowLoader, lines: list[str], task: Task, check: 
                 failures.append(JobFailure(folder, overrides, error))
 
     start, mode = (hydra.multirun, "MULTIRUN") if many else (hydra.run, "RUN")
-    start(PRIMARY, job, [*lines, f"hydra.mode={mode}"])
+    try:
+        start(PRIMARY, job, [*lines, f"hydra.mode={mode}"])
+    except OSError as error:  # Hydra's own files: what a task raises stays in its job
+        what = f"{error.filename}: the job's folder cannot be written: {error.strerror}."
+        raise RecordError(f"{what} Free space, or choose hydra.run.dir (hydra.sweep.dir for sweeps).") from error
     if failures:
         raise JobsFailed(failures) if many else failures[0].cause
 

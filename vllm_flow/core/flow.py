@@ -11,7 +11,7 @@ import inspect
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vllm_flow.core.values import BadRow, Result, Turn
 
@@ -34,7 +34,7 @@ class Flow:
 
     async def run(self, turns: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Result, None]:
         """All results. Leaving the iteration early cancels what is in flight and waits for it to end."""
-        self._start(self._feed(turns))
+        self._start(self._feed, turns)
         try:
             while self._tasks or not self._done.empty():
                 result = await self._done.get()
@@ -48,10 +48,10 @@ class Flow:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _start(self, work: Awaitable[None]) -> None:
+    def _start(self, work: Callable[[Any], Awaitable[None]], on: Any) -> None:
         async def guarded() -> None:
             try:
-                await work
+                await work(on)  # called in here: a task cancelled before its first step leaves no unawaited coroutine
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # lost in a task, it would leave the reader waiting
@@ -74,7 +74,7 @@ class Flow:
                     self._waiting[conversation].append(item)
                 else:
                     self._waiting[conversation] = deque([item])
-                    self._start(self._converse(conversation))
+                    self._start(self._converse, conversation)
 
     async def _converse(self, conversation: str) -> None:
         waiting = self._waiting[conversation]

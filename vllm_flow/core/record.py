@@ -151,7 +151,7 @@ class Record:
 def new_folder(root: Path, name: str) -> Path:
     """`root/<date>/<time>-<name>-<id>`: the id because two runs may start in one second. Nothing is created."""
     now = datetime.now().astimezone()
-    return root / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{name}-{secrets.token_hex(2)}"
+    return root / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{name}-{secrets.token_hex(4)}"
 
 
 def result_row(result: Result) -> dict[str, Any]:

@@ -128,15 +128,16 @@ class Walk:
             return None
         name = prefix + node.name
         inputs = {parameter: values[source] for parameter, source in node.sources.items()}
-        work = self._each(node, inputs, name) if node.each else self._call(node, inputs, name, live)
-        value = await self._named(node, name, work)
+        value = await self._named(self._each if node.each else self._call, node, inputs, name, live)
         self.publish(NodeDone(self.turn, name, value))
         return value
 
-    async def _named(self, node: Node, name: str, work: Awaitable[Any]) -> Any:
+    async def _named(
+        self, work: Callable[..., Awaitable[Any]], node: Node, inputs: Mapping[str, Any], name: str, live: bool
+    ) -> Any:
         """What the work gives. Whatever it raises becomes a StageError that names the node."""
         try:
-            return await work
+            return await work(node, inputs, name, live)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -148,13 +149,14 @@ class Walk:
                 raise cause from None
             raise StageError(name, node.use, cause) from error
 
-    async def _each(self, node: Node, inputs: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+    async def _each(self, node: Node, inputs: Mapping[str, Any], name: str, live: bool) -> tuple[Any, ...]:
+        """One run per item, all at once. None is live: their tokens would come mixed."""
+        spread = node.each or ""
         async with asyncio.TaskGroup() as group:
-            tasks = []
-            for place, item in enumerate(inputs[node.each or ""]):
-                one = f"{name}[{place}]"
-                work = self._call(node, {**inputs, node.each or "": item}, one, live=False)
-                tasks.append(group.create_task(self._named(node, one, work)))
+            tasks = [
+                group.create_task(self._named(self._call, node, {**inputs, spread: item}, f"{name}[{place}]", False))
+                for place, item in enumerate(inputs[spread])
+            ]
         return tuple(task.result() for task in tasks)
 
     async def _call(self, node: Node, inputs: Mapping[str, Any], name: str, live: bool) -> Any:

@@ -11,10 +11,11 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from vllm_flow.core.errors import EngineError
+from vllm_flow.core.errors import EngineError, StoreError
 from vllm_flow.core.registry import resource, stage
 from vllm_flow.core.resources import Capabilities, Store
 from vllm_flow.core.values import Completion, Context, Finish, Prompt, Request, Score, Text, Token, Turn, Usage, user
+from vllm_flow.stores.memory import MemoryStore
 
 
 @dataclass
@@ -102,6 +103,27 @@ class FakeEngine:
         LOG.closed.append(self.options.name)
         if self.options.fails_to_close:
             raise EngineError(f"{self.options.name}: cannot be closed. Pull the plug.")
+
+
+class FullStore(MemoryStore):
+    """Knows no number for conversation `c0`, and keeps no interrupted answer."""
+
+    def next_number(self, conversation: str) -> int:
+        if conversation == "c0":
+            raise StoreError("fake: the disk is full. Free some space.")
+        return super().next_number(conversation)
+
+    def interrupt(self, turn: Turn, partial: Completion) -> None:
+        raise StoreError("fake: the disk is full. Free some space.")
+
+
+@resource("fake/store")
+@dataclass(frozen=True)
+class FullStoreOptions:
+    """A store that fails now and then."""
+
+    def open(self) -> FullStore:
+        return FullStore()
 
 
 class Bell:

@@ -43,14 +43,19 @@ def convert(file: Path, folder: Path, where: str) -> None:
 def _read(file: Path) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+    from transformers import modeling_gguf_pytorch_utils as reader
 
     config = AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name, local_files_only=True)
     with torch.device("meta"):  # shapes only: every weight comes from the file
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    tensors = load_gguf_checkpoint(str(file), return_tensors=True, model_to_load=model, torch_dtype=torch.float32)[
-        "tensors"
-    ]
+    bar, reader.tqdm = reader.tqdm, lambda items, **_: items  # it heeds no setting, and the command shows its own
+    try:
+        read = reader.load_gguf_checkpoint(
+            str(file), return_tensors=True, model_to_load=model, torch_dtype=torch.float32
+        )
+    finally:
+        reader.tqdm = bar
+    tensors = read["tensors"]
     model.load_state_dict(tensors, strict=False, assign=True)
     model.tie_weights()
     missing = [name for name, weight in model.named_parameters() if weight.is_meta]

@@ -17,7 +17,7 @@ from typing import Any
 from vllm_flow.core import spec
 from vllm_flow.core.errors import listed, nearest, told
 
-BUILT_IN = ("vllm_flow.stages", "vllm_flow.engines", "vllm_flow.stores", "vllm_flow.inputs")
+BUILT_IN = ("vllm_flow.stages", "vllm_flow.engines", "vllm_flow.stores", "vllm_flow.clocks", "vllm_flow.inputs")
 GROUP = "vllm_flow.plugins"
 
 

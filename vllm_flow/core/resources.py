@@ -1,4 +1,4 @@
-"""Resources: what a stage may ask for besides values. Engines and stores, as contracts.
+"""Resources: what a stage may ask for besides values. Engines, stores and clocks, as contracts.
 
 A resource has two lives. Its *options* are a frozen dataclass, built while the configuration is checked: light, no
 file, no network. `open()` turns them into the *live* object, which the runner closes. Equal options are the same
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from vllm_flow.core.values import Completion, Message, Prompt, Request, Token, Turn
@@ -109,3 +110,12 @@ class Store(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """This moment, with its time zone."""
+        ...

@@ -131,7 +131,7 @@ def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
     ("words", "line"),
     [
         (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, ls, models, run; overrides are written key=value."),
-        (["ls", "modles"], "ls modles: there is no such kind. Did you mean 'models'? There are: contexts, engines, experiments, inputs, models, pipelines, resources, samplings, stages, stores."),
+        (["ls", "modles"], "ls modles: there is no such kind. Did you mean 'models'? There are: clocks, contexts, engines, experiments, inputs, models, pipelines, resources, samplings, stages, stores."),
         (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --help, --json, -h."),
         (["models", "pul"], "models pul: there is no such verb. Did you mean 'pull'? There are: ls, pull."),
         (["models", "pull"], "models pull: it takes one name. There are: smollm2."),
@@ -175,7 +175,7 @@ def test_check_prints_the_table_of_values(tmp_path: Path) -> None:
 def test_everything_that_ls_shows_has_its_line(tmp_path: Path) -> None:
     shown = json.loads(flow(tmp_path, "ls", "--json").stdout)
     assert set(shown) == {
-        "contexts", "engines", "experiments", "inputs", "models", "pipelines", "resources", "samplings", "stages", "stores",
+        "clocks", "contexts", "engines", "experiments", "inputs", "models", "pipelines", "resources", "samplings", "stages", "stores",
     }  # fmt: skip
     assert set(shown["pipelines"]) == {"best_of", "dialogue", "story"}
     assert [

@@ -45,11 +45,7 @@ def test_an_unknown_pipeline_inside_another_is_refused(project: Project) -> None
     ]
 
 
-def test_a_pipeline_without_a_sample_asks_for_an_input(project: Project) -> None:
-    project.write("pipelines/once.yaml", "# @package _global_\ngraph:\n  x: {use: a/b}\noutput: x\n")
-    assert project.faults("pipeline=once") == [
-        "input.use (conf/input/sample.yaml:3): the pipeline 'once' has no "
-        "sample rows. Give a text with input.text=… or "
-        "rows with input.path=…."
-    ]
+def test_a_pipeline_without_a_sample_has_no_input_until_one_is_given(project: Project) -> None:
+    project.write("pipelines/once.yaml", "# @package _global_\ngraph:\n  x: {use: infer/generate}\noutput: x\n")
+    assert project.compose("pipeline=once").input == {}
     assert project.compose("pipeline=once", "input.text=hi").input == {"use": "input/text", "text": "hi"}

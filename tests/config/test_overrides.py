@@ -13,7 +13,7 @@ from vllm_flow.config.overrides import quoted, rewrite
 from .conftest import Project
 
 TOP = (
-    "concurrency, context, engine, experiment, graph, input, model, output, pipeline, plugins, resources, sampling, "
+    "clock, concurrency, context, engine, experiment, graph, input, model, output, pipeline, plugins, resources, sampling, "
     "seed, store"
 )
 ACCEPTED: list[tuple[list[str], str, Any]] = [
@@ -46,7 +46,7 @@ ACCEPTED: list[tuple[list[str], str, Any]] = [
     (["graph.prompt.system=Be brief, please: yes?"], "graph.prompt.system", "Be brief, please: yes?"),
     (["input.path=rows.jsonl"], "input", {"use": "input/jsonl", "path": "rows.jsonl"}),
     (["input=stdin"], "input", {"use": "input/stdin"}),
-    (["plugins.mine=./stages/mine.py"], "plugins.mine", "./stages/mine.py"),
+    (["plugins.mine=./stages/mine.py"], "plugins.mine", "stages/mine.py"),
     (["~graph.remember"], "graph.remember", None),
     (["graph.shout={use: fuse/shout}"], "graph.shout", {"use": "fuse/shout"}),
     (["hydra.run.dir=elsewhere"], "seed", 0),
@@ -82,7 +82,7 @@ REFUSED = [
     (
         "modl/size=1",
         "modl/size (command line): there is no group 'modl/size'. There are: "
-        "context, engine, experiment, input, model, pipeline, sampling, store.",
+        "clock, context, engine, experiment, input, model, pipeline, sampling, store.",
     ),
     (
         "pipeline.seed=1",

@@ -521,7 +521,7 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
         "plugin file that is missing",
         {"plugins": {"mine": "stages/nowhere.py"}},
         [
-            "plugins.mine: 'stages/nowhere.py' cannot be imported: FileNotFoundError: there is no file {here}/stages/nowhere.py. Mend it, or remove it from `plugins`."
+            "plugins.mine: 'stages/nowhere.py' cannot be imported: FileNotFoundError: there is no file {here}/stages/nowhere.py. Mend it, or do without it."
         ],
     ),
     (

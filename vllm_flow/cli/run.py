@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vllm_flow.cli.progress import loading_shown
 from vllm_flow.cli.screen import Screen
 from vllm_flow.core.engines import Engines
-from vllm_flow.core.errors import FlowError
+from vllm_flow.core.flow import Item
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.record import Record
 from vllm_flow.core.runner import Runner
@@ -42,13 +43,14 @@ class Play:
     def job(self, spec: RunSpec, folder: Path) -> None:
         """One job, from its spec to its finished record. Ctrl-C finishes the record as interrupted."""
         screen = Screen(as_json=self.as_json)
-        runner = Runner(spec, self.engines)  # faults come before the first file is written
+        runner = Runner(spec, self.engines)
+        turns = runner.pipeline.turns()  # the last of the faults that come before the first file is written
         record = Record(folder, spec)
         self.folders.append(folder)
         runner.observers = (record, screen)
         try:
             with asyncio.Runner() as loop, loading_shown():
-                loop.run(_answer_all(runner))
+                loop.run(_answer_all(runner, turns))
         except (KeyboardInterrupt, asyncio.CancelledError):
             record.finish("interrupted")
             raise KeyboardInterrupt from None
@@ -60,15 +62,16 @@ class Play:
         screen.status(f"\n{summary(record)}: {shown(folder)}")
 
 
-async def _answer_all(runner: Runner) -> None:
+async def _answer_all(runner: Runner, turns: Iterable[Item]) -> None:
     task = asyncio.current_task()
     if task is not None and hasattr(signal, "SIGTERM") and os.name == "posix":
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    source = runner.pipeline.source
-    if source is None:
-        raise FlowError('input: there is nothing to answer. Choose an input, such as input.text="…".')
-    async for _ in runner.run(source.turns()):
+    async for _ in runner.run(turns):
         pass
+
+
+def _runnable(spec: RunSpec) -> None:
+    Pipeline.build(spec).turns()
 
 
 def main(arguments: list[str]) -> int:
@@ -81,7 +84,7 @@ def main(arguments: list[str]) -> int:
     os.umask(0o077)  # a record is its owner's alone, the files Hydra writes included
     with Engines() as engines:
         play = Play(as_json, engines)
-        run_jobs([word for word in arguments if word != "--json"], play.job, Pipeline.build)
+        run_jobs([word for word in arguments if word != "--json"], play.job, _runnable)
     if len(play.folders) == 1 and not as_json:
         _say_next(arguments)
     return 1 if play.failed else 0

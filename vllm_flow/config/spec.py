@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from vllm_flow.config.composition import Composition, FlowLoader
@@ -11,8 +12,9 @@ from vllm_flow.config.keys import TOP, unknown_key
 from vllm_flow.config.layers import sample_input
 from vllm_flow.config.origins import Origins
 from vllm_flow.config.plain import plain
+from vllm_flow.config.project import from_here, named, own_files
 from vllm_flow.config.secrets import PROBLEM, secrets_in
-from vllm_flow.config.written import Path
+from vllm_flow.config.written import Path as Place
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 from vllm_flow.core.options import at_least, problems
 from vllm_flow.core.spec import RunSpec
@@ -44,12 +46,18 @@ def spec_of(composition: Composition, loader: FlowLoader) -> RunSpec:
     values.pop("model", None)
     faults: list[Fault] = []
     pipelines = _nested(values["graph"], origins, loader, faults)
-    values["input"] = _with_sample(values.get("input", {}), name, origins, faults)
+    values["input"] = _with_sample(values.get("input", {}), name, origins)
     if faults:
         raise ConfigError(faults)
     for key in ("seed", "concurrency"):
         values[key] = int(values[key])  # JSON Schema takes 1000.0 for an integer
-    return RunSpec(name=name, **values, pipelines=pipelines, origins=origins)
+    values["plugins"] = _with_own_files(values, pipelines, origins)
+    about: dict[str, Any] = {
+        "origins": origins,
+        "choices": {group: str(one) for group, one in composition.choices.items() if not group.startswith("hydra/")},
+        "offered": {name: kind for file in own_files() for name, kind in file.registers.items()},
+    }
+    return RunSpec(name=name, **values, pipelines=pipelines, **about)
 
 
 def _checked(composition: Composition, loader: FlowLoader) -> dict[str, Any]:
@@ -71,7 +79,7 @@ def _checked(composition: Composition, loader: FlowLoader) -> dict[str, Any]:
 def _nested(graph: Any, origins: Origins, loader: FlowLoader, faults: list[Fault]) -> dict[str, Any]:
     """The graphs of the pipelines that nodes use, and of those that these use, each composed with its own choices."""
     found: dict[str, Any] = {}
-    waiting: list[tuple[Any, Path]] = [(graph, ("graph",))]
+    waiting: list[tuple[Any, Place]] = [(graph, ("graph",))]
     while waiting:
         nodes, place = waiting.pop(0)
         for node, name in _used(nodes):
@@ -104,21 +112,31 @@ def _used(nodes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield node, use.removeprefix(NESTED)
 
 
-def _with_sample(given: dict[str, Any], name: str, origins: Origins, faults: list[Fault]) -> dict[str, Any]:
+def _with_sample(given: dict[str, Any], name: str, origins: Origins) -> dict[str, Any]:
+    """`input/sample` is the rows beside the pipeline; a pipeline without rows is one whose turns the caller brings."""
     if given.get("use") != SAMPLE:
         return given
     path = sample_input(name)
     if path is None:
-        problem = f"the pipeline '{name}' has no sample rows. Give a text with input.text=… or rows with input.path=…."
-        faults.append(_fault(("input", "use"), problem, origins))
-        return given
+        return {}
     origins["input", "path"] = _origin(origins, ("input", "use"))
-    return {**given, "use": "input/jsonl", "path": str(path)}
+    return {**given, "use": "input/jsonl", "path": from_here(path)}
 
 
-def _fault(path: Path, problem: str, origins: Origins) -> Fault:
+def _with_own_files(values: Mapping[str, Any], pipelines: Mapping[str, Any], origins: Origins) -> dict[str, str]:
+    """The plugins as written, and the project's files that the configuration names without writing them."""
+    written = values.get("plugins", {})
+    plugins = {label: from_here(Path(item)) if item.endswith(".py") else item for label, item in written.items()}
+    for file, place in named(values, pipelines):
+        if (path := from_here(file.path)) not in plugins.values():
+            plugins[file.label] = path
+            origins["plugins", file.label] = _origin(origins, place)
+    return plugins
+
+
+def _fault(path: Place, problem: str, origins: Origins) -> Fault:
     return Fault(".".join(path), problem, _origin(origins, path))
 
 
-def _origin(origins: Origins, path: Path) -> str:
+def _origin(origins: Origins, path: Place) -> str:
     return RunSpec("", {}, "", origins=origins).origin(path)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from vllm_flow.core import options, plugins, registry
 from vllm_flow.core.errors import ConfigError, Fault, FlowError, listed, nearest, shown
+from vllm_flow.core.flow import Item
 from vllm_flow.core.graph import Condition, Graph
 from vllm_flow.core.options import position
 from vllm_flow.core.ports import Ports, fits, ports_of
@@ -53,6 +54,14 @@ class Pipeline:
         stores = {name for name, one in self.resources.items() if fits(one.opens, Store)}
         read = [set(node.sources.values()) for node in self.graph.nodes]
         return any(self.graph.output in names and names & stores for names in read)
+
+    def turns(self) -> Iterable[Item]:
+        """What the configured input holds, in its order. Raises ConfigError when no input is configured."""
+        if self.source is None:
+            problem = f"'{self.name}' has nothing to answer. Give a text with input.text=…, or rows with input.path=…."
+            raise ConfigError([Fault("input", problem)])
+        turns: Iterable[Item] = self.source.turns()
+        return turns
 
     @classmethod
     def build(cls, spec: RunSpec) -> Pipeline:
@@ -147,7 +156,8 @@ class _Build:
             return None
         found = kind.find(use)
         if found is None and use.rpartition(":")[0] not in self.unloaded:
-            self.fault((*path, "use"), kind.unknown(use))
+            own = [name for name, of in self.spec.offered.items() if of == kind.kind]
+            self.fault((*path, "use"), kind.unknown(use, own))
         return found
 
     def instance(self, path: Path, entry: registry.Entry, given: Mapping[str, Any]) -> Any:

@@ -6,9 +6,11 @@ module); an installed package's entry point, only when a `use` names it as `pack
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-import importlib.util
 import sys
+import traceback
+import types
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -30,7 +32,7 @@ def load(run: spec.RunSpec, root: Path | None = None) -> Iterator[tuple[spec.Pat
     """Import what the spec names; yield path, package ("" for user code) and problem of each that cannot be had."""
     load_built_in()
     for label, item in run.plugins.items():
-        if problem := _load_one(f"vllm_flow_project.{label}", str(item), root or Path.cwd()):
+        if problem := _load_one(str(item), root or Path.cwd()):
             yield ("plugins", label), "", problem
     for package, path in _packages_named_in(run).items():
         if problem := _load_package(package):
@@ -64,34 +66,46 @@ def _load_package(name: str) -> str | None:
     return None
 
 
-def _load_one(module: str, item: str, root: Path) -> str | None:
+def _load_one(item: str, root: Path) -> str | None:
+    path = (root / item).resolve()
     try:
         if item.endswith(".py"):
-            _import_file(module, (root / item).resolve())
+            _import_file(path)
         else:
             importlib.import_module(item)
     except (Exception, SystemExit) as cause:
-        return f"'{item}' cannot be imported: {_why(cause)}. Mend it, or remove it from `plugins`."
+        line = _line_in(path, cause)
+        return (
+            f"'{item}' cannot be imported: {_why(cause)}{f' (line {line})' if line else ''}. Mend it, or do without it."
+        )
     return None
+
+
+def _import_file(path: Path) -> None:
+    """Import a file as a module of a package that stands for its folder, so that `from .other import …` works in it.
+
+    The package's name depends on the folder: two projects in one process do not meet. A file that a test has imported
+    under its own name is left at that, or there would be two classes of everything in it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    if any(getattr(module, "__file__", None) == str(path) for module in list(sys.modules.values())):
+        return
+    package = f"vllm_flow_project_{hashlib.sha256(bytes(path.parent)).hexdigest()[:8]}"
+    if package not in sys.modules:
+        sys.modules[package] = types.ModuleType(package, f"The files in {path.parent}.")
+        sys.modules[package].__path__ = [str(path.parent)]
+    importlib.invalidate_caches()  # the file may be newer than the last look into its folder
+    importlib.import_module(f"{package}.{path.stem}")
 
 
 def _why(cause: BaseException) -> str:
     return told(cause).removesuffix(".")
 
 
-def _import_file(name: str, path: Path) -> None:
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "__file__", None) == str(path):
-        return
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module  # @dataclass looks its module up by name while the file still executes
-    try:
-        found.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+def _line_in(path: Path, cause: BaseException) -> int | None:
+    """The last line of this file that the error came through."""
+    if isinstance(cause, SyntaxError) and cause.filename == str(path):
+        return None  # its text says the line
+    frames = traceback.extract_tb(cause.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)

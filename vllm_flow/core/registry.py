@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -82,9 +82,10 @@ class Registry:
     def find(self, name: str) -> Entry | None:
         return self._entries.get(name)
 
-    def unknown(self, name: str) -> str:
-        """What to say of a name that `find` does not know."""
-        return f"there is no {self.kind} '{name}'.{nearest(name, self._entries)} There are: {listed(self._entries)}."
+    def unknown(self, name: str, also: Iterable[str] = ()) -> str:
+        """What to say of a name that `find` does not know; `also` are names that could have been registered."""
+        names = {*self._entries, *also}
+        return f"there is no {self.kind} '{name}'.{nearest(name, names)} There are: {listed(names)}."
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(sorted(self._entries.values(), key=lambda entry: entry.name))

@@ -17,11 +17,12 @@ from vllm_flow.core.options import at_least
 from vllm_flow.core.values import nothing
 
 Path = tuple[str, ...]
+ABOUT = {"about": "the configuration, and no part of it"}
 
 
 @dataclass(frozen=True, eq=False)
 class RunSpec:
-    """Equal specs have equal fingerprints; origins do not count."""
+    """Equal specs have equal fingerprints; where they were written does not count."""
 
     name: str
     """The pipeline's name."""
@@ -38,12 +39,17 @@ class RunSpec:
     """`{graph, output}` of each pipeline that a node uses, by name."""
     plugins: Mapping[str, str] = field(default_factory=nothing)
     """User code: label to a Python file or an installed module."""
-    origins: Mapping[Path, str] = field(default_factory=dict, repr=False)
+    origins: Mapping[Path, str] = field(default_factory=dict, repr=False, metadata=ABOUT)
     """YAML path to `file:line` or `command line`."""
+    choices: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=ABOUT)
+    """Group to the choice that was made, such as `experiment: cold`."""
+    offered: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=ABOUT)
+    """What the project's own files would register: name to `stage`, `resource` or `input`. For messages."""
 
     def content(self) -> dict[str, Any]:
-        """Everything but the origins, as plain JSON values."""
-        return {one.name: _plain(getattr(self, one.name)) for one in dataclasses.fields(self) if one.name != "origins"}
+        """What is run, as plain JSON values; where it came from is left out."""
+        kept = (one.name for one in dataclasses.fields(self) if not one.metadata)
+        return {name: _plain(getattr(self, name)) for name in kept}
 
     @property
     def fingerprint(self) -> str:

@@ -1,0 +1,74 @@
+"""The project's own code: what the files under `stages/` register, found by reading them, not by importing them.
+
+A file is imported only when a configuration names what it registers, so a broken file that nobody uses harms nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vllm_flow.config.layers import project_root
+
+FOLDER = "stages"
+REGISTERED = re.compile(
+    r"""^[ \t]*@[ \t]*(?:\w+\.)*(?P<kind>stage|resource|source)\(\s*(['"])(?P<name>[^'"\n]+)\2""", re.MULTILINE
+)
+KINDS = {"stage": "stage", "resource": "resource", "source": "input"}
+Place = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFile:
+    """One file of the project's code."""
+
+    path: Path
+    registers: Mapping[str, str]
+    """Name to `stage`, `resource` or `input`."""
+
+    @property
+    def label(self) -> str:
+        """How a run's `plugins` call it: `stages/shout`."""
+        return f"{FOLDER}/{self.path.stem}"
+
+
+def own_files() -> list[OwnFile]:
+    """Every file under `stages/` that registers something."""
+    return [one for one in map(_own, sorted((project_root() / FOLDER).glob("*.py"))) if one.registers]
+
+
+def _own(path: Path) -> OwnFile:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return OwnFile(path, {found["name"]: KINDS[found["kind"]] for found in REGISTERED.finditer(text)})
+
+
+def named(values: Mapping[str, Any], pipelines: Mapping[str, Any]) -> Iterator[tuple[OwnFile, Place]]:
+    """The files that register what a `use` of this configuration names, each with the place of the first such `use`."""
+    own = own_files()
+    found: set[Path] = set()
+    for place, use in _uses(values, pipelines):
+        for file in own:
+            if use in file.registers and file.path not in found:
+                found.add(file.path)
+                yield file, place
+
+
+def _uses(values: Mapping[str, Any], pipelines: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    tables: list[tuple[Place, Any]] = [(("graph",), values.get("graph")), (("resources",), values.get("resources"))]
+    tables += [(("pipelines", name, "graph"), inner.get("graph")) for name, inner in pipelines.items()]
+    tables += [((), {"input": values.get("input")})]
+    for place, table in tables:
+        for name, entry in table.items() if isinstance(table, Mapping) else ():
+            use = entry.get("use") if isinstance(entry, Mapping) else None
+            if isinstance(use, str):
+                yield (*place, str(name), "use"), use
+
+
+def from_here(path: Path) -> str:
+    """A project's file as it is named from the working directory, where a run looks its files up."""
+    path = (project_root() / path).resolve()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here := Path.cwd()) else os.fspath(path)

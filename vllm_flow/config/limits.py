@@ -15,6 +15,8 @@ from vllm_flow.core.errors import Fault
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
+PARSER_DEPTH = "exceeded maximum nesting depth"
+"""What libyaml says of a thousand levels, and says it before it gives the first of them."""
 MAX_NODES = 20_000
 CORE = "tag:yaml.org,2002:"
 PLAIN_TAGS = frozenset(CORE + name for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge"))
@@ -41,12 +43,20 @@ def decoded(content: bytes, label: str) -> str | Fault:
 def too_deep(text: str, label: str, loader: type) -> Fault | None:
     """Found on the event stream, since composing a deep file would exhaust the stack."""
     depth = 0
-    for event in yaml.parse(text, Loader=loader):
-        depth += isinstance(event, OPENING) - isinstance(event, CLOSING)
-        if depth > MAX_DEPTH:
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            return Fault(f"{label}:{line}", f"more than {MAX_DEPTH} levels lie inside each other. Write it flatter.")
+    try:
+        for event in yaml.parse(text, Loader=loader):
+            depth += isinstance(event, OPENING) - isinstance(event, CLOSING)
+            if depth > MAX_DEPTH:
+                return _deep(label, event.start_mark.line if event.start_mark else 0)
+    except yaml.MarkedYAMLError as error:
+        if error.problem == PARSER_DEPTH:
+            return _deep(label, error.problem_mark.line if error.problem_mark else 0)
+        raise
     return None
+
+
+def _deep(label: str, line: int) -> Fault:
+    return Fault(f"{label}:{line + 1}", f"more than {MAX_DEPTH} levels lie inside each other. Write it flatter.")
 
 
 def syntax_fault(error: yaml.YAMLError, text: str, label: str) -> Fault:

@@ -50,8 +50,11 @@ def answer(loaded: Loaded, request: Request) -> Iterator[Token]:
 def next_logits(model: Any, cache: DynamicCache, unread: Sequence[int]) -> Tensor:
     """Read some tokens after those in the cache: the logits of the token that follows, float32 [1, vocab]."""
     ids = torch.tensor([unread], device=model.device)
-    last_only = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
-    logits: Tensor = model(input_ids=ids, past_key_values=cache, use_cache=True, **last_only).logits
+    takes = inspect.signature(model.forward).parameters
+    own = {"cache" if "cache" in takes else "past_key_values": cache}  # the older name, until transformers 5.24
+    if "logits_to_keep" in takes:
+        own["logits_to_keep"] = 1
+    logits: Tensor = model(input_ids=ids, use_cache=True, **own).logits
     return logits[:, -1].float()
 
 

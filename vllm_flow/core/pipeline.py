@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vllm_flow.core import options, plugins, registry
-from vllm_flow.core.errors import ConfigError, Fault, FlowError, listed, nearest, shown
+from vllm_flow.core import options, registry
+from vllm_flow.core.errors import ConfigError, Fault, listed, nearest, shown
 from vllm_flow.core.flow import Item
 from vllm_flow.core.graph import Condition, Graph
-from vllm_flow.core.options import position
-from vllm_flow.core.ports import Ports, fits, ports_of
-from vllm_flow.core.refusals import NESTED, own_problems, refusals
+from vllm_flow.core.parts import Parts
+from vllm_flow.core.ports import Ports, fits
+from vllm_flow.core.refusals import NESTED, refusals
 from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.spec import Path, RunSpec
@@ -72,21 +72,18 @@ class Pipeline:
 class _Build:
     def __init__(self, spec: RunSpec) -> None:
         self.spec = spec
-        self.faults: dict[tuple[Path, str], Fault] = {}
+        self.parts = Parts(spec)
+        self.fault = self.parts.fault
         self.resources: dict[str, Resource] = {}
         self.sampling = Sampling()
         self.given: dict[str, Any] = {}
         self.nested: dict[str, Graph | None] = {}
         self.building: list[str] = []
-        self.unloaded: set[str] = set()
-        """Packages that could not be imported, "" for a project's own file: names may be unknown because of them."""
         self.miswired = False
 
     def pipeline(self) -> Pipeline:
         self.check_shape()
-        for path, package, problem in plugins.load(self.spec):
-            self.fault(path, problem)
-            self.unloaded.add(package)
+        self.parts.load()
         self.check_sampling()
         made = {str(name): self.make_resource(str(name), entry) for name, entry in self.spec.resources.items()}
         self.resources = {name: resource for name, resource in made.items() if resource}
@@ -98,8 +95,8 @@ class _Build:
             known = {name: one.options for name, one in self.resources.items() if one.options is not None}
             for path, problem in refusals(graph, {"sampling": self.sampling, **known}):
                 self.fault(path, problem)
-        if self.faults:
-            raise self.error()
+        if self.parts.faults:
+            raise self.parts.error()
         used = {name: self.resources[name] for name in graph.inputs if name in self.resources}
         return Pipeline(self.spec.name, graph, used, self.sampling, source)
 
@@ -109,15 +106,7 @@ class _Build:
         for one in found:
             self.fault(one.path, one.problem)
         if any(one.path[0] not in ("seed", "concurrency") for one in found):
-            raise self.error()
-
-    def error(self) -> ConfigError:
-        """All faults, in the order in which their places are written."""
-        content = self.spec.content()
-        return ConfigError(self.faults[key] for key in sorted(self.faults, key=lambda key: position(content, key[0])))
-
-    def fault(self, path: Path, problem: str) -> None:
-        self.faults.setdefault((path, problem), Fault(".".join(path), problem, self.spec.origin(path)))
+            raise self.parts.error()
 
     def check_sampling(self) -> None:
         found = options.problems(Sampling, self.spec.sampling)
@@ -128,71 +117,31 @@ class _Build:
 
     def make_resource(self, name: str, entry: Any) -> Resource | None:
         path = ("resources", name)
-        found = self.find(path, registry.resource, entry)
+        found = self.parts.find(path, registry.resource, entry)
         if found is None:
             return None
-        made = self.instance(path, found, {key: value for key, value in entry.items() if key != "use"})
-        try:
-            opens = ports_of(found.cls, "open").output
-        except (TypeError, NameError) as error:
-            self.fault(path, f"{found.name}: {error}.")
-            return None
-        return Resource(name, found.name, made, opens, found.shared)
+        made = self.parts.instance(path, found, {key: value for key, value in entry.items() if key != "use"})
+        ports = self.parts.ports(path, found)
+        return Resource(name, found.name, made, ports.output, found.shared) if ports else None
 
     def make_source(self) -> Any:
-        found = self.find(("input",), registry.source, self.spec.input) if self.spec.input else None
+        found = self.parts.find(("input",), registry.source, self.spec.input) if self.spec.input else None
         given = {key: value for key, value in self.spec.input.items() if key != "use"}
-        return self.instance(("input",), found, given) if found else None
-
-    def find(self, path: Path, kind: registry.Registry, entry: Any) -> registry.Entry | None:
-        """The registered class an entry names, or None after saying why not."""
-        if not isinstance(entry, Mapping):
-            self.fault(path, f"{shown(entry)} is no {kind.kind}. Write a mapping with `use: …`.")
-            return None
-        use = entry.get("use")
-        if not isinstance(use, str):
-            what = f"'use' is missing. It names the {kind.kind}." if use is None else f"{shown(use)} is no name."
-            self.fault((*path, "use"), f"{what} There are: {listed(one.name for one in kind)}.")
-            return None
-        found = kind.find(use)
-        if found is None and use.rpartition(":")[0] not in self.unloaded:
-            own = [name for name, of in self.spec.offered.items() if of == kind.kind]
-            self.fault((*path, "use"), kind.unknown(use, own))
-        return found
-
-    def instance(self, path: Path, entry: registry.Entry, given: Mapping[str, Any]) -> Any:
-        """A checked instance of an options class or stage; None after saying what is wrong."""
-        try:
-            found = options.problems(entry.cls, given)
-        except (TypeError, NameError) as error:
-            self.fault(path, f"{entry.name}: {error}.")
-            return None
-        for one in found:
-            self.fault((*path, *one.path), one.problem)
-        if found:
-            return None
-        try:
-            made: Any = options.build(entry.cls, given)
-        except (ValueError, FlowError) as error:
-            self.fault(path, f"{error}")
-            return None
-        for inner, problem in own_problems(made):
-            self.fault((*path, *inner), problem)
-        return made
+        return self.parts.instance(("input",), found, given) if found else None
 
     def table(self, path: Path, entries: Any, output: Any, *, free: bool) -> Graph:
         """One graph: the run's own, or that of a pipeline used as a stage (`free`: what it lacks are its inputs)."""
         if not isinstance(entries, Mapping) or not entries:
             self.fault(path, "there are no nodes. A graph is a mapping of names to `{use: …}`.")
             return Graph((), "", Any, {})
-        before = len(self.faults)
+        before = len(self.parts.faults)
         names = {str(name): entry for name, entry in entries.items() if self.may_be_called((*path, str(name)))}
-        misnamed = len(self.faults) > before
+        misnamed = len(self.parts.faults) > before
         drafts = {name: self.draft((*path, name), name, entry) for name, entry in names.items()}
-        before, answer = len(self.faults), output if output is None else str(output)
+        before, answer = len(self.parts.faults), output if output is None else str(output)
         wiring = Wiring(drafts, answer, self.given, free, partial(self.below, path), dangling=misnamed)
         graph = wiring.connect()
-        self.miswired = self.miswired or misnamed or len(self.faults) > before
+        self.miswired = self.miswired or misnamed or len(self.parts.faults) > before
         return graph
 
     def may_be_called(self, path: Path) -> bool:
@@ -211,15 +160,11 @@ class _Build:
     def draft(self, path: Path, name: str, entry: Any) -> Draft:
         if isinstance(entry, Mapping) and str(entry.get("use", "")).startswith(NESTED):
             return self.nested_draft(path, name, entry)
-        found = self.find(path, registry.stage, entry)
+        found = self.parts.find(path, registry.stage, entry)
         if found is None:
             return Draft(name, "", None, None, {})
-        made = self.instance(path, found, {key: value for key, value in entry.items() if key not in RESERVED})
-        try:
-            ports: Ports | None = ports_of(found.cls)
-        except (TypeError, NameError) as error:
-            self.fault(path, f"{found.name}: {error}.")
-            ports = None
+        made = self.parts.instance(path, found, {key: value for key, value in entry.items() if key not in RESERVED})
+        ports = self.parts.ports(path, found)
         return self.reserved(path, Draft(name, found.name, made, ports, {}, blocking=found.blocking), entry)
 
     def reserved(self, path: Path, draft: Draft, entry: Mapping[str, Any]) -> Draft:
@@ -260,8 +205,8 @@ class _Build:
             return self.nested[name]
         self.nested[name] = None
         self.building.append(name)
-        inner, before = self.spec.pipelines[name], len(self.faults)
+        inner, before = self.spec.pipelines[name], len(self.parts.faults)
         graph = self.table(("pipelines", name, "graph"), inner.get("graph"), inner.get("output"), free=True)
         self.building.pop()
-        self.nested[name] = graph if len(self.faults) == before else None
+        self.nested[name] = graph if len(self.parts.faults) == before else None
         return self.nested[name]

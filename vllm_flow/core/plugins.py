@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
+import re
 import sys
 import traceback
 import types
@@ -17,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from vllm_flow.core import spec
-from vllm_flow.core.errors import listed, nearest, told
+from vllm_flow.core.errors import FlowError, listed, nearest, told
 
 BUILT_IN = ("vllm_flow.stages", "vllm_flow.engines", "vllm_flow.stores", "vllm_flow.clocks", "vllm_flow.inputs")
 GROUP = "vllm_flow.plugins"
+NO_WORD = re.compile(r"\W")
 
 
 def load_built_in() -> None:
@@ -58,11 +61,11 @@ def _load_package(name: str) -> str | None:
     if not points:
         others = [point.name for point in installed]
         return f"no installed package offers the plugin '{name}'.{nearest(name, others)} Installed: {listed(others)}."
-    try:
-        for point in points:
+    for point in points:
+        try:
             point.load()
-    except (Exception, SystemExit) as cause:
-        return f"the plugin '{name}' ({points[0].value}) cannot be imported: {_why(cause)}. Mend or reinstall it."
+        except (Exception, SystemExit) as cause:
+            return f"the plugin '{name}' ({point.value}) cannot be imported: {_why(cause)}. Mend or reinstall it."
     return None
 
 
@@ -84,8 +87,8 @@ def _load_one(item: str, root: Path) -> str | None:
 def _import_file(path: Path) -> None:
     """Import a file as a module of a package that stands for its folder, so that `from .other import …` works in it.
 
-    The package's name depends on the folder: two projects in one process do not meet. A file that a test has imported
-    under its own name is left at that, or there would be two classes of everything in it.
+    The package's name depends on the folder, so that files of one name in two projects are two modules. A file that a
+    test has imported under its own name is left at that, or there would be two classes of everything in it.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
@@ -95,8 +98,18 @@ def _import_file(path: Path) -> None:
     if package not in sys.modules:
         sys.modules[package] = types.ModuleType(package, f"The files in {path.parent}.")
         sys.modules[package].__path__ = [str(path.parent)]
-    importlib.invalidate_caches()  # the file may be newer than the last look into its folder
-    importlib.import_module(f"{package}.{path.stem}")
+    importlib.invalidate_caches()  # a neighbour may be newer than the last look into the folder
+    name = f"{package}.{NO_WORD.sub('_', path.stem)}"
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # @dataclass looks its module up by name while the file still executes
+    try:
+        found.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
 
 
 def _why(cause: BaseException) -> str:
@@ -105,7 +118,7 @@ def _why(cause: BaseException) -> str:
 
 def _line_in(path: Path, cause: BaseException) -> int | None:
     """The last line of this file that the error came through."""
-    if isinstance(cause, SyntaxError) and cause.filename == str(path):
-        return None  # its text says the line
+    if isinstance(cause, FlowError) or (isinstance(cause, SyntaxError) and cause.filename == str(path)):
+        return None  # its text says the place
     frames = traceback.extract_tb(cause.__traceback__)
     return next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)

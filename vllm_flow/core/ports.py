@@ -54,7 +54,7 @@ def usable(hint: Any) -> bool:
     if typing.get_origin(hint) is tuple:
         arguments = typing.get_args(hint)
         return len(arguments) == 2 and arguments[1] is Ellipsis and usable(arguments[0])
-    return hint is Any or (inspect.isclass(hint) and _can_be_checked(hint))
+    return hint is Any or (inspect.isclass(hint) and hint is not tuple and _can_be_checked(hint))
 
 
 def _can_be_checked(cls: type) -> bool:
@@ -81,16 +81,19 @@ def _options(hint: Any) -> tuple[Any, ...]:
 
 
 def _fits_one(given: Any, wanted: Any) -> bool:
+    if wanted is object:
+        return True
     if typing.get_origin(wanted) is tuple:
         return typing.get_origin(given) is tuple and fits(typing.get_args(given)[0], typing.get_args(wanted)[0])
     return inspect.isclass(given) and inspect.isclass(wanted) and issubclass(given, wanted)
 
 
 def element(hint: Any) -> Any:
-    """The type of a tuple's items, Any for Any, None when it is no tuple."""
+    """The type of a tuple's items, Any for Any, None when it is no tuple of one type."""
     if hint is Any:
         return Any
-    return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
+    arguments = typing.get_args(hint)
+    return arguments[0] if typing.get_origin(hint) is tuple and arguments[1:] == (Ellipsis,) else None
 
 
 def many(hint: Any) -> Any:
@@ -111,4 +114,4 @@ def type_name(hint: Any) -> str:
     options = _options(hint)
     if len(options) > 1:
         return " | ".join(type_name(option) for option in options)
-    return str(getattr(hint, "__name__", hint))
+    return str(hint) if typing.get_origin(hint) else str(getattr(hint, "__name__", hint))

@@ -5,7 +5,6 @@ A class registers itself when its module is imported; `plugins.py` decides which
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -65,10 +64,11 @@ class Registry:
         if not NAME.fullmatch(entry.name) or entry.name.startswith("pipeline/"):
             forms = "`role/manner` or `package:role/manner`, where no role is called pipeline"
             raise FlowError(f"{what}: the name cannot be used. Take one of the form {forms}.")
-        parameters = getattr(entry.cls, "__dataclass_params__", None)
-        if not dataclasses.is_dataclass(entry.cls) or parameters is None or not parameters.frozen:
+        # Its own, and not an ancestor's: a subclass's fields need their own decorator.
+        parameters = vars(entry.cls).get("__dataclass_params__")
+        if parameters is None or not parameters.frozen:
             raise FlowError(f"{what}: not a frozen dataclass. Put @dataclass(frozen=True) below the registration.")
-        if not callable(getattr(entry.cls, self.method, None)):
+        if not inspect.isfunction(inspect.getattr_static(entry.cls, self.method, None)):
             raise FlowError(f"{what}: there is no method '{self.method}', which every {self.kind} has. Write it.")
         if entry.blocking and inspect.iscoroutinefunction(getattr(entry.cls, self.method)):
             raise FlowError(f"{what}: its '{self.method}' is async and cannot run in a thread. Drop async or blocking.")

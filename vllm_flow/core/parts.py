@@ -1,0 +1,86 @@
+"""Parts: from the `use` of an entry to a checked instance of the class behind it, and every fault on that way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vllm_flow.core import options, plugins, registry
+from vllm_flow.core.errors import ConfigError, Fault, FlowError, listed, shown, told
+from vllm_flow.core.options import position
+from vllm_flow.core.ports import Ports, ports_of
+from vllm_flow.core.refusals import own_problems
+from vllm_flow.core.spec import Path, RunSpec
+
+
+class Parts:
+    """The parts of one spec. Nothing is raised while they are looked at: faults are collected, and told together."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.spec = spec
+        self.faults: dict[tuple[Path, str], Fault] = {}
+        self.unloaded: set[str] = set()
+        """Packages that could not be imported, "" for a project's own file: names may be unknown because of them."""
+
+    def fault(self, path: Path, problem: str) -> None:
+        self.faults.setdefault((path, problem), Fault(".".join(path), problem, self.spec.origin(path)))
+
+    def load(self) -> None:
+        """Import what the spec names."""
+        for path, package, problem in plugins.load(self.spec):
+            self.fault(path, problem)
+            self.unloaded.add(package)
+
+    def error(self) -> ConfigError:
+        """All faults, in the order in which their places are written."""
+        content = self.spec.content()
+        return ConfigError(self.faults[key] for key in sorted(self.faults, key=lambda key: position(content, key[0])))
+
+    def find(self, path: Path, kind: registry.Registry, entry: Any) -> registry.Entry | None:
+        """The registered class an entry names, or None after saying why not."""
+        if not isinstance(entry, Mapping):
+            self.fault(path, f"{shown(entry)} is no {kind.kind}. Write a mapping with `use: …`.")
+            return None
+        use = entry.get("use")
+        if not isinstance(use, str):
+            what = f"'use' is missing. It names the {kind.kind}." if use is None else f"{shown(use)} is no name."
+            self.fault((*path, "use"), f"{what} There are: {listed(one.name for one in kind)}.")
+            return None
+        found = kind.find(use)
+        if found is None and use.rpartition(":")[0] not in self.unloaded:
+            own = [name for name, of in self.spec.offered.items() if of == kind.kind]
+            self.fault((*path, "use"), kind.unknown(use, own))
+        return found
+
+    def instance(self, path: Path, entry: registry.Entry, given: Mapping[str, Any]) -> Any:
+        """A checked instance of an options class or stage; None after saying what is wrong."""
+        try:
+            found = options.problems(entry.cls, given)
+        except Exception as error:  # annotations are code
+            self.fault(path, f"{entry.name}: {_unread(error)}.")
+            return None
+        for one in found:
+            self.fault((*path, *one.path), one.problem)
+        if found:
+            return None
+        try:
+            made: Any = options.build(entry.cls, given)
+        except (ValueError, FlowError) as error:
+            self.fault(path, f"{error}")
+            return None
+        for inner, problem in own_problems(made):
+            self.fault((*path, *inner), problem)
+        return made
+
+    def ports(self, path: Path, entry: registry.Entry) -> Ports | None:
+        """What the class asks for and makes; None after saying why that cannot be read."""
+        try:
+            return ports_of(entry.cls, "open" if registry.resource.find(entry.name) is entry else "run")
+        except Exception as error:  # annotations are code
+            self.fault(path, f"{entry.name}: {_unread(error)}.")
+            return None
+
+
+def _unread(error: Exception) -> str:
+    """Why annotations could not be read: ours are TypeErrors and say it all, a NameError says what is undefined."""
+    return str(error) if isinstance(error, TypeError | NameError) else told(error).removesuffix(".")

@@ -27,6 +27,7 @@ def test_the_wheel_holds_every_configuration_and_sample(wheel: Path) -> None:
     shipped = [*(ROOT / "conf").rglob("*.yaml"), *(ROOT / "pipelines").iterdir()]
     assert [path for path in shipped if f"vllm_flow/_share/{path.relative_to(ROOT).as_posix()}" not in names] == []
     assert {"vllm_flow/py.typed", "vllm_flow/cli/__init__.py"} <= names
+    assert "vllm_flow/_share/conf/schema.json" in names  # line 2 of every configuration leads to it
     assert not [name for name in names if name.startswith(("tests", "outputs"))]
 
 

@@ -26,8 +26,8 @@ def test_every_pipeline_that_is_used_is_there_once(project: Project) -> None:
 def test_their_values_have_origins_of_their_own(project: Project) -> None:
     spec = nested(project)
     assert spec.origin(("pipelines", "middle", "graph", "again", "use")) == "pipelines/middle.yaml:4"
-    assert spec.origin(("pipelines", "story", "graph", "reply")) == "pipelines/story.yaml:14"
-    assert spec.origin(("pipelines", "story", "output")) == "pipelines/story.yaml:16"
+    assert spec.origin(("pipelines", "story", "graph", "reply")) == "pipelines/story.yaml:15"
+    assert spec.origin(("pipelines", "story", "output")) == "pipelines/story.yaml:17"
 
 
 def test_pipelines_that_use_each_other_come_to_an_end(project: Project) -> None:

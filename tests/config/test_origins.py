@@ -8,18 +8,18 @@ from .conftest import Project
 def test_values_come_from_the_file_that_wrote_them_last(project: Project) -> None:
     spec = project.compose("pipeline=story", "experiment=cold", "context=window", "context.turns=3", "concurrency=4")
     expected = {
-        ("graph", "context", "use"): "conf/context/window.yaml:3",
+        ("graph", "context", "use"): "conf/context/window.yaml:4",
         ("graph", "context", "turns"): "command line",
-        ("graph", "prompt", "system"): "pipelines/story.yaml:10",
-        ("graph", "reply"): "pipelines/story.yaml:14",
-        ("graph",): "pipelines/story.yaml:7",
-        ("sampling", "temperature"): "conf/sampling/greedy.yaml:3",
-        ("sampling",): "conf/sampling/greedy.yaml:3",
-        ("resources", "store", "use"): "conf/store/memory.yaml:3",
-        ("seed",): "conf/experiment/cold.yaml:5",
+        ("graph", "prompt", "system"): "pipelines/story.yaml:11",
+        ("graph", "reply"): "pipelines/story.yaml:15",
+        ("graph",): "pipelines/story.yaml:8",
+        ("sampling", "temperature"): "conf/sampling/greedy.yaml:4",
+        ("sampling",): "conf/sampling/greedy.yaml:4",
+        ("resources", "store", "use"): "conf/store/memory.yaml:4",
+        ("seed",): "conf/experiment/cold.yaml:6",
         ("concurrency",): "command line",
-        ("plugins",): "conf/config.yaml:21",
-        ("input", "path"): "conf/input/sample.yaml:3",
+        ("plugins",): "conf/config.yaml:22",
+        ("input", "path"): "conf/input/sample.yaml:4",
     }
     assert {path: spec.origins[path] for path in expected} == expected
 
@@ -27,9 +27,9 @@ def test_values_come_from_the_file_that_wrote_them_last(project: Project) -> Non
 def test_what_is_read_through_a_reference_comes_from_where_it_was_written(project: Project) -> None:
     spec = project.compose("model=qwen", "model.path=/weights")
     assert spec.resources["engine"]["model"]["path"] == "/weights"
-    assert spec.origin(("resources", "engine", "model", "hub")) == "conf/model/qwen.yaml:4"
+    assert spec.origin(("resources", "engine", "model", "hub")) == "conf/model/qwen.yaml:5"
     assert spec.origin(("resources", "engine", "model", "path")) == "command line"
-    assert spec.origin(("resources", "engine", "use")) == "conf/engine/transformers.yaml:3"
+    assert spec.origin(("resources", "engine", "use")) == "conf/engine/transformers.yaml:4"
 
 
 def test_every_value_of_the_spec_has_an_origin(project: Project) -> None:

@@ -133,12 +133,12 @@ REFUSED = [
     ("concurrency=0", "concurrency (command line): 0 does not fit. It takes an integer of 1 or more."),
     (
         "graph=[1,2]",
-        "graph (command line): this is a list, but pipelines/dialogue.yaml:4 has a mapping here. Write a mapping.",
+        "graph (command line): this is a list, but pipelines/dialogue.yaml:5 has a mapping here. Write a mapping.",
     ),
     ("graph=5", "graph (command line): 5 does not fit. It takes a mapping."),
     ("plugins.x=[1]", "plugins.x (command line): [1] does not fit. It takes a text."),
     ("~graph.rember", "graph.rember (command line): there is nothing to delete here. Leave the '~' override out."),
-    ("input=file", "input.path (conf/input/file.yaml:4): a value is missing. Write input.path=…."),
+    ("input=file", "input.path (conf/input/file.yaml:5): a value is missing. Write input.path=…."),
     (
         "input.text=@missing.txt",
         "input.text (command line): the file 'missing.txt' cannot be read. "

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from vllm_flow.config.groups import read_groups
 from vllm_flow.config.layers import sample_input
+from vllm_flow.core.options import JsonSchema
 from vllm_flow.core.spec import RunSpec
 
-__all__ = ["compose", "groups", "run_jobs", "sample_input"]
+__all__ = ["compose", "groups", "run_jobs", "sample_input", "schema"]
 
 
 def compose(overrides: Sequence[str] = ()) -> RunSpec:
@@ -44,3 +45,10 @@ def run_jobs(
 def groups() -> Mapping[str, Mapping[str, str]]:
     """What can be chosen: group to choice to the choice's one-line comment, of all layers."""
     return {name: dict(sorted(group.comments.items())) for name, group in sorted(read_groups().items())}
+
+
+def schema() -> JsonSchema:
+    """The JSON Schema of everything a file may say, of what is registered now. `$defs` has a part for each group."""
+    from vllm_flow.config import schemas
+
+    return schemas.schema()

@@ -1,6 +1,7 @@
 """Groups: what can be chosen, read from the first lines of the files, because `ls` must not wait for Hydra.
 
-Line 1 of a group's file is `# @package PLACE`; the next comment says in one line what the choice is for.
+Line 1 of a group's file is `# @package PLACE`; the next comment says in one line what the choice is for. Between them a
+line for the editor may stand, which names the schema of the file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from vllm_flow.config.layers import TOP_FOLDERS, Layer, layers
 
 PACKAGE_LINE = re.compile(r"#\s*@package\s+(\S+)\s*")
+EDITOR_LINE = re.compile(r"#\s*yaml-language-server\s*:.*")
 GLOBAL = "_global_"
 HEAD_BYTES = 2048
 OPTIONAL = frozenset({"experiment"})
@@ -38,11 +40,11 @@ def place_of(package: str | None) -> tuple[str, ...]:
 
 
 def header(text: str) -> tuple[str | None, str]:
-    """The package of line 1, or None, and the first comment after it, or nothing."""
+    """The package of line 1, or None, and the first comment after it that is for people, or nothing."""
     lines = text.splitlines()
     found = PACKAGE_LINE.fullmatch(lines[0]) if lines else None
     for line in lines[1:] if found else lines:
-        if line.strip():
+        if line.strip() and not EDITOR_LINE.fullmatch(line):
             return found and found[1], line.lstrip("# ").rstrip() if line.startswith("#") else ""
     return found and found[1], ""
 

@@ -1,0 +1,107 @@
+"""Described: what a dataclass accepts, as an editor wants it: explained, with defaults, and open to references.
+
+In a file any value may still be `${…}` or `???`. That is told apart from other texts by `pattern`, which no number or
+mapping is asked about, and not by alternatives: of alternatives an editor guesses which was meant, and so its line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vllm_flow.core.describe import field_docs
+from vllm_flow.core.options import NOUNS, ChangesOf, JsonSchema, schema_of
+
+REFERENCE = r"^\?\?\?$|\$\{"
+KINDS = {**NOUNS, "object": "a mapping", "array": "a list", "null": "null"}
+Classes = tuple[type, ...]
+
+
+def described(cls: type) -> JsonSchema:
+    """The schema of a dataclass. Raises TypeError or NameError when an option's type cannot be read."""
+    hints, docs = typing.get_type_hints(cls, include_extras=True), field_docs(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    schema = schema_of(cls)
+    properties = {}
+    for name, option in schema["properties"].items():
+        about = {"description": paragraphs(docs[name])} if name in docs else {}
+        inner = tuple(_classes(hints[name]))
+        properties[name] = {**opened(option, inner), **about, **_default(fields[name])}
+    return {"description": summary(cls), **schema, "properties": properties}
+
+
+def summary(cls: type) -> str:
+    return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+def paragraphs(text: str) -> str:
+    """Lines broken for the source put together again: an editor shows every one as a paragraph."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
+
+
+def opened(schema: JsonSchema, classes: Classes = ()) -> JsonSchema:
+    """`schema`, but a reference is accepted too, here and below; `classes` are those whose schemas may lie in it."""
+    options = [_inside(one, classes) for one in _alternatives(schema)]
+    kinds = [one.get("type") for one in options]
+    if {} in options:
+        return {}
+    if "string" not in kinds:
+        options.append(reference(kinds))
+    keys = [key for one in options for key in one if key != "type"]
+    if len(options) == 1 or (all("type" in one for one in options) and len(keys) == len(set(keys))):
+        types = [one.get("type") for one in options]
+        return {key: value for one in options for key, value in one.items()} | ({"type": types} if types[1:] else {})
+    return {"anyOf": options}
+
+
+def reference(kinds: typing.Sequence[str | None]) -> JsonSchema:
+    """The text that stands for a value of one of these kinds."""
+    wanted = ", ".join(KINDS[kind] for kind in kinds if kind)
+    about = {"patternErrorMessage": f"It takes {wanted}, or ${{KEY}}, or ???."} if wanted else {}
+    return {"type": "string", "pattern": REFERENCE, **about}
+
+
+def _alternatives(schema: JsonSchema) -> Iterator[JsonSchema]:
+    if "anyOf" not in schema:
+        yield schema
+    for one in schema.get("anyOf", ()):
+        yield from _alternatives(one)
+
+
+def _inside(schema: JsonSchema, classes: Classes) -> JsonSchema:
+    """One alternative, with everything in it described and opened."""
+    if "properties" in schema:
+        cls = next(cls for cls in classes if schema_of(cls)["properties"] == schema["properties"])
+        return {**described(cls), "required": schema["required"]}
+    below: JsonSchema = {
+        key: opened(schema[key], classes) for key in ("items", "additionalProperties") if key in schema
+    }
+    return {**schema, **below}
+
+
+def _classes(hint: Any) -> Iterator[type]:
+    """Every dataclass that an annotation speaks of."""
+    if isinstance(hint, ChangesOf):
+        yield hint.cls
+    elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        yield hint
+    for one in typing.get_args(hint):
+        yield from _classes(one)
+
+
+def _default(field: dataclasses.Field[Any]) -> JsonSchema:
+    """Null is left out: nobody needs help to write it, and yaml-language-server 1.25 cannot complete beside it."""
+    made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return {} if made is dataclasses.MISSING or made is None else {"default": _plain(made)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

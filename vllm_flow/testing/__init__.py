@@ -1,0 +1,25 @@
+"""For whoever writes a stage, an engine or a store: parts to try it with, and checks of what every such part promises.
+
+A check raises AssertionError, without `assert`, so that it works under `python -O`, in any test runner and at a prompt.
+The built-in parts are held to the same checks.
+"""
+
+from vllm_flow.clocks.fixed import FixedClock
+from vllm_flow.engines.echo import EchoEngine
+from vllm_flow.stores.memory import MemoryStore
+from vllm_flow.testing.asking import ask
+from vllm_flow.testing.engine import check_engine, engine_promises
+from vllm_flow.testing.stage import check_stage
+from vllm_flow.testing.store import check_store, store_promises
+
+__all__ = [
+    "EchoEngine",
+    "FixedClock",
+    "MemoryStore",
+    "ask",
+    "check_engine",
+    "check_stage",
+    "check_store",
+    "engine_promises",
+    "store_promises",
+]

@@ -1,0 +1,177 @@
+"""What every store promises of turns and replies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vllm_flow.core.errors import StoreError, TurnConflict
+from vllm_flow.core.resources import Store, StoredTurn
+from vllm_flow.core.values import Message, Text, Turn, assistant, system
+from vllm_flow.testing.compare import has_methods, refused, same
+from vllm_flow.testing.talk import CUT, NO, YES, Open, answered, asked, opened
+
+
+def every_store_opened_is_fresh_and_empty(open_store: Open) -> None:
+    with opened(open_store) as store:
+        has_methods(store, Store)
+        store.begin(asked(1))
+    with opened(open_store) as store:
+        same("turns of the second store opened", store.turns("ann"), ())
+
+
+def an_unknown_conversation_is_empty(open_store: Open) -> None:
+    with opened(open_store) as store:
+        same("next_number", store.next_number("ann"), 1)
+        same("turns", store.turns("ann"), ())
+        same("state", store.state("ann"), {})
+        same("undo", store.undo("ann"), None)
+        same("last_conversation", store.last_conversation(), None)
+
+
+def what_was_said_comes_back_as_it_was(open_store: Open) -> None:
+    turn = Turn(
+        "ann/1 – 'ünï\0\n",
+        Message("user", (Text("one"), Text(""), Text("\0\u2028\U0001f600 half: \ud83d"))),
+        (system("Be brief."), assistant("Hello.")),
+        number=1,
+        sample=3,
+        index=17,
+    )
+    with opened(open_store) as store:
+        same("begin", store.begin(turn), StoredTurn(turn, None))
+        same("turns after begin", store.turns(turn.conversation), (StoredTurn(turn, None),))
+        store.commit(turn, YES, {})
+        same("turns after commit", store.turns(turn.conversation), (StoredTurn(turn, YES),))
+        same("last_conversation", store.last_conversation(), turn.conversation)
+
+
+def turns_are_numbered_from_one_in_each_conversation(open_store: Open) -> None:
+    with opened(open_store) as store:
+        for number in (1, 2, 3):
+            same("next_number of ann", store.next_number("ann"), number)
+            answered(store, number, f"question {number}")
+        same("next_number of bob", store.next_number("bob"), 1)
+        same("numbers of ann's turns", [stored.turn.number for stored in store.turns("ann")], [1, 2, 3])
+
+
+def turns_come_by_number_whatever_the_order_of_writing(open_store: Open) -> None:
+    with opened(open_store) as store:
+        for number in (10, 2, 9, 1):
+            store.begin(asked(number))
+        same("numbers of the turns", [stored.turn.number for stored in store.turns("ann")], [1, 2, 9, 10])
+        same("next_number", store.next_number("ann"), 11)
+
+
+def a_redelivered_turn_gets_the_stored_reply(open_store: Open) -> None:
+    with opened(open_store) as store:
+        turn = asked(1)
+        store.begin(turn)
+        same("the second begin, unanswered", store.begin(turn), StoredTurn(turn, None))
+        store.commit(turn, YES, {"mood": "wet"})
+        same("begin of the answered turn", store.begin(turn), StoredTurn(turn, YES))
+        same("begin from another index of the input", store.begin(replace(turn, index=40)).reply, YES)
+        same("number of turns", len(store.turns("ann")), 1)
+        same("state", store.state("ann"), {"mood": "wet"})
+
+
+def a_number_taken_by_another_message_is_a_conflict(open_store: Open) -> None:
+    with opened(open_store) as store:
+        turn, other = asked(1), asked(1, "Is it snowing?")
+        store.begin(turn)
+        with refused("begin with another message", TurnConflict):
+            store.begin(other)
+        with refused("commit with another message", TurnConflict):
+            store.commit(other, YES, {})
+        with refused("interrupt with another message", TurnConflict):
+            store.interrupt(other, CUT)
+        same("turns", store.turns("ann"), (StoredTurn(turn, None),))
+
+
+def a_number_taken_with_another_history_is_a_conflict(open_store: Open) -> None:
+    with opened(open_store) as store:
+        answered(store, 1, "And now?")
+        with refused("begin with another history", TurnConflict):
+            store.begin(replace(asked(1, "And now?"), history=(system("Lie."),)))
+
+
+def a_turn_needs_a_number_from_one_on(open_store: Open) -> None:
+    with opened(open_store) as store:
+        for number in (None, 0, -1, 2**63):
+            with refused(f"begin of turn {number}", StoreError):
+                store.begin(asked(number))
+        with refused("begin in a conversation named with half a surrogate pair", StoreError):
+            store.begin(asked(1, conversation="half \ud83d"))
+        same("last_conversation", store.last_conversation(), None)
+
+
+def a_reply_without_its_turn_is_refused(open_store: Open) -> None:
+    with opened(open_store) as store:
+        answered(store, 1, "first")
+        with refused("commit without begin", StoreError):
+            store.commit(asked(2), YES, {})
+        same("number of turns", len(store.turns("ann")), 1)
+
+
+def an_answer_is_never_replaced(open_store: Open) -> None:
+    with opened(open_store) as store:
+        turn = asked(1)
+        store.begin(turn)
+        store.commit(turn, YES, {"n": 1})
+        store.commit(turn, YES, {"n": 1})  # delivered twice
+        with refused("commit of another reply", StoreError):
+            store.commit(turn, NO, {"n": 1})
+        with refused("commit of another state", StoreError):
+            store.commit(turn, YES, {"n": 2})
+        store.interrupt(turn, CUT)
+        same("turns", store.turns("ann"), (StoredTurn(turn, YES),))
+        same("state", store.state("ann"), {"n": 1})
+
+
+def an_interrupted_reply_is_kept_and_may_be_replaced(open_store: Open) -> None:
+    with opened(open_store) as store:
+        answered(store, 1, "first", mood="dry")
+        turn = asked(2)
+        store.begin(turn)
+        store.interrupt(turn, replace(NO, text="Well"))
+        kept = replace(NO, text="Well", finish_reason="interrupted")
+        same("begin after interrupt", store.begin(turn).reply, kept)
+        store.interrupt(turn, CUT)
+        same("begin after a second interrupt", store.begin(turn), StoredTurn(turn, CUT))
+        same("state after interrupt", store.state("ann"), {"mood": "dry"})
+        again = replace(turn, sample=1)
+        same("begin of a retry", store.begin(again).reply, CUT)
+        store.commit(again, YES, {"mood": "wet"})
+        same("begin after the retry's commit", store.begin(turn), StoredTurn(again, YES))
+        same("state after commit", store.state("ann"), {"mood": "wet"})
+
+
+def interrupting_what_never_began_does_nothing(open_store: Open) -> None:
+    with opened(open_store) as store:
+        store.interrupt(asked(1), CUT)
+        same("turns", store.turns("ann"), ())
+        same("next_number", store.next_number("ann"), 1)
+        same("last_conversation", store.last_conversation(), None)
+
+
+def closing_twice_is_harmless(open_store: Open) -> None:
+    store = open_store()
+    store.close()
+    store.close()
+
+
+PROMISES = (
+    every_store_opened_is_fresh_and_empty,
+    an_unknown_conversation_is_empty,
+    what_was_said_comes_back_as_it_was,
+    turns_are_numbered_from_one_in_each_conversation,
+    turns_come_by_number_whatever_the_order_of_writing,
+    a_redelivered_turn_gets_the_stored_reply,
+    a_number_taken_by_another_message_is_a_conflict,
+    a_number_taken_with_another_history_is_a_conflict,
+    a_turn_needs_a_number_from_one_on,
+    a_reply_without_its_turn_is_refused,
+    an_answer_is_never_replaced,
+    an_interrupted_reply_is_kept_and_may_be_replaced,
+    interrupting_what_never_began_does_nothing,
+    closing_twice_is_harmless,
+)

@@ -132,7 +132,7 @@ def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
     [
         (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, ls, models, run; overrides are written key=value."),
         (["ls", "modles"], "ls modles: there is no such kind. Did you mean 'models'? There are: clocks, contexts, engines, experiments, inputs, models, pipelines, resources, samplings, stages, stores."),
-        (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --help, --json, -h."),
+        (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --config, --graph, --help, --json, --mermaid, --schema, --svg, -h."),
         (["models", "pul"], "models pul: there is no such verb. Did you mean 'pull'? There are: ls, pull."),
         (["models", "pull"], "models pull: it takes one name. There are: smollm2."),
         (["sampling.temprature=1"], "sampling.temprature (command line): there is no option 'temprature'. Did you mean 'temperature'? Options: frequency_penalty, max_tokens, min_p, n, presence_penalty, repetition_penalty, stop, temperature, top_k, top_p."),

@@ -1,48 +1,181 @@
-"""`vllm-flow check key=value …`: everything that can be known before anything runs. Imports no torch."""
+"""`vllm-flow check key=value …`: everything that can be known before anything runs. Imports no torch.
+
+One flag chooses what is shown; whatever it is, the configuration is checked, so that no drawing shows what cannot run.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
-from vllm_flow.cli.words import table, take_flags
-from vllm_flow.core.graph import Graph
+from vllm_flow.cli.words import is_terminal, table, take_flags
+from vllm_flow.core.errors import ConfigError, Fault
+from vllm_flow.core.graph import Graph, Node
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.ports import type_name
+from vllm_flow.core.spec import RunSpec
 
-HELP = """usage: vllm-flow check [--json] [key=value ...]
+HEAD = ("value", "made by", "from", "type")
+HELP = """usage: vllm-flow check [--graph | --svg FILE | --mermaid | --config | --schema | --json] [key=value ...]
 
-Composes and checks a configuration as `vllm-flow` would run it. Prints the table of named values, in running order;
-prints every fault, one line each, and exits with 2 if there is one. Loads no model and writes nothing.
+Composes and checks a configuration as `vllm-flow` would run it: prints every fault, one line each, and exits with 2 if
+there is one. Loads no model and runs nothing. Shows the table of named values, in running order, or
+
+  --graph      that table drawn: each value a lane that runs down to its readers
+  --svg FILE   the drawing as a picture
+  --mermaid    the drawing as Mermaid text, for a README or an issue
+  --config     every value in force, as YAML, with the file and line it came from
+  --schema     the JSON Schema of configuration files, for an editor
+  --json       the table for other programs
 """
+FLAGS = {
+    "--graph": "graph", "--svg": "svg", "--mermaid": "mermaid", "--config": "config", "--schema": "schema",
+    "--json": "json", "--help": "help", "-h": "help",
+}  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:
-    flags, overrides = take_flags(arguments, {"--json": "json", "--help": "help", "-h": "help"})
+    words, files = _without_svg_files(arguments)
+    flags, overrides = take_flags(words, FLAGS)
     if "help" in flags:
         print(HELP, end="")
+        return 0
+    _refuse_together(flags, files, overrides)
+    if "schema" in flags:
+        from vllm_flow.config import schema
+
+        print(json.dumps(schema(), indent=1, ensure_ascii=False))
         return 0
     from vllm_flow.config import compose
 
     spec = compose(overrides)
+    if "config" in flags:  # before the check: where a wrong value comes from is then of most interest
+        _print_config(spec)
     pipeline = Pipeline.build(spec)
-    rows = list(_rows(pipeline.graph))
+    advice: tuple[Fault, ...] = getattr(pipeline, "advice", ())
     if "json" in flags:
-        head = ("value", "made_by", "from", "type")
-        nodes = [dict(zip(head, row, strict=True)) for row in rows]
-        print(
-            json.dumps({"pipeline": spec.name, "output": spec.output, "nodes": nodes, "fingerprint": spec.fingerprint})
-        )
+        _print_json(spec, pipeline, advice)
         return 0
-    table(rows, ("value", "made by", "from", "type"))
-    print(f"{spec.name}: {len(rows)} nodes, output '{spec.output}', no faults.")
+    if "mermaid" in flags:
+        _print_mermaid(pipeline)
+    elif "config" not in flags:
+        if "graph" in flags:
+            _print_graph(pipeline)
+        elif files:
+            _write_svg(pipeline, files[0])
+        else:
+            _print_table(pipeline)
+        print(f"{spec.name}: {len(list(_nodes(pipeline.graph)))} nodes, output '{spec.output}', no faults.")
+    for fault in advice:
+        print(f"warning: {fault}", file=sys.stderr)
     return 0
 
 
-def _rows(graph: Graph, prefix: str = "") -> list[tuple[str, str, str, str]]:
-    rows = []
+def _without_svg_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words, with a bare `--svg` for each `--svg FILE` or `--svg=FILE`, and the files."""
+    words, files = [], []
+    left = iter(arguments)
+    for word in left:
+        flag, equals, file = word.partition("=")
+        if flag != "--svg":
+            words.append(word)
+            continue
+        file = file if equals else next(left, "")
+        if not file or (not equals and (file.startswith("-") or "=" in file)):
+            problem = "the file to write is missing. Write --svg FILE, or --svg=FILE for a name with - or = in it."
+            raise ConfigError([Fault("--svg", problem, "command line")])
+        words.append(flag)
+        files.append(file)
+    return words, files
+
+
+def _refuse_together(flags: set[str], files: list[str], overrides: list[str]) -> None:
+    asked = [word for word, name in FLAGS.items() if name in flags]
+    if len(asked) > 1:
+        problem = "each of these flags shows something else. Choose one."
+        raise ConfigError([Fault(" ".join(asked), problem, "command line")])
+    if len(files) > 1:
+        raise ConfigError([Fault("--svg", f"it is given {len(files)} times. Choose one file.", "command line")])
+    if "schema" in flags and overrides:
+        problem = f"it describes every configuration and takes no overrides. Leave out {' '.join(overrides)}."
+        raise ConfigError([Fault("--schema", problem, "command line")])
+
+
+def _nodes(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Node]]:
+    """All nodes in running order, with their names: `tale`, and `tale/reply` for one inside it."""
     for node in graph.nodes:
-        inner = node.stage if isinstance(node.stage, Graph) else None
-        rows.append((prefix + node.name, node.use, ", ".join(node.reads()), type_name(node.makes)))
-        if inner:
-            rows += _rows(inner, f"{prefix}{node.name}/")
-    return rows
+        yield prefix + node.name, node
+        if isinstance(node.stage, Graph):
+            yield from _nodes(node.stage, f"{prefix}{node.name}/")
+
+
+def _row(name: str, node: Node) -> tuple[str, str, str, str]:
+    return name, node.use, ", ".join(node.reads()), type_name(node.makes)
+
+
+def _print_table(pipeline: Pipeline) -> None:
+    table((_row(*one) for one in _nodes(pipeline.graph)), HEAD)
+
+
+def _print_json(spec: RunSpec, pipeline: Pipeline, advice: Sequence[Fault]) -> None:
+    shown = {
+        "pipeline": spec.name,
+        "output": spec.output,
+        "nodes": [_as_json(name, node) for name, node in _nodes(pipeline.graph)],
+        "resources": {name: one.use for name, one in pipeline.resources.items()},
+        "fingerprint": spec.fingerprint,
+        "warnings": [str(fault) for fault in advice],
+    }
+    print(json.dumps(shown))
+
+
+def _as_json(name: str, node: Node) -> dict[str, Any]:
+    """A row of the table, and what has no column there."""
+    when = f"{'' if node.when.wanted else 'not '}{node.when.value}" if node.when else None
+    renames = {parameter: source for parameter, source in node.sources.items() if parameter != source}
+    row = dict(zip(("value", "made_by", "from", "type"), _row(name, node), strict=True))
+    return {**row, "renames": renames, "each": node.each, "when": when}
+
+
+def _print_graph(pipeline: Pipeline) -> None:
+    from vllm_flow.cli.drawing.picture import Picture
+    from vllm_flow.cli.drawing.terminal import can_show, drawn, in_plain
+
+    lines = drawn(Picture.of(pipeline))
+    if is_terminal(sys.stdout) and can_show(lines, sys.stdout.encoding):
+        from rich.console import Console
+        from rich.text import Text
+
+        drawing = Text("\n").join(Text.assemble(*((span.text, span.style) for span in line)) for line in lines)
+        Console(highlight=False).print(drawing, no_wrap=True, overflow="ellipsis")
+    else:
+        print(in_plain(lines, sys.stdout.encoding))
+
+
+def _print_mermaid(pipeline: Pipeline) -> None:
+    from vllm_flow.cli.drawing.mermaid import to_mermaid
+    from vllm_flow.cli.drawing.picture import Picture
+
+    print(to_mermaid(Picture.of(pipeline)), end="")
+
+
+def _print_config(spec: RunSpec) -> None:
+    from vllm_flow.cli.values_shown import with_origins
+
+    print(with_origins(spec, ascii_only=not sys.stdout.encoding.lower().startswith("utf")), end="")
+
+
+def _write_svg(pipeline: Pipeline, path: str) -> None:
+    from vllm_flow.cli.drawing.picture import Picture
+    from vllm_flow.cli.drawing.svg import to_svg
+
+    drawing = to_svg(Picture.of(pipeline))
+    try:
+        Path(path).expanduser().write_text(drawing, encoding="utf-8", newline="\n")
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no such user's home
+        why = getattr(error, "strerror", None) or error
+        problem = f"{path} cannot be written: {why}. Choose another place."
+        raise ConfigError([Fault("--svg", problem, "command line")]) from error

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from tests import tiny
 from vllm_flow.core.errors import ContextOverflow, EngineError, ModelError
@@ -19,10 +20,11 @@ from vllm_flow.core.sampling import Sampling, Schedule
 from vllm_flow.core.values import Completion, Prompt, Request, Token, user
 from vllm_flow.engines.transformers.load import load
 from vllm_flow.engines.transformers.options import Transformers
-from vllm_flow.models.random_weights import build_tokenizer
+from vllm_flow.models.random_weights import build_model, build_tokenizer
 from vllm_flow.models.spec import Architecture, Model
 from vllm_flow.stages.infer import complete
 
+SHAPE = Architecture(32, 2, 4, max_context=400)
 ASKED = [
     "What is the capital of France?", "Name three colours.", "Why is the sky blue?", "Write a line about the sea.",
     "What is 7 plus 5?", "Who wrote Hamlet?", "How do I boil an egg?", "Say hello in Spanish.",
@@ -35,6 +37,11 @@ ASKED = [
 def ask(engine: Engine, text: str, seed: int = 0, logprobs: bool = False, **sampling: Any) -> Completion:
     schedule = Schedule(Sampling(**{"temperature": 0, "max_tokens": 24, **sampling}))
     return asyncio.run(complete(engine, Request(Prompt((user(text),)), schedule, seed=seed, logprobs=logprobs)))
+
+
+def reference(folder: Path) -> Any:
+    """The model as transformers runs it."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
 
 
 def close_to_greedy(network: Any, prompt: list[int], output: list[int], ends: frozenset[int]) -> None:
@@ -59,29 +66,30 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def random_engine() -> Iterator[Engine]:
-    engine = Transformers(Model("random", architecture=Architecture(32, 2, 4, max_context=400))).open()
+    engine = Transformers(Model("random", architecture=SHAPE)).open()
     yield engine
     engine.close()
 
 
 def test_greedy_replies_equal_those_of_generate_for_four_families(folder: Path) -> None:
     options = Transformers(Model("tiny", path=str(folder)), dtype="float32")
-    loaded, engine = load(options.model, "cpu", "float32"), options.open()
+    network, loaded, engine = reference(folder), load(options.model, "cpu", "float32"), options.open()
+    assert engine.describe()["batching"] == "continuous"
     for text in ASKED[:6]:
         reply = ask(engine, text)
         prompt = loaded.renderer.ids(Prompt((user(text),)))
         assert reply.usage.prompt_tokens == len(prompt)
-        close_to_greedy(loaded.model, prompt, list(reply.token_ids), loaded.end_ids)
+        close_to_greedy(network, prompt, list(reply.token_ids), loaded.end_ids)
     engine.close()
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.full)])
 def test_greedy_replies_of_smollm2_equal_those_of_generate(smollm2: Path, count: int) -> None:
     options = Transformers(Model("smollm2", path=str(smollm2)), dtype="float32")
-    loaded, engine = load(options.model, "cpu", "float32"), options.open()
+    network, loaded, engine = reference(smollm2), load(options.model, "cpu", "float32"), options.open()
     for text in ASKED[:count]:
         reply = ask(engine, text)
-        close_to_greedy(loaded.model, loaded.renderer.ids(Prompt((user(text),))), list(reply.token_ids), loaded.end_ids)
+        close_to_greedy(network, loaded.renderer.ids(Prompt((user(text),))), list(reply.token_ids), loaded.end_ids)
     engine.close()
 
 
@@ -119,10 +127,10 @@ def test_a_stop_string_ends_the_answer_and_is_not_part_of_it(random_engine: Engi
 
 def test_logprobs_are_those_of_the_unmodified_logits(random_engine: Engine) -> None:
     plain = ask(random_engine, "hello", logprobs=True, temperature=0, max_tokens=5)
-    loaded = load(Model("random", architecture=Architecture(32, 2, 4, max_context=400)))
+    loaded = load(Model("random", architecture=SHAPE))
     ids = loaded.renderer.ids(Prompt((user("hello"),)))
     with torch.inference_mode():
-        logits = loaded.model(torch.tensor([[*ids, *plain.token_ids]])).logits[0].log_softmax(-1)
+        logits = build_model(SHAPE)(torch.tensor([[*ids, *plain.token_ids]])).logits[0].log_softmax(-1)
     expected = [float(logits[len(ids) - 1 + i, token]) for i, token in enumerate(plain.token_ids)]
     assert plain.logprobs == pytest.approx(expected, abs=1e-4)
 
@@ -193,7 +201,7 @@ def test_the_record_learns_what_runs(random_engine: Engine) -> None:
 
 def test_every_layer_head_and_width_of_a_custom_model_is_what_was_asked() -> None:
     loaded = load(Model("custom", architecture=Architecture(48, 3, 6, kv_heads=2, vocab_size=300)))
-    config = loaded.model.config
+    config = loaded.network.model.config
     assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (48, 3, 6)
     assert (config.num_key_value_heads, config.vocab_size) == (2, 300)
 

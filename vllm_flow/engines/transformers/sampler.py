@@ -20,6 +20,8 @@ PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
 WIDTHS = (256, 4096)
 """How many of the most probable tokens are put in order first: a cut that falls among them needs no other."""
 
+BLOCK = 1 << 17
+
 
 class Seen:
     """Which tokens stand in the prompt or the output of one answer, and how often in the output."""
@@ -120,8 +122,9 @@ def _scaled(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor:
 
 def _draw_from_all(logits: Tensor, samplings: Sequence[Sampling], keys: Tensor) -> Tensor:
     ids = torch.arange(logits.shape[-1], device=logits.device)[None]
-    blocks = zip(_few_rows(_scaled(logits, samplings)), _few_rows(keys), strict=True)
-    return torch.cat([(scaled + noise.gumbel(some, ids)).argmax(-1) for scaled, some in blocks])
+    scaled = _few_rows(_scaled(logits, samplings))
+    noises = (noise.gumbel(some, ids) for some in keys.split([len(block) for block in scaled]))
+    return torch.cat([(block + noise).argmax(-1) for block, noise in zip(scaled, noises, strict=True)])
 
 
 def _draw_from_kept(logits: Tensor, samplings: Sequence[Sampling], keys: Tensor) -> Tensor:
@@ -185,8 +188,8 @@ def _count_kept(scaled: Tensor, order: Tensor, certain: Tensor, samplings: Seque
 
 
 def _few_rows(table: Tensor) -> tuple[Tensor, ...]:
-    """Two or three rows at a time: what is computed of a whole vocabulary then stays in the processor's cache."""
-    return table.tensor_split(max(1, len(table) // 2))
+    """So many rows at a time that what is computed of their vocabulary stays in the processor's cache."""
+    return table.split(max(2, BLOCK // table.shape[-1]))
 
 
 def _row_sums(shares: Tensor) -> Tensor:

@@ -123,7 +123,7 @@ def _scaled(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor:
 def _draw_from_all(logits: Tensor, samplings: Sequence[Sampling], keys: Tensor) -> Tensor:
     ids = torch.arange(logits.shape[-1], device=logits.device)[None]
     scaled = _few_rows(_scaled(logits, samplings))
-    noises = (noise.gumbel(some, ids) for some in keys.split([len(block) for block in scaled]))
+    noises = (noise.gumbel(some, ids) for some in torch.split(keys, [len(block) for block in scaled]))
     return torch.cat([(block + noise).argmax(-1) for block, noise in zip(scaled, noises, strict=True)])
 
 
@@ -189,7 +189,7 @@ def _count_kept(scaled: Tensor, order: Tensor, certain: Tensor, samplings: Seque
 
 def _few_rows(table: Tensor) -> tuple[Tensor, ...]:
     """So many rows at a time that what is computed of their vocabulary stays in the processor's cache."""
-    return table.split(max(2, BLOCK // table.shape[-1]))
+    return torch.split(table, max(2, BLOCK // table.shape[-1]))
 
 
 def _row_sums(shares: Tensor) -> Tensor:

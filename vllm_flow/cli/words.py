@@ -31,6 +31,11 @@ def visible(text: str) -> str:
     return CONTROL.sub("", text)
 
 
+def printed(text: str, *, ascii_only: bool = False) -> str:
+    """Text in one line: what prints nothing, breaks the line or turns it around is written as Python escapes it."""
+    return "".join(one if one.isprintable() and (one.isascii() or not ascii_only) else ascii(one)[1:-1] for one in text)
+
+
 def is_terminal(stream: IO[str]) -> bool:
     return hasattr(stream, "isatty") and stream.isatty()
 

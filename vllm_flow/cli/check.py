@@ -22,7 +22,8 @@ HEAD = ("value", "made by", "from", "type")
 HELP = """usage: vllm-flow check [--graph | --svg FILE | --mermaid | --config | --schema | --json] [key=value ...]
 
 Composes and checks a configuration as `vllm-flow` would run it: prints every fault, one line each, and exits with 2 if
-there is one. Loads no model and runs nothing. Shows the table of named values, in running order, or
+there is one. What would run, but is hardly meant so, is a warning. Loads no model and runs nothing. Shows the table of
+named values, in running order, or
 
   --graph      that table drawn: each value a lane that runs down to its readers
   --svg FILE   the drawing as a picture

@@ -211,7 +211,9 @@ def test_a_stage_is_told_with_ports_options_and_an_example(ls: Any) -> None:
         "\n"
         "vllm-flow check pipeline=best_of\n"
     )
-    assert "\nmakes     nothing: it is kept for its effect\n" in ls("context/update")
+    update = ls("context/update")
+    assert "\nmakes     nothing: it is kept for its effect\n" in update
+    assert update.endswith("\nvllm-flow check pipeline=dialogue\n")  # of the pipelines that use it the smallest
 
 
 @pytest.mark.parametrize(("kind", "name"), PARTS)

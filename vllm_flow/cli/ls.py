@@ -44,19 +44,25 @@ def main(arguments: list[str]) -> int:
 
             import_plugin(word)
     kinds: Kinds = names.choices()
-    asked = list(kinds)
-    told: dict[str, list[tuple[str, str]]] = {}
-    if words:
+    meant = {word: _meant(word, kinds) for word in words} if words else {kind: kind for kind in kinds}
+    if not all(meant.values()):  # a key or a reserved word: looking these up takes longer, and they come last
         kinds = {**kinds, **names.others()}
-        found = {word: next((kind for kind in (word, f"{word}s") if kind in kinds), None) for word in words}
-        asked = [kind for kind in found.values() if kind]
-        told = {word: names.find(word, kinds) for word, kind in found.items() if not kind}
-    if strange := [word for word, meant in told.items() if not meant]:
+        meant = {word: one or _meant(word, kinds) for word, one in meant.items()}
+    if strange := [word for word, one in meant.items() if not one]:
         raise ConfigError(Fault(f"ls {word}", _unknown(word, kinds)) for word in strange)
+    asked = [one for one in meant.values() if isinstance(one, str)]
+    told = {word: one for word, one in meant.items() if not isinstance(one, str)}
     _print({kind: kinds[kind] for kind in asked}, told, as_json="json" in flags)
     if not words and is_terminal(sys.stdout):
         print(NEXT)
     return 0
+
+
+def _meant(word: str, kinds: Kinds) -> str | list[tuple[str, str]]:
+    """The kind that a word is, in the plural or not, or else kind and name of all that it can mean."""
+    from vllm_flow.cli.listing import names
+
+    return next((kind for kind in (word, f"{word}s") if kind in kinds), None) or names.find(word, kinds)
 
 
 def _unknown(word: str, kinds: Kinds) -> str:

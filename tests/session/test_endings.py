@@ -34,25 +34,26 @@ pieces = iter(session.stream("Hello"))
 next(pieces)
 """
 INTERRUPTED = """
-import os, signal, threading, time
+import os, signal
 import vllm_flow
+from vllm_flow.core.events import TokenMade
 
-def press() -> None:
-    while not (store := session.opened("store")) or not store.turns("text"):
-        time.sleep(0.01)
-    time.sleep(0.3)
-    os.kill(os.getpid(), signal.SIGINT)
+def press(event) -> None:
+    heard.append(isinstance(event, TokenMade))
+    if heard[-1] and sum(heard) == 3:
+        os.kill(os.getpid(), signal.SIGINT)
 
-session = vllm_flow.load("dialogue", ["model=custom", "sampling.max_tokens=1900"], record="run")
-session.open()
-threading.Thread(target=press).start()
+heard = []
+spec = vllm_flow.load("dialogue", ["model=custom", "sampling.max_tokens=1900"]).spec
+session = vllm_flow.Session(spec, record="run", observers=[press])
 try:
     session.run("Tell me everything.")
 except KeyboardInterrupt:
     reply = session.opened("store").turns("text")[0].reply
-    print(reply.finish_reason, len(reply.text) > 0)
-session.set("sampling.max_tokens=2")
-print(session.run("And now?").turn.number)
+    print(reply.finish_reason, len(reply.token_ids) >= 3)
+for piece in session.stream("And now?"):
+    print(bool(piece), len(session.opened("store").turns("text")))
+    break
 """
 BUSY = """
 import os, signal, sys, threading, time
@@ -233,7 +234,7 @@ def test_a_process_ends_though_an_answer_is_still_being_made(place: Path) -> Non
 @POSIX
 def test_ctrl_c_stops_the_answer_and_leaves_the_session_usable(place: Path) -> None:
     done = python(INTERRUPTED, place)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted True\n2\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted True\nTrue 2\n", "")
     assert run_of(place / "run")["status"] == "finished"
 
 

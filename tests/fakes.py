@@ -255,6 +255,15 @@ class Join:
         return Text(first.text + second.text)
 
 
+@stage("fake/pair")
+@dataclass(frozen=True)
+class Pair:
+    """A text and a reply as one text."""
+
+    def run(self, text: Text, reply: Completion) -> Text:
+        return Text(f"{text.text} {reply.text}")
+
+
 @stage("fake/guard")
 @dataclass(frozen=True)
 class Guard:

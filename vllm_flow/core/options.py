@@ -168,6 +168,22 @@ def build(cls: type[T], given: Mapping[str, Any]) -> T:
     return cls(**_converted(cls, given))
 
 
+def written(made: Any, *, defaults: bool = True) -> Any:
+    """What a configuration says for `build` to make this: its inverse. Options at their default may be left out."""
+    if dataclasses.is_dataclass(made) and not isinstance(made, type):
+        kept = (one for one in dataclasses.fields(made) if one.init and (defaults or not _at_default(made, one)))
+        return {one.name: written(getattr(made, one.name), defaults=defaults) for one in kept}
+    if isinstance(made, Mapping):
+        return {key: written(item, defaults=defaults) for key, item in made.items()}
+    return [written(item, defaults=defaults) for item in made] if _is_list(made) else made
+
+
+def _at_default(made: Any, field: dataclasses.Field[Any]) -> bool:
+    if field.default_factory is not dataclasses.MISSING:
+        return bool(getattr(made, field.name) == field.default_factory())
+    return bool(getattr(made, field.name) == field.default)
+
+
 def _converted(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(cls, include_extras=True)
     return {name: _convert(hints[name], value) for name, value in given.items()}

@@ -35,7 +35,7 @@ def check_stage(stage: Any, /, **values: Any) -> Any:
 
     Raises AssertionError with one line for each broken promise, and whatever `run` raises, as it is.
     """
-    entry = next((one for one in registry.stage if one.cls is type(stage)), None)
+    entry = registry.stage.of(type(stage))
     if entry is None:
         raise AssertionError(
             f"{type(stage).__name__}: it is not registered. Put @stage('role/manner') above the class."

@@ -49,7 +49,7 @@ def option_problems(name: str, stage: Any) -> Iterator[str]:
     cls: type = type(stage)
     try:
         Draft202012Validator.check_schema(options.schema_of(cls))
-        written = decode(encode(_as_configured(stage)))
+        written = decode(encode(options.written(stage)))
     except SchemaError as error:
         place = ".".join(map(str, error.absolute_path))
         yield f"{name}: the schema of its options is none, at {place}: {error.message}. Mend that annotation."
@@ -75,16 +75,6 @@ def _lost(name: str, stage: Any, written: Mapping[str, Any]) -> Iterator[str]:
     if found:
         place = f"{name}.{found.place}" if found.place else name
         yield f"{place}: {found.wanted} is read from a configuration as {found.given}. Set it as that would be."
-
-
-def _as_configured(value: Any) -> Any:
-    """What would be written in YAML to get these options."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value) if field.init]
-        return {name: _as_configured(getattr(value, name)) for name in names}
-    if isinstance(value, Mapping):
-        return {key: _as_configured(item) for key, item in value.items()}
-    return [_as_configured(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def record_problems(name: str, value: Any) -> Iterator[str]:

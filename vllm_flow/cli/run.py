@@ -45,19 +45,14 @@ class Play:
         screen = Screen(as_json=self.as_json)
         runner = Runner(spec, self.engines)
         turns = runner.pipeline.turns()  # the last of the faults that come before the first file is written
-        record = Record(folder, spec)
-        self.folders.append(folder)
-        runner.observers = (record, screen)
-        try:
-            with asyncio.Runner() as loop, loading_shown():
-                loop.run(_answer_all(runner, turns))
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            record.finish("interrupted")
-            raise KeyboardInterrupt from None
-        except BaseException as error:
-            record.finish("failed", str(error) or type(error).__name__)
-            raise
-        record.finish("finished")
+        with Record(folder, spec) as record:
+            self.folders.append(folder)
+            runner.observers = (record, screen)
+            try:
+                with asyncio.Runner() as loop, loading_shown():
+                    loop.run(_answer_all(runner, turns))
+            except asyncio.CancelledError:  # SIGTERM
+                raise KeyboardInterrupt from None
         self.failed += screen.failed
         screen.status(f"\n{summary(record)}: {shown(folder)}")
 

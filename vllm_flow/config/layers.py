@@ -7,12 +7,18 @@ from `conf/`; `shipped/<path>` names the shipped file, so that a project's file 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from vllm_flow.core.errors import ConfigError, Fault
 
 PRIMARY = "config"
 PROJECT, SHIPPED = "project", "shipped"
 TOP_FOLDERS = {"pipeline": "pipelines"}
+_project: ContextVar[Path | None] = ContextVar("project", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +67,23 @@ def shipped_root() -> Path:
 
 
 def project_root() -> Path:
-    """The user's folder: where the command was started, unless VLLM_FLOW_PROJECT says otherwise."""
+    """The user's folder: what `in_project` says, or VLLM_FLOW_PROJECT, or where the command was started."""
+    if (chosen := _project.get()) is not None:
+        return chosen
     return Path(os.environ.get("VLLM_FLOW_PROJECT") or Path.cwd()).resolve()
+
+
+@contextmanager
+def in_project(folder: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Take this folder for the project's while the block runs; None changes nothing. Raises ConfigError."""
+    chosen = _project.get() if folder is None else Path(folder).expanduser().resolve()
+    if chosen is not None and not chosen.is_dir():
+        raise ConfigError([Fault("project", f"there is no folder {chosen}. Name the one with conf/ or pipelines/.")])
+    token = _project.set(chosen)
+    try:
+        yield
+    finally:
+        _project.reset(token)
 
 
 def layers() -> tuple[Layer, ...]:

@@ -66,6 +66,15 @@ def test_a_command_that_cannot_be_done_says_why_and_the_chat_goes_on(tmp_path: P
     assert said.stderr.splitlines()[0] == words
 
 
+def test_a_change_that_cannot_be_made_leaves_the_chat_as_it_was(tmp_path: Path) -> None:
+    said = flow(tmp_path, *ECHO, input="/set store.path .\nstill here\nand here\n/context\n")
+    assert (said.returncode, said.stdout) == (0, "still here\nand here\n")
+    assert said.stderr.splitlines()[0] == (
+        f"store.path ({tmp_path}): it is a folder. Name a file, such as conversations.sqlite in it."
+    )
+    assert "4 messages" in said.stderr
+
+
 def test_going_on_with_nothing_is_one_line(tmp_path: Path) -> None:
     said = flow(tmp_path, *ECHO, "-c", input="hi\n")
     assert (said.returncode, said.stdout) == (1, "")

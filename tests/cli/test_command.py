@@ -196,6 +196,40 @@ def test_an_interrupted_run_ends_its_record_as_interrupted(tmp_path: Path, numbe
     assert again.returncode == 0
 
 
+SLOW = """import time
+from dataclasses import dataclass
+from vllm_flow.core.registry import resource
+from vllm_flow.engines.echo import Echo, EchoEngine
+
+@resource("engine/slow", shared=True)
+@dataclass(frozen=True)
+class Slow(Echo):
+    '''Takes a minute to load.'''
+
+    def open(self) -> EchoEngine:
+        print("loading", flush=True)
+        time.sleep(60)
+        return EchoEngine()
+"""
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("command", "number"), [("run", signal.SIGINT), ("run", signal.SIGTERM), ("chat", signal.SIGINT)]
+)
+def test_an_interruption_while_the_model_loads_is_heard_at_once(tmp_path: Path, command: str, number: int) -> None:
+    (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
+    words = [command, "engine=echo", "plugins.slow=slow.py", "resources.engine.use=engine/slow"]
+    with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"loading\n"
+        process.send_signal(number)
+        assert process.wait(20) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b"\nInterrupted.\n"
+    assert json.loads((only_run(tmp_path) / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"
+
+
 @POSIX
 def test_a_killed_run_leaves_a_readable_record(tmp_path: Path) -> None:
     words = ["model=custom", "sampling.max_tokens=1900", "input.text=hi"]

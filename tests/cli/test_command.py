@@ -244,6 +244,36 @@ def test_a_killed_run_leaves_a_readable_record(tmp_path: Path) -> None:
     assert [row["event"] for row in rows(folder / "events.jsonl")] == ["turn started", "context"]
 
 
+def test_a_piped_line_is_answered_before_the_next_one_comes(tmp_path: Path) -> None:
+    words = ["engine=echo", "input=stdin"]
+    with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for line in (b"one\n", b"two\n"):
+            process.stdin.write(line)
+            process.stdin.flush()
+            assert process.stdout.readline() == line
+        process.stdin.close()
+        assert process.wait(20) == 0
+
+
+@POSIX
+def test_ctrl_c_is_heard_while_a_pipe_is_waited_for(tmp_path: Path) -> None:
+    words = ["engine=echo", "input=stdin"]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"one\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"one\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b"\nInterrupted.\n"
+    assert json.loads((only_run(tmp_path) / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"
+
+
 @POSIX
 def test_a_reader_that_stops_reading_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +59,7 @@ class Play:
         screen.status(f"\n{summary(record)}: {shown(folder)}")
 
 
-async def _answer_all(runner: Runner, turns: Iterable[Item]) -> None:
+async def _answer_all(runner: Runner, turns: Iterable[Item] | AsyncIterable[Item]) -> None:
     task = asyncio.current_task()
     if task is not None and os.name == "posix":
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

@@ -7,7 +7,7 @@ flight than the spec allows: both are seen to here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -67,7 +67,7 @@ class Desk:
         finally:
             self._in_hand -= 1
 
-    async def answer_all(self, items: Iterable[Item]) -> list[Result]:
+    async def answer_all(self, items: Iterable[Item] | AsyncIterable[Item]) -> list[Result]:
         """Answer many turns at once. The results are in the order of the items' index."""
         async with aclosing(Flow(self.answer, self.runner.spec.concurrency).run(items)) as results:
             return sorted([result async for result in results], key=lambda result: result.turn.index)

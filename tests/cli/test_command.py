@@ -196,6 +196,40 @@ def test_an_interrupted_run_ends_its_record_as_interrupted(tmp_path: Path, numbe
     assert again.returncode == 0
 
 
+SLOW = """import time
+from dataclasses import dataclass
+from vllm_flow.core.registry import resource
+from vllm_flow.engines.echo import Echo, EchoEngine
+
+@resource("engine/slow", shared=True)
+@dataclass(frozen=True)
+class Slow(Echo):
+    '''Takes a minute to load.'''
+
+    def open(self) -> EchoEngine:
+        print("loading", flush=True)
+        time.sleep(60)
+        return EchoEngine()
+"""
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("command", "number"), [("run", signal.SIGINT), ("run", signal.SIGTERM), ("chat", signal.SIGINT)]
+)
+def test_an_interruption_while_the_model_loads_is_heard_at_once(tmp_path: Path, command: str, number: int) -> None:
+    (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
+    words = [command, "engine=echo", "plugins.slow=slow.py", "resources.engine.use=engine/slow"]
+    with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"loading\n"
+        process.send_signal(number)
+        assert process.wait(20) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b"\nInterrupted.\n"
+    assert json.loads((only_run(tmp_path) / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"
+
+
 @POSIX
 def test_a_killed_run_leaves_a_readable_record(tmp_path: Path) -> None:
     words = ["model=custom", "sampling.max_tokens=1900", "input.text=hi"]
@@ -208,6 +242,36 @@ def test_a_killed_run_leaves_a_readable_record(tmp_path: Path) -> None:
     folder = only_run(tmp_path)
     assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["status"] == "running"
     assert [row["event"] for row in rows(folder / "events.jsonl")] == ["turn started", "context"]
+
+
+def test_a_piped_line_is_answered_before_the_next_one_comes(tmp_path: Path) -> None:
+    words = ["engine=echo", "input=stdin"]
+    with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for line in (b"one\n", b"two\n"):
+            process.stdin.write(line)
+            process.stdin.flush()
+            assert process.stdout.readline() == line
+        process.stdin.close()
+        assert process.wait(20) == 0
+
+
+@POSIX
+def test_ctrl_c_is_heard_while_a_pipe_is_waited_for(tmp_path: Path) -> None:
+    words = ["engine=echo", "input=stdin"]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"one\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"one\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b"\nInterrupted.\n"
+    assert json.loads((only_run(tmp_path) / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"
 
 
 @POSIX

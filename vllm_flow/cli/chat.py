@@ -131,4 +131,6 @@ class Chat:
             return self._commands.run(line)
         except FlowError as error:
             self.screen.status(str(error))
+        except KeyboardInterrupt:
+            self.screen.status("\n(stopped)")
         return True

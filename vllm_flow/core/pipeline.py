@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from vllm_flow.core import options, registry
 from vllm_flow.core.advice import advice
+from vllm_flow.core.arriving import arriving
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest, shown
 from vllm_flow.core.flow import Item
 from vllm_flow.core.graph import Condition, Graph
@@ -58,13 +59,16 @@ class Pipeline:
         read = [set(node.sources.values()) for node in self.graph.nodes]
         return any(self.graph.output in names and names & stores for names in read)
 
-    def turns(self) -> Iterable[Item]:
-        """What the configured input holds, in its order. Raises ConfigError when no input is configured."""
+    def turns(self) -> Iterable[Item] | AsyncIterable[Item]:
+        """What the configured input holds, in its order. Raises ConfigError when no input is configured.
+
+        Asynchronous when the input's class says `waits`: it comes from another program, as that writes it.
+        """
         if self.source is None:
             problem = f"'{self.name}' has nothing to answer. Give a text with input.text=…, or rows with input.path=…."
             raise ConfigError([Fault("input", problem)])
         turns: Iterable[Item] = self.source.turns()
-        return turns
+        return arriving(turns) if getattr(self.source, "waits", False) else turns
 
     @classmethod
     def build(cls, spec: RunSpec) -> Pipeline:

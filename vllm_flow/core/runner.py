@@ -30,9 +30,10 @@ log = logging.getLogger("vllm_flow")
 
 
 class Runner:
-    """Runs one spec. `async with` keeps its resources open between runs; without it each run opens and closes them.
+    """Runs one spec. `with` or `async with` keeps its resources open between runs; else each run opens and closes them.
 
-    Raises ConfigError when the spec has faults. `engines` are shared with other runners and outlive this one.
+    Opening blocks, and a running event loop puts Ctrl-C off until then: open with `with`, outside of it, what takes
+    long. Raises ConfigError when the spec has faults. `engines` are shared with other runners and outlive this one.
     """
 
     def __init__(self, spec: RunSpec, engines: Engines | None = None, observers: Sequence[Observer] = ()) -> None:
@@ -47,7 +48,7 @@ class Runner:
         self._observer_error: Exception | None = None
         self._pool: ThreadPoolExecutor | None = None
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         self._depth += 1
         if self._depth == 1:
             self._pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="stage")
@@ -55,17 +56,25 @@ class Runner:
                 self._opened = self._open(self.pipeline, {})
                 self._tell_opened()
             except BaseException:
-                self._depth -= 1  # nobody calls __aexit__ after this
+                self._depth -= 1  # nobody calls __exit__ after this
                 self._close()
                 raise
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._depth -= 1
         if self._depth == 0:
             self._close()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
 
     async def run(self, turns: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Result, None]:
         """Answer the turns: those of one conversation in order, `spec.concurrency` of all of them at once.

@@ -5,12 +5,13 @@ As in a file of rows, an item of a batch that cannot be asked costs that item an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from itertools import count
 
 from vllm_flow.core.errors import InputError, shown
-from vllm_flow.core.flow import Item
+from vllm_flow.core.flow import Item, as_async
 from vllm_flow.core.values import BadRow, Message, Turn, user
 
 Saying = str | Message | Turn
@@ -45,9 +46,11 @@ class Asked:
             raise InputError(f"{WHERE}: {_neither(sayings)}, or a list of them.")
         return [self._item(place, said, conversation) for place, said in enumerate(sayings, start=1)]
 
-    def numbered(self, items: Iterable[Item]) -> Iterator[Item]:
+    async def numbered(self, items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
         """The same turns with indices that follow those of this session's earlier ones."""
-        return (replace(item, index=next(self._indices)) for item in items)
+        async with aclosing(as_async(items)) as turns:
+            async for item in turns:
+                yield replace(item, index=next(self._indices))
 
     def _item(self, place: int, said: Saying, conversation: str | None) -> Item:
         index, row = next(self._indices), next(self._rows)

@@ -75,6 +75,11 @@ class Background:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
+    def start(self) -> None:
+        """Be ready for work, the last included. Raises FlowError when closed."""
+        with self._door:
+            self._ready()
+
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """What the work gives. Ctrl-C stops it, gives it time to end, and is raised. Raises FlowError when closed."""
         if self._is_here():
@@ -128,13 +133,16 @@ class Background:
 
     def _hand_over(self, work: Callable[[], Awaitable[T]]) -> Call[T]:
         with self._door:
-            if self._closed:
-                raise FlowError(CLOSED)
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=_turn, args=(self._loop,), name=self._name, daemon=True)
-                self._thread.start()
-            return Call(self._loop, work)
+            return Call(self._ready(), work)
+
+    def _ready(self) -> asyncio.AbstractEventLoop:
+        if self._closed:
+            raise FlowError(CLOSED)
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=_turn, args=(self._loop,), name=self._name, daemon=True)
+            self._thread.start()
+        return self._loop
 
 
 def _turn(loop: asyncio.AbstractEventLoop) -> None:

@@ -1,4 +1,4 @@
-"""The desk of a session: its runner, kept open between calls, and its record. Used in one event loop only.
+"""The desk of a session: its runner, kept open between calls, and its record. Answers in one event loop only.
 
 Calls know nothing of each other, and yet the turns of a conversation come one after another, and no more turns are in
 flight than the spec allows: both are seen to here.
@@ -7,7 +7,8 @@ flight than the spec allows: both are seen to here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+import threading
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -33,6 +34,8 @@ class Desk:
         self._observers = (*observers, self._hear)
         self._record: Record | None = None
         self._opened = False
+        self._door = threading.Lock()
+        """Held while it is opened, changed or closed."""
         self._trouble: BaseException | None = None
         """Why it could not be opened when that was last tried."""
         self._in_hand = 0
@@ -42,32 +45,33 @@ class Desk:
         self._listeners: dict[int, Callable[[str], None]] = {}
         """Who hears the live text of a turn, by the turn's index."""
 
-    async def open(self) -> None:
-        """Begin the record and open what the graph reads, unless that is done."""
-        if self._opened:
-            return
-        if self._record is None and self._folder is not None:
-            self._record = Record(self._folder, self.runner.spec)
-        self.runner.observers = (*([self._record] if self._record else []), *self._observers)
-        try:
-            await self.runner.__aenter__()
-        except BaseException as error:
-            self._trouble = error
-            raise
-        self._opened, self._trouble = True, None
+    def open(self) -> None:
+        """Begin the record and open what the graph reads, unless that is done. Blocks, and may be called anywhere."""
+        with self._door:
+            if self._opened:
+                return
+            if self._record is None and self._folder is not None:
+                self._record = Record(self._folder, self.runner.spec)
+            self.runner.observers = (*([self._record] if self._record else []), *self._observers)
+            try:
+                self.runner.__enter__()
+            except BaseException as error:
+                self._trouble = error
+                raise
+            self._opened, self._trouble = True, None
 
     async def answer(self, item: Item) -> Result:
         """Answer one turn, after those of its conversation that came before."""
         name = item.conversation if isinstance(item, Turn) else item.row
         self._in_hand += 1
         try:
-            await self.open()
+            self.open()
             async with self._lines.setdefault(name, asyncio.Lock()), self._slots:
                 return await self.runner.answer(item)
         finally:
             self._in_hand -= 1
 
-    async def answer_all(self, items: Iterable[Item]) -> list[Result]:
+    async def answer_all(self, items: Iterable[Item] | AsyncIterable[Item]) -> list[Result]:
         """Answer many turns at once. The results are in the order of the items' index."""
         async with aclosing(Flow(self.answer, self.runner.spec.concurrency).run(items)) as results:
             return sorted([result async for result in results], key=lambda result: result.turn.index)
@@ -92,12 +96,16 @@ class Desk:
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
 
-    async def reconfigure(self, spec: RunSpec, change: str) -> None:
-        """Go on with another spec. Raises FlowError, and changes nothing, when that cannot be done."""
-        if self._in_hand:
-            raise FlowError(f"{change}: a turn is being answered. Wait for it, or stop it, and set this again.")
-        self.runner.reconfigure(spec, change)
-        self._slots = asyncio.Semaphore(spec.concurrency)
+    def reconfigure(self, spec: RunSpec, change: str) -> None:
+        """Go on with another spec. Blocks, and may be called anywhere.
+
+        Raises FlowError, and changes nothing, when that cannot be done.
+        """
+        with self._door:
+            if self._in_hand:
+                raise FlowError(f"{change}: a turn is being answered. Wait for it, or stop it, and set this again.")
+            self.runner.reconfigure(spec, change)
+            self._slots = asyncio.Semaphore(spec.concurrency)
 
     async def close(self, error: BaseException | None = None) -> None:
         """Stop what is in flight, close what is open, and finish the record with the status that `error` means."""
@@ -109,8 +117,9 @@ class Desk:
         await asyncio.gather(*others, return_exceptions=True)
         error = error or self._trouble
         try:
-            if self._opened:
-                await self.runner.__aexit__(None, None, None)
+            with self._door:
+                if self._opened:
+                    self.runner.__exit__(None, None, None)
         except BaseException as problem:
             error = error or problem
             raise

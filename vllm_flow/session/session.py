@@ -95,7 +95,9 @@ class Session:
         Ctrl-C stops the work, and the session can still be used: what was answered is in the record, and what had been
         said of an answer is stored as interrupted. Raises InputError, ModelError and what else keeps it from beginning.
         """
-        return _with_answer(self._background.run(self._work(said, conversation)))
+        work = self._work(said, conversation)
+        self.open()
+        return _with_answer(self._background.run(work))
 
     @overload
     async def arun(self, said: Saying, conversation: str | None = None) -> Result: ...  # type: ignore[overload-overlap]
@@ -113,8 +115,9 @@ class Session:
         return Stream(self._background, self._desk.stream(turn), self)
 
     def open(self) -> None:
-        """Load and open everything now instead of at the first turn."""
-        self._background.run(self._desk.open)
+        """Load and open everything now instead of at the first turn. Ctrl-C is heard meanwhile."""
+        self._background.start()
+        self._desk.open()  # in the caller's thread: a busy event loop could not be stopped
 
     def opened(self, name: str) -> Any:
         """The live resource of that name, such as `store`; None when it is not open or the graph reads none."""
@@ -131,7 +134,8 @@ class Session:
             raise FlowError(f"session.set: {what}. Build another; with the same `engines` a model stays loaded.")
         overrides = (*self._overrides, override)
         spec = self._compose(overrides)
-        self._background.run(partial(self._desk.reconfigure, spec, override))
+        self._background.start()
+        self._desk.reconfigure(spec, override)  # as in `open`
         self._overrides = overrides
 
     def close(self) -> None:

@@ -54,7 +54,7 @@ def spec_of(composition: Composition, loader: FlowLoader) -> RunSpec:
     values["plugins"] = _with_own_files(values, pipelines, origins)
     about: dict[str, Any] = {
         "origins": origins,
-        "choices": {group: str(one) for group, one in composition.choices.items() if not group.startswith("hydra/")},
+        "choices": {group: str(one) for group, one in composition.choices.items() if group in loader.groups},
         "offered": {name: kind for file in own_files() for name, kind in file.registers.items()},
     }
     return RunSpec(name=name, **values, pipelines=pipelines, **about)

@@ -16,6 +16,7 @@ from vllm_flow.core.engines import Engines
 from vllm_flow.core.flow import Item
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.record import Record
+from vllm_flow.core.revision import Revision
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
 
@@ -29,6 +30,8 @@ key=value. `-m` runs every combination of comma-separated values. `vllm-flow ls`
   input=stdin          lines from a pipe     seed=1             other random numbers
   --json               results as JSON lines on stdout
 """
+NAMED = 3
+"""How many files the warning names."""
 
 
 @dataclass
@@ -46,6 +49,8 @@ class Play:
         runner = Runner(spec, self.engines)
         turns = runner.pipeline.turns()  # the last of the faults that come before the first file is written
         record = Record(folder, spec)
+        if not self.folders and (warning := unrepeatable(record.revision)):
+            screen.status(warning)
         self.folders.append(folder)
         runner.observers = (record, screen)
         try:
@@ -94,6 +99,16 @@ def summary(record: Record) -> str:
     """`3 turns answered`, `1 turn answered, 2 failed`."""
     said = f"{record.answered} turn{'' if record.answered == 1 else 's'} answered"
     return f"{said}, {record.failed} failed" if record.failed else said
+
+
+def unrepeatable(revision: Revision | None) -> str:
+    """Why the commit that the project is at does not give this run again; empty when it does."""
+    if revision is None or not revision.changed:
+        return ""
+    names = ", ".join(revision.changed[:NAMED])
+    more = f" and {left} more" if (left := len(revision.changed) - NAMED) > 0 else ""
+    where = f"not as in commit {revision.commit[:8]}" if revision.commit else "not in any commit"
+    return f"warning: {names}{more}: {where}, so the run cannot be repeated from version control. Commit first."
 
 
 def shown(folder: Path) -> str:

@@ -35,9 +35,9 @@ def rows(file: Path) -> list[dict[str, Any]]:
 def test_help_names_every_command_and_version_is_one_line(tmp_path: Path) -> None:
     said = flow(tmp_path, "--help")
     assert said.returncode == 0
-    assert [word for word in ("run", "chat", "check", "ls", "models") if f"\n  {word} " not in said.stdout] == []
+    assert [word for word in ("run", "chat", "check", "init", "ls", "models") if f"\n  {word} " not in said.stdout] == []
     assert flow(tmp_path, "--version").stdout == "vllm-flow 0.1.0\n"
-    for command in ("run", "chat", "check", "ls", "models"):
+    for command in ("run", "chat", "check", "init", "ls", "models"):
         assert flow(tmp_path, command, "--help").stdout.startswith(
             f"usage: vllm-flow {'[run]' if command == 'run' else command}"
         )
@@ -130,7 +130,7 @@ def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, ls, models, run; overrides are written key=value."),
+        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, init, ls, models, run; overrides are written key=value."),
         (["ls", "modles"], "ls modles: there is no such kind. Did you mean 'models'? There are: clocks, contexts, engines, experiments, inputs, models, pipelines, resources, samplings, stages, stores."),
         (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --config, --graph, --help, --json, --mermaid, --schema, --svg, -h."),
         (["models", "pul"], "models pul: there is no such verb. Did you mean 'pull'? There are: ls, pull."),

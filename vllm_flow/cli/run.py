@@ -41,6 +41,7 @@ class Play:
     as_json: bool
     engines: Engines
     folders: list[Path] = field(default_factory=list)
+    pipeline: str = ""
     failed: int = 0
 
     def job(self, spec: RunSpec, folder: Path) -> None:
@@ -52,6 +53,7 @@ class Play:
         if not self.folders and (warning := unrepeatable(record.revision)):
             screen.status(warning)
         self.folders.append(folder)
+        self.pipeline = spec.name
         runner.observers = (record, screen)
         try:
             with asyncio.Runner() as loop, loading_shown():
@@ -91,7 +93,7 @@ def main(arguments: list[str]) -> int:
         play = Play(as_json, engines)
         run_jobs([word for word in arguments if word != "--json"], play.job, _runnable)
     if len(play.folders) == 1 and not as_json:
-        _say_next(arguments)
+        _say_next(play.pipeline)
     return 1 if play.failed else 0
 
 
@@ -116,12 +118,11 @@ def shown(folder: Path) -> str:
     return os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
 
 
-def _say_next(arguments: list[str]) -> None:
-    chosen = next((word for word in arguments if word.startswith("pipeline=")), "pipeline=dialogue")
+def _say_next(pipeline: str) -> None:
     print(
         "Next:\n"
-        f"  vllm-flow chat {chosen}\n"
-        f'  vllm-flow {chosen} sampling=creative input.text="Tell me about the sea."\n'
-        f"  vllm-flow check {chosen}",
+        f"  vllm-flow chat pipeline={pipeline}\n"
+        f'  vllm-flow pipeline={pipeline} sampling=creative input.text="Tell me about the sea."\n'
+        f"  vllm-flow check pipeline={pipeline}",
         file=sys.stderr,
     )

@@ -35,7 +35,9 @@ def rows(file: Path) -> list[dict[str, Any]]:
 def test_help_names_every_command_and_version_is_one_line(tmp_path: Path) -> None:
     said = flow(tmp_path, "--help")
     assert said.returncode == 0
-    assert [word for word in ("run", "chat", "check", "init", "ls", "models") if f"\n  {word} " not in said.stdout] == []
+    assert [
+        word for word in ("run", "chat", "check", "init", "ls", "models") if f"\n  {word} " not in said.stdout
+    ] == []
     assert flow(tmp_path, "--version").stdout == "vllm-flow 0.1.0\n"
     for command in ("run", "chat", "check", "init", "ls", "models"):
         assert flow(tmp_path, command, "--help").stdout.startswith(

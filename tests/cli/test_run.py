@@ -1,4 +1,4 @@
-"""`vllm-flow [run]` in a project under version control: what the record and the person are told of uncommitted files."""
+"""`vllm-flow [run]` in a project: what is recorded and told of uncommitted files, and what to do next."""
 
 from __future__ import annotations
 
@@ -122,3 +122,10 @@ def test_where_nothing_is_under_version_control_nothing_is_said(
     assert main(["engine=echo", "input.text=hi"]) == 0
     assert warnings(capsys.readouterr().err) == []
     assert states(elsewhere, "outputs/runs/*/*/run.json") == [None]
+
+
+def test_what_to_do_next_is_said_of_the_pipeline_that_ran(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = f"{HEAD}# a.\ndefaults: [override /pipeline: story]\n"
+    (project / "conf/experiment/a.yaml").write_text(text, encoding="utf-8")
+    assert main(["experiment=a", "engine=echo", "input.text=hi"]) == 0
+    assert "\nNext:\n  vllm-flow chat pipeline=story\n" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from pathlib import Path
 
 WATCHED = {"conf": ".yaml", "pipelines": "", "stages": "", "vllm_flow": ".py"}
 """Folder of the project to the end of the names that count. In a checkout of this project its own code runs too."""
-LEFT_OUT = ("conf/local/", "/__pycache__/")
+LOCAL, CACHE = "conf/local/", "/__pycache__/"
 FIELDS = {"1": 8, "u": 10, "?": 1, "!": 1}
 """Fields before the path, for each kind of line that `git status --porcelain=v2` writes of a file."""
 NO_COMMIT = "(initial)"
@@ -55,7 +55,7 @@ def revision_of(project: Path, files: Iterable[Path] = ()) -> Revision | None:
 
 def _counts(path: str) -> bool:
     folder = path.partition("/")[0]
-    return path.endswith(WATCHED[folder]) and not any(part in path for part in LEFT_OUT)
+    return path.endswith(WATCHED[folder]) and not path.startswith(LOCAL) and CACHE not in path
 
 
 def _git(folder: Path, *words: str) -> str | None:

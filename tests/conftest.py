@@ -3,11 +3,56 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from shutil import copyfile, copytree, ignore_patterns
 
 import pytest
 
+from vllm_flow.core import plugins, registry
 from vllm_flow.core.errors import ModelError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy in which this machine has settings of its own, which must not be in it."""
+    copy = tmp_path_factory.mktemp("source") / "vllm-flow"
+    for folder in ("vllm_flow", "conf", "pipelines"):
+        copytree(ROOT / folder, copy / folder, ignore=ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        copyfile(ROOT / file, copy / file)
+    (copy / "conf" / "local").mkdir(exist_ok=True)
+    (copy / "conf" / "local" / "default.yaml").write_text("seed: 7\n", encoding="utf-8")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(copy.parent), str(copy)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (found,) = copy.parent.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="session")
+def unpacked(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's files apart from the checkout: first on the path, only they are found."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    zipfile.ZipFile(wheel).extractall(folder)
+    return folder
+
+
+@pytest.fixture
+def own_registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Registries that know the built-in parts alone, and forget what the test's own files register."""
+    plugins.load_built_in()
+    for kind in (registry.stage, registry.resource, registry.source):
+        built_in = {one.name: one for one in kind if one.cls.__module__.startswith("vllm_flow.")}
+        monkeypatch.setattr(kind, "_entries", built_in)
+    yield
+    for name in [name for name, one in sys.modules.items() if str(tmp_path) in str(getattr(one, "__file__", ""))]:
+        del sys.modules[name]
 
 
 def pytest_configure() -> None:

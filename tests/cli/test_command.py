@@ -36,10 +36,12 @@ def test_help_names_every_command_and_version_is_one_line(tmp_path: Path) -> Non
     said = flow(tmp_path, "--help")
     assert said.returncode == 0
     assert [
-        word for word in ("run", "chat", "check", "ls", "models", "completion") if f"\n  {word} " not in said.stdout
+        word
+        for word in ("run", "chat", "check", "init", "ls", "models", "completion")
+        if f"\n  {word} " not in said.stdout
     ] == []
     assert flow(tmp_path, "--version").stdout == "vllm-flow 0.1.0\n"
-    for command in ("run", "chat", "check", "ls", "models", "completion"):
+    for command in ("run", "chat", "check", "init", "ls", "models", "completion"):
         assert flow(tmp_path, command, "--help").stdout.startswith(
             f"usage: vllm-flow {'[run]' if command == 'run' else command}"
         )
@@ -132,7 +134,7 @@ def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, completion, ls, models, run; overrides are written key=value."),
+        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, completion, init, ls, models, run; overrides are written key=value."),
         (["ls", "modles"], "ls modles: nothing has this name. Did you mean 'models'? Kinds: clocks, contexts, engines, experiments, inputs, keys, models, pipelines, plugins, resources, samplings, sources, stages, stores, words; `vllm-flow ls KIND` lists the names."),
         (["completion", "zhs"], "completion zhs: it takes one shell. Did you mean 'zsh'? There are: bash, fish, zsh."),
         (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --config, --graph, --help, --json, --mermaid, --schema, --svg, -h."),

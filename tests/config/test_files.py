@@ -117,7 +117,7 @@ FAULTY = {
     ),
     "a list for a mapping": (
         "graph: [1]\n",
-        ["graph (pipelines/bad.yaml:2): this is a list, but conf/config.yaml:20 has a mapping here. Write a mapping."],
+        ["graph (pipelines/bad.yaml:2): this is a list, but conf/config.yaml:21 has a mapping here. Write a mapping."],
     ),
     "wrong types at the top": (
         "output: [a]\nseed: x\nconcurrency: 0\ngraph: 5\n",

@@ -221,6 +221,7 @@ def test_the_schema_is_one_for_old_servers_and_new() -> None:
         ("conf/experiment/cold.yaml", "seed: 1", "hydra: {mode: MULTIRUN}"),
         ("pipelines/story.yaml", "- /context: full", "- dialogue\n  - optional /notes: x\n  - /hydra/launcher: basic"),
         ("pipelines/dialogue.yaml", "  prompt:", "  Frage_größer:"),
+        ("pipelines/dialogue.yaml", "{use: fuse/chat}", "{use: 'acme-2.x:fuse/chat', whatever: 1}"),
     ],
 )
 def test_what_may_be_written_is_not_refused(path: str, right: str, wrong: str, project: Project) -> None:

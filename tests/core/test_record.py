@@ -12,7 +12,7 @@ import pytest
 
 from vllm_flow.core.errors import RecordError
 from vllm_flow.core.events import Inferred, TurnDone, TurnStarted
-from vllm_flow.core.record import Record, git_state, new_folder
+from vllm_flow.core.record import Record, new_folder
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Completion, Failure, Result, Turn, Usage, user
 
@@ -109,8 +109,3 @@ def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_written(tmp_p
 
 def test_folders_of_one_second_differ(tmp_path: Path) -> None:
     assert len({new_folder(tmp_path, "dialogue") for _ in range(50)}) == 50
-
-
-def test_outside_a_repository_there_is_no_git_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert git_state() is None

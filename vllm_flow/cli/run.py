@@ -17,6 +17,7 @@ from vllm_flow.core.engines import Engines
 from vllm_flow.core.flow import Item
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.record import Record
+from vllm_flow.core.revision import Revision
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
 
@@ -30,6 +31,8 @@ key=value. `-m` runs every combination of comma-separated values. `vllm-flow ls`
   input=stdin          lines from a pipe     seed=1             other random numbers
   --json               results as JSON lines on stdout
 """
+NAMED = 3
+"""How many files the warning names."""
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Play:
     as_json: bool
     engines: Engines
     folders: list[Path] = field(default_factory=list)
+    pipeline: str = ""
     failed: int = 0
 
     def job(self, spec: RunSpec, folder: Path) -> None:
@@ -47,7 +51,10 @@ class Play:
         runner = Runner(spec, self.engines)
         turns = runner.pipeline.turns()  # the last of the faults that come before the first file is written
         with Record(folder, spec) as record:
+            if not self.folders and (warning := unrepeatable(record.revision)):
+                screen.status(warning)
             self.folders.append(folder)
+            self.pipeline = spec.name
             runner.observers = (record, screen)
             try:
                 # Opened before there is a loop: it would put Ctrl-C off until the weights are there.
@@ -93,7 +100,7 @@ def main(arguments: list[str]) -> int:
         play = Play(as_json, engines)
         run_jobs([word for word in arguments if word != "--json"], play.job, _runnable)
     if len(play.folders) == 1 and not as_json:
-        _say_next(arguments)
+        _say_next(play.pipeline)
     return 1 if play.failed else 0
 
 
@@ -103,17 +110,26 @@ def summary(record: Record) -> str:
     return f"{said}, {record.failed} failed" if record.failed else said
 
 
+def unrepeatable(revision: Revision | None) -> str:
+    """Why the commit that the project is at does not give this run again; empty when it does."""
+    if revision is None or not revision.changed:
+        return ""
+    names = ", ".join(revision.changed[:NAMED])
+    more = f" and {left} more" if (left := len(revision.changed) - NAMED) > 0 else ""
+    where = f"not as in commit {revision.commit[:8]}" if revision.commit else "not in any commit"
+    return f"warning: {names}{more}: {where}, so the run cannot be repeated from version control. Commit first."
+
+
 def shown(folder: Path) -> str:
     """A folder as the user would type it from here."""
     return os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
 
 
-def _say_next(arguments: list[str]) -> None:
-    chosen = next((word for word in arguments if word.startswith("pipeline=")), "pipeline=dialogue")
+def _say_next(pipeline: str) -> None:
     print(
         "Next:\n"
-        f"  vllm-flow chat {chosen}\n"
-        f'  vllm-flow {chosen} sampling=creative input.text="Tell me about the sea."\n'
-        f"  vllm-flow check {chosen}",
+        f"  vllm-flow chat pipeline={pipeline}\n"
+        f'  vllm-flow pipeline={pipeline} sampling=creative input.text="Tell me about the sea."\n'
+        f"  vllm-flow check pipeline={pipeline}",
         file=sys.stderr,
     )

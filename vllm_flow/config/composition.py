@@ -28,16 +28,18 @@ from omegaconf.errors import OmegaConfBaseException
 from vllm_flow.config.clashes import clashes
 from vllm_flow.config.files import ConfigFile
 from vllm_flow.config.groups import Group, place_of, read_groups
-from vllm_flow.config.layers import PRIMARY, SHIPPED
+from vllm_flow.config.layers import LOCAL, PRIMARY, SHIPPED
 from vllm_flow.config.messages import composition_faults, default_origin
 from vllm_flow.config.origins import Written, written
 from vllm_flow.config.overrides import rewrite
 from vllm_flow.config.packages import placement_faults
+from vllm_flow.config.project import unread
 from vllm_flow.config.sources import FileResult, add_layers
 from vllm_flow.config.written import COMMAND_LINE, Path, Value, of_file, of_overrides
 from vllm_flow.core.errors import ConfigError
 
 HYDRA_BASE = "1.3"
+LATE = ("experiment", LOCAL)
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class FlowLoader(ConfigLoaderImpl):
 
     def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
         self._refuse_files()
+        defaults = sorted(defaults, key=_is_late)
         for default in defaults:
             result = repo.load_config(str(default.config_path))
             if isinstance(result, FileResult):
@@ -154,6 +157,12 @@ class FlowLoader(ConfigLoaderImpl):
             raise ConfigError(faults)
 
 
+def _is_late(default: ResultDefault) -> bool:
+    """An experiment, and the machine: they change what a project's conf/config.yaml says, whose `_self_` comes last."""
+    path = (default.config_path or "").removeprefix(f"{SHIPPED}/")
+    return path.partition("/")[0] in LATE
+
+
 def typed(own: DictConfig) -> tuple[str, ...]:
     """The overrides of a composition, given what it has under `hydra`. As typed: `${…}` in them is not looked up."""
     return tuple(map(str, own.overrides.task._iter_ex(resolve=False)))
@@ -161,7 +170,12 @@ def typed(own: DictConfig) -> tuple[str, ...]:
 
 @contextmanager
 def composing() -> Iterator[FlowLoader]:
-    """A loader for the layers as they are now. Other Hydra programs in the process find their state unchanged."""
+    """A loader for the layers as they are now. Other Hydra programs in the process find their state unchanged.
+
+    Raises ConfigError when a file that was meant for us would not be read.
+    """
+    if faults := list(unread()):
+        raise ConfigError(faults)
     base, instance = version.getbase(), HydraConfig.instance()
     surrounding = instance.cfg
     version.setbase(HYDRA_BASE)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from vllm_flow.config.layers import TOP_FOLDERS, Layer, layers
+from vllm_flow.config.layers import LOCAL, TOP_FOLDERS, Layer, layers
 
 PACKAGE_LINE = re.compile(r"#\s*@package\s+(\S+)\s*")
 EDITOR_LINE = re.compile(r"#\s*yaml-language-server\s*:.*")
 GLOBAL = "_global_"
 HEAD_BYTES = 2048
+NO_GROUPS = (("hydra",), (LOCAL,))
 OPTIONAL = frozenset({"experiment"})
 """Groups from which nothing may be chosen: `experiment=null`."""
 IMPLIED_INPUT = {"input.text": "text", "input.path": "file"}
@@ -69,7 +70,7 @@ def _heads(layer: Layer) -> list[tuple[str, str, str]]:
         for path in base.rglob("*.yaml"):
             parts = path.relative_to(base).parent.parts
             group = "/".join((prefix, *parts) if prefix else parts)
-            if group and parts[:1] != ("hydra",):
+            if group and parts[:1] not in NO_GROUPS:
                 with path.open("rb") as file:
                     head = file.read(HEAD_BYTES).decode("utf-8-sig", errors="replace")
                 found.append((group, path.stem, head))

@@ -1,7 +1,8 @@
 """Layers: the folders a configuration is read from. The user's project stands before the shipped files.
 
-A layer is a folder with `conf/` and `pipelines/`. The group `pipeline` is read from `pipelines/`, every other group
-from `conf/`; `shipped/<path>` names the shipped file, so that a project's file can extend the one it stands before.
+A layer is a folder with `conf/`, `pipelines/` and, in a project, `stages/`. The group `pipeline` is read from
+`pipelines/`, every other group from `conf/`; `shipped/<path>` names the shipped file, so that a project's file can
+extend the one it stands before. `conf/local/default.yaml` is the word of one machine, and nobody chooses it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from vllm_flow.core.errors import ConfigError, Fault
+from vllm_flow.core.errors import ConfigError, Fault, listed
 
 PRIMARY = "config"
-PROJECT, SHIPPED = "project", "shipped"
+PROJECT, SHIPPED, LOCAL = "project", "shipped", "local"
+FOLDERS = ("conf", "pipelines", "stages")
+"""A folder with one of these is a project."""
+VARIABLE = "VLLM_FLOW_PROJECT"
 TOP_FOLDERS = {"pipeline": "pipelines"}
 _project: ContextVar[Path | None] = ContextVar("project", default=None)
 
@@ -45,18 +49,21 @@ class Layer:
         folder = self.folder(group)
         if not name or folder is None or ".." in PurePosixPath(config_path).parts:
             return None
+        if group == LOCAL and self.root != project_root():
+            return None  # a machine's settings belong to the project they lie in, and to no other
         path = folder / f"{name}.yaml"
-        return path if path.is_file() and not self._foreign(config_path, path) else None
-
-    def _foreign(self, config_path: str, path: Path) -> bool:
-        """Any folder may hold another program's conf/config.yaml: one meant for us extends the shipped one."""
-        if self.name != PROJECT or config_path.removesuffix(".yaml").strip("/") != PRIMARY:
-            return False
-        return b"/shipped/config" not in path.read_bytes()
+        if not path.is_file() or (self.name == PROJECT and (group, name) == ("", PRIMARY) and foreign(path)):
+            return None
+        return path
 
     def label(self, path: Path) -> str:
         """How messages name a file: its path inside the layer."""
         return path.relative_to(self.root).as_posix()
+
+
+def foreign(primary: Path) -> bool:
+    """Any folder may hold another program's conf/config.yaml: one meant for us extends the shipped one."""
+    return b"/shipped/config" not in primary.read_bytes()
 
 
 def shipped_root() -> Path:
@@ -70,7 +77,11 @@ def project_root() -> Path:
     """The user's folder: what `in_project` says, or VLLM_FLOW_PROJECT, or where the command was started."""
     if (chosen := _project.get()) is not None:
         return chosen
-    return Path(os.environ.get("VLLM_FLOW_PROJECT") or Path.cwd()).resolve()
+    return Path(os.environ.get(VARIABLE) or Path.cwd()).resolve()
+
+
+def is_project(folder: Path) -> bool:
+    return any((folder / name).is_dir() for name in FOLDERS)
 
 
 @contextmanager
@@ -87,10 +98,13 @@ def in_project(folder: str | os.PathLike[str] | None) -> Iterator[None]:
 
 
 def layers() -> tuple[Layer, ...]:
-    """The layers in the order in which they are asked for a file."""
+    """The layers in the order in which they are asked for a file. Raises ConfigError when VLLM_FLOW_PROJECT is none."""
     shipped, project = shipped_root(), project_root()
+    if os.environ.get(VARIABLE) and not is_project(project):
+        problem = f"{project} is no project: it has none of the folders {listed(FOLDERS)}. Name one that has."
+        raise ConfigError([Fault(VARIABLE, problem, "environment")])
     below = (Layer(SHIPPED, shipped),)
-    if project == shipped or not any((project / name).is_dir() for name in ("conf", "pipelines")):
+    if project == shipped or not is_project(project):
         return below
     return (Layer(PROJECT, project), *below)
 

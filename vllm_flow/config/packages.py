@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from vllm_flow.config.files import ConfigFile
 from vllm_flow.config.groups import GLOBAL, Group
 from vllm_flow.config.keys import ONE_PLACE
-from vllm_flow.config.layers import PRIMARY, SHIPPED
+from vllm_flow.config.layers import LOCAL, PRIMARY, SHIPPED
 from vllm_flow.core.errors import Fault
 
 
@@ -24,18 +24,17 @@ def placement_faults(config_path: str, file: ConfigFile, groups: Mapping[str, Gr
 
 def _package_faults(config_path: str, file: ConfigFile, groups: Mapping[str, Group]) -> Iterator[Fault]:
     """A file whose package differs from that of the other files of its group."""
-    group = groups.get(config_path.removeprefix(f"{SHIPPED}/").rpartition("/")[0])
-    name = config_path.rpartition("/")[2]
-    if name == PRIMARY and group is None:
-        wanted = GLOBAL
-    elif group is None:
-        return
-    else:
+    place, _, name = config_path.removeprefix(f"{SHIPPED}/").rpartition("/")
+    group = groups.get(place)
+    if group is not None:
         wanted = group.package
-    default = group.name.replace("/", ".") if group else GLOBAL
-    given = file.package or default
+    elif name == PRIMARY or place == LOCAL:
+        wanted = GLOBAL
+    else:
+        return
+    given = file.package or place.replace("/", ".") or GLOBAL
     if given not in (wanted, GLOBAL):
-        place = f"the others of the group '{group.name}' have" if group else "the file needs"
+        why = f"the others of the group '{group.name}' have" if group else "the file needs"
         yield Fault(
-            f"{file.label}:1", f"the values would go to '{given}'. Line 1 must be '# @package {wanted}', as {place}."
+            f"{file.label}:1", f"the values would go to '{given}'. Line 1 must be '# @package {wanted}', as {why}."
         )

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vllm_flow.config.layers import project_root
+from vllm_flow.config.layers import PRIMARY, TOP_FOLDERS, foreign, project_root, shipped_root
+from vllm_flow.core.errors import Fault
 
 FOLDER = "stages"
 REGISTERED = re.compile(
@@ -45,6 +46,20 @@ def own_files() -> list[OwnFile]:
 def _own(path: Path) -> OwnFile:
     text = path.read_text(encoding="utf-8", errors="replace")
     return OwnFile(path, {found["name"]: KINDS[found["kind"]] for found in REGISTERED.finditer(text)})
+
+
+def unread() -> Iterator[Fault]:
+    """A conf/config.yaml that is taken for another program's, in a folder that otherwise is a project of ours."""
+    root = project_root()
+    primary = root / "conf" / f"{PRIMARY}.yaml"
+    if root == shipped_root() or not primary.is_file() or not foreign(primary):
+        return
+    if own_files() or any(path for folder in TOP_FOLDERS.values() for path in (root / folder).glob("*.yaml")):
+        problem = (
+            f"it does not build on /shipped/{PRIMARY}, so nothing in it would count. Begin it with"
+            f" 'defaults: [/shipped/{PRIMARY}, _self_]', or keep another program's file out of this folder."
+        )
+        yield Fault(f"conf/{PRIMARY}.yaml", problem)
 
 
 def named(values: Mapping[str, Any], pipelines: Mapping[str, Any]) -> Iterator[tuple[OwnFile, Place]]:

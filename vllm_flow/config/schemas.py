@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from vllm_flow.config import keys
-from vllm_flow.config.described import described, opened, reference
+from vllm_flow.config.described import REFERENCE, described, opened, reference
 from vllm_flow.config.groups import OPTIONAL, Group, read_groups
 from vllm_flow.config.layers import PRIMARY, SHIPPED, Layer, shipped_root
 from vllm_flow.config.limits import REFUSED_HYDRA
@@ -34,6 +34,8 @@ WORDS: JsonSchema = {
     "when": {"description": keys.WORDS["when"], "type": ["string", "null"], "minLength": 1},
     "each": {"description": keys.WORDS["each"], "type": ["string", "null"], "minLength": 1},
 }
+OF_A_PACKAGE = r"^[\w.-]+:[\w-]+/[\w-]+$"
+"""What an installed package registers is known when a configuration names it, and not before."""
 GIVEN = ("turn", "sampling")
 ANY_MAPPING = opened({"type": "object"})
 PLACES = {(): "Top", ("input",): "Input", ("sampling",): "Sampling", ("model",): "Model"}
@@ -100,7 +102,7 @@ def _chosen_by_use(
     own = (name for file in own_files() for name, of in file.registers.items() if of == kind.kind)
     known |= {name: {} for name in own if name not in known}
     named = {"enum": list(known), "enumDescriptions": [one.get("description", "") for one in known.values()]}
-    uses = {"description": about, "anyOf": [named, reference(())]}
+    uses = {"description": about, "anyOf": [named, {"type": "string", "pattern": rf"{OF_A_PACKAGE}|{REFERENCE}"}]}
     rules = [_rule(name, options, words) for name, options in known.items() if "properties" in options]
     return {**ANY_MAPPING, "properties": {"use": uses, **words}, "allOf": rules}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 from vllm_flow.config.composition import Composition, FlowLoader
 from vllm_flow.config.keys import TOP, unknown_key
-from vllm_flow.config.layers import sample_input
+from vllm_flow.config.layers import project_root, sample_input
 from vllm_flow.config.origins import Origins
 from vllm_flow.config.plain import plain
 from vllm_flow.config.project import from_here, named, own_files
@@ -56,7 +57,8 @@ def spec_of(composition: Composition, loader: FlowLoader) -> RunSpec:
         "origins": origins,
         "chosen": composition.written.chosen,
         "changing": changing,
-        "choices": {group: str(one) for group, one in composition.choices.items() if not group.startswith("hydra/")},
+        "choices": {group: str(one) for group, one in composition.choices.items() if group in loader.groups},
+        "project": os.fspath(project_root()),
         "offered": {name: kind for file in own_files() for name, kind in file.registers.items()},
     }
     return RunSpec(name=name, **values, pipelines=pipelines, **about)

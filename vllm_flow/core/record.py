@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import secrets
-import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from vllm_flow import __version__
 from vllm_flow.core.codec import to_json
 from vllm_flow.core.errors import RecordError
 from vllm_flow.core.events import Event, Inferred, NodeDone, Opened, Reconfigured, TurnDone, TurnStarted
+from vllm_flow.core.revision import Revision, revision_of
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Context, Result, Turn
 
@@ -44,6 +44,7 @@ class Record:
     def __init__(self, folder: Path, spec: RunSpec) -> None:
         self.folder = folder
         self.answered = self.failed = self.stored = 0
+        self.revision = _revision(spec)
         self._last_index = -1
         self._in_order = True
         try:
@@ -150,7 +151,7 @@ class Record:
             "started": _now(),
             "finished": None,
             "pid": os.getpid(),
-            "git": git_state(),
+            "git": _git(self.revision),
             "versions": versions(),
             "platform": platform.platform(),
         }
@@ -235,15 +236,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_state() -> dict[str, Any] | None:
-    """Commit and dirty state of the working directory's repository; None outside one or without git."""
+def _revision(spec: RunSpec) -> Revision | None:
+    code = [Path(item) for item in spec.plugins.values() if item.endswith(".py")]
+    return revision_of(Path(spec.project).resolve(), code)
 
-    def ask(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=False)  # noqa: S603, S607
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
 
-    commit = ask("rev-parse", "HEAD")
-    return {"commit": commit, "dirty": bool(ask("status", "--porcelain", "-uno"))} if commit else None
+def _git(revision: Revision | None) -> dict[str, Any] | None:
+    if revision is None:
+        return None
+    return {"commit": revision.commit, "dirty": bool(revision.changed), "changed": list(revision.changed)}

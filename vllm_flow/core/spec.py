@@ -51,6 +51,9 @@ class RunSpec:
     offered: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=ABOUT)
     """What the project's own files would register: name to `stage`, `resource` or `input`. For messages."""
 
+    project: str = field(default="", repr=False, metadata=ABOUT)
+    """The folder that the project's files lie in; empty for the working directory."""
+
     def content(self) -> dict[str, Any]:
         """What is run, as plain JSON values; where it came from is left out."""
         kept = (one.name for one in dataclasses.fields(self) if not one.metadata)

@@ -1,0 +1,5 @@
+"""Stages for vllm-flow. Importing the package registers them."""
+
+from .shout import Loud
+
+__all__ = ["Loud"]

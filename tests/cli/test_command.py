@@ -321,3 +321,39 @@ def test_no_acknowledged_turn_is_lost_or_doubled_by_kills(tmp_path: Path, kills:
     assert len(acknowledged) > kills
     assert len(replies) == len(set(replies))
     assert [one.turn.number for one in turns] == list(range(1, len(turns) + 1))
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    "words", [["--version"], ["ls", "stages"], ["engine=echo", "input.text=hi"], ["engine=echo", "input.text=hi", "--json"]]
+)  # fmt: skip
+def test_an_output_without_room_is_one_line(tmp_path: Path, words: list[str]) -> None:
+    with FULL.open("w") as full:
+        said = subprocess.run(
+            [*COMMAND, *words], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert said.returncode == 1
+    assert said.stderr == "vllm-flow: the output: No space left on device. Free space, or name another place.\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_any_text_is_printed_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    words = ["engine=echo", "input.text=é → 🚢"]
+    surroundings = {**os.environ, "PYTHONIOENCODING": encoding}
+    said = subprocess.run(
+        [*COMMAND, *words], cwd=tmp_path, capture_output=True, encoding=encoding, check=False, env=surroundings
+    )
+    shown = "é → 🚢".encode(encoding, "backslashreplace").decode(encoding)
+    assert (said.returncode, said.stdout) == (0, f"{shown}\n")
+    rows = subprocess.run(
+        [*COMMAND, *words, "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding=encoding,
+        check=False,
+        env=surroundings,
+    )
+    assert json.loads(rows.stdout)["value"]["text"] == "é → 🚢"

@@ -69,8 +69,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nInterrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `vllm-flow … | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         return 0
+    except OSError as error:
+        if error.filename is None:  # no file of ours: what is printed goes to a full disk
+            _print_no_more()
+        where = "the output" if error.filename is None else error.filename
+        print(f"vllm-flow: {where}: {error.strerror or error}. Free space, or name another place.", file=sys.stderr)
+        return 1
+
+
+def _print_no_more() -> None:
+    """What is still to be printed would fail again when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:

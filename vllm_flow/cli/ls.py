@@ -5,11 +5,10 @@ Listing reads and imports nothing of a project or a plugin; explaining a stage i
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 
-from vllm_flow.cli.words import is_terminal, table, take_flags
+from vllm_flow.cli.words import is_terminal, json_line, table, take_flags
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 
 HELP = """usage: vllm-flow ls [--json] [KIND | NAME ...]
@@ -79,7 +78,7 @@ def _print(kinds: Kinds, told: Mapping[str, list[tuple[str, str]]], *, as_json: 
     else:
         abouts = {}
     if as_json:
-        print(json.dumps({**kinds, **abouts}, ensure_ascii=False, default=str))
+        print(json_line({**kinds, **abouts}))
         return
     rows = [(kind, name, line) for kind, names in kinds.items() for name, line in names.items()]
     if rows:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from vllm_flow.cli.progress import loading_shown
-from vllm_flow.cli.words import table, take_flags
+from vllm_flow.cli.words import json_line, table, take_flags
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 from vllm_flow.models.packages import PACKAGES
 from vllm_flow.models.pull import pull, pulled
@@ -52,7 +51,7 @@ def _list(as_json: bool) -> None:
             }
             for name, package in PACKAGES.items()
         ]
-        print(json.dumps(rows, ensure_ascii=False))
+        print(json_line(rows))
         return
     lines = [
         (name, f"{one.size / 1e6:.0f} MB", one.licence, "here" if found[name] else "not pulled", one.summary)

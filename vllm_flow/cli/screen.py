@@ -6,13 +6,12 @@ as they come for one conversation at a time; the others are printed whole when t
 
 from __future__ import annotations
 
-import json
 import sys
 
 from rich.console import Console
 from rich.text import Text
 
-from vllm_flow.cli.words import is_terminal, visible
+from vllm_flow.cli.words import is_terminal, json_line, visible
 from vllm_flow.core.events import Event, NodeDone, TokenMade, TurnDone, TurnStarted
 from vllm_flow.core.record import result_row
 from vllm_flow.core.values import Completion, Context, Result, Turn
@@ -70,7 +69,7 @@ class Screen:
         self.done += 1
         self.failed += result.failure is not None
         if self.as_json:
-            print(json.dumps(result_row(result), ensure_ascii=False), flush=True)
+            print(json_line(result_row(result)), flush=True)
         elif _key(result.turn) == self._focus:
             self._say_answer(result)
             self._focus = None

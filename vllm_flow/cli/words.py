@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import IO
+from typing import IO, Any
 
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 
@@ -43,6 +44,12 @@ def visible(text: str) -> str:
 def printed(text: str, *, ascii_only: bool = False) -> str:
     """Text in one line: what prints nothing, breaks the line or turns it around is written as Python escapes it."""
     return "".join(one if one.isprintable() and (one.isascii() or not ascii_only) else ascii(one)[1:-1] for one in text)
+
+
+def json_line(value: Any) -> str:
+    """JSON for stdout. Where its encoding lacks characters all but ASCII is escaped as JSON does it."""
+    encoding = getattr(sys.stdout, "encoding", None) or ""
+    return json.dumps(value, default=str, ensure_ascii=not encoding.lower().startswith("utf"))
 
 
 def is_terminal(stream: IO[str]) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from vllm_flow.core.errors import EngineError, StoreError
 from vllm_flow.core.registry import resource, stage
@@ -203,18 +203,6 @@ class Slow:
         return Text(turn.text)
 
 
-@stage("fake/wait")
-@dataclass(frozen=True)
-class Wait:
-    """An async stage that sleeps."""
-
-    seconds: float = 0.01
-
-    async def run(self, turn: Turn) -> Text:
-        await asyncio.sleep(self.seconds)
-        return Text(turn.text)
-
-
 @dataclass(frozen=True)
 class Flag:
     """A value that decides."""
@@ -253,6 +241,15 @@ class Join:
 
     def run(self, first: Text, second: Text) -> Text:
         return Text(first.text + second.text)
+
+
+@stage("fake/pair")
+@dataclass(frozen=True)
+class Pair:
+    """A text and a reply as one text."""
+
+    def run(self, text: Text, reply: Completion) -> Text:
+        return Text(f"{text.text} {reply.text}")
 
 
 @stage("fake/guard")
@@ -295,19 +292,6 @@ class Begin:
         return Context()
 
 
-@runtime_checkable
-class Ringable(Protocol):
-    """A Protocol of methods only: a port type."""
-
-    def close(self) -> None: ...
-
-
-class Loud(Protocol):
-    """A Protocol nobody can check."""
-
-    volume: int
-
-
 @stage("fake/untyped")
 @dataclass(frozen=True)
 class Untyped:
@@ -324,15 +308,6 @@ class Star:
 
     def run(self, **values: Any) -> Text:
         return Text(str(values))
-
-
-@stage("fake/loud")
-@dataclass(frozen=True)
-class WantsLoud:
-    """A stage whose port cannot be checked."""
-
-    def run(self, turn: Loud) -> Text:
-        return Text(str(turn))
 
 
 @stage("fake/listed")

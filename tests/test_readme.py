@@ -58,11 +58,35 @@ def test_the_pipeline_shown_is_the_pipeline_shipped() -> None:
 
 
 def test_the_stage_that_the_readme_adds_works(tmp_path: Path) -> None:
-    (stage,) = blocks("python")
+    stage = next(block for block in blocks("python") if '@stage("edit/shout")' in block)
+    test = next(block for block in blocks("python") if "check_stage" in block)
     pipeline = next(block for block in blocks("yaml") if "edit/shout" in block)
-    for name, text in (("stages/shout.py", stage), ("pipelines/loud.yaml", pipeline)):
+    for name, text in (("stages/shout.py", stage), ("tests/test_shout.py", test), ("pipelines/loud.yaml", pipeline)):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(text, encoding="utf-8")
     said = shell(tmp_path, "vllm-flow pipeline=loud engine=echo input.text=hello")
     assert (said.returncode, said.stdout) == (0, "HELLO!!\n"), said.stderr
     assert "pipelines\tloud\tTalk loudly." in shell(tmp_path, "vllm-flow ls pipelines").stdout
+    said = shell(tmp_path, "python -m pytest -q")
+    assert (said.returncode, said.stdout.splitlines()[-1].partition(" in ")[0]) == (0, "1 passed"), said.stdout
+
+
+def python(folder: Path, mark: str) -> list[str]:
+    """What the Python example with `mark` in it prints, in lines; it says nothing else."""
+    (code,) = (block for block in blocks("python") if mark in block)
+    (folder / "example.py").write_text(code, encoding="utf-8")
+    said = shell(folder, "python example.py")
+    assert (said.returncode, said.stderr) == (0, "")
+    return said.stdout.splitlines()
+
+
+def test_the_session_shown_talks_streams_and_runs_a_batch(tmp_path: Path, smollm2: Path) -> None:
+    lines = python(tmp_path, "vllm_flow.load")
+    (folder,) = tmp_path.glob("outputs/runs/*/*-dialogue-python-*")
+    assert lines[-1] == str(folder)
+    assert all(lines)
+    assert len((folder / "results.jsonl").read_text(encoding="utf-8").splitlines()) == 4
+
+
+def test_the_pipeline_shown_in_python_answers(tmp_path: Path) -> None:
+    assert python(tmp_path, "build(table") == ["Hello there."]

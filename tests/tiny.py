@@ -18,7 +18,23 @@ SHAPE = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 512,
 }
-FAMILIES = ("Llama", "Qwen2", "Qwen3", "GPT2")
+WINDOW = 9
+LAYERS = ["sliding_attention", "full_attention"]
+FAMILIES: dict[str, dict[str, Any]] = {
+    "Llama": {},
+    "Qwen2": {},
+    "Qwen3": {"head_dim": 8},
+    "GPT2": {},
+    "Mistral": {"sliding_window": WINDOW, "head_dim": 8},
+    "Gemma2": {"sliding_window": WINDOW, "head_dim": 8, "layer_types": LAYERS},
+    "Gemma3": {"sliding_window": WINDOW, "head_dim": 8, "layer_types": LAYERS},
+    "Phi3": {},
+    "GPTNeoX": {},
+    "OPT": {"ffn_dim": 64, "word_embed_proj_dim": 32},
+}
+"""What batches, and what of its shape is not that of the others."""
+PLAIN = {"Bloom": {}, "Mamba": {}}
+"""What does not."""
 GAIN = 8.0
 """The usual initial weights leave logits nearly flat; with this gain the answer depends on the prompt."""
 
@@ -27,10 +43,11 @@ def build(family: str, seed: int = 0) -> Any:
     """A causal language model of a transformers family, float32, for the byte-level tokenizer."""
     tokenizer = build_tokenizer()
     ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    shape: dict[str, Any] = {**SHAPE, "head_dim": 8} if family == "Qwen3" else SHAPE
+    shape: dict[str, Any] = {**SHAPE, **{**FAMILIES, **PLAIN}[family]}
     if family == "GPT2":
         shape = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}
-    config = getattr(transformers, f"{family}Config")(vocab_size=len(tokenizer), **shape, **ids)
+    kind = {"Gemma3": "Gemma3Text"}.get(family, family)
+    config = getattr(transformers, f"{kind}Config")(vocab_size=len(tokenizer), **shape, **ids)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = getattr(transformers, f"{family}ForCausalLM" if family != "GPT2" else "GPT2LMHeadModel")(config)

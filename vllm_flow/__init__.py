@@ -1,3 +1,63 @@
-"""vllm-flow: run language models as configured, repeatable pipelines."""
+"""vllm-flow: run language models as configured, repeatable pipelines.
+
+These names are the promised ones: sessions to run a pipeline from Python, and what a stage is written with. Each is
+imported when it is first asked for, so that the command's `--help` waits for none of them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vllm_flow.core.engines import Engines
+    from vllm_flow.core.errors import ConfigError, FlowError
+    from vllm_flow.core.registry import stage
+    from vllm_flow.core.resources import Clock, Engine, Store
+    from vllm_flow.core.sampling import Sampling, Schedule
+    from vllm_flow.core.values import (
+        Completion,
+        Context,
+        Message,
+        Prompt,
+        Result,
+        Score,
+        Text,
+        Turn,
+        TurnFailed,
+        Usage,
+        assistant,
+        system,
+        user,
+    )
+    from vllm_flow.session import Session, Stream, build, load, node
 
 __version__ = "0.1.0"
+__all__ = [
+    "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Message", "Prompt", "Result",
+    "Sampling", "Schedule", "Score", "Session", "Store", "Stream", "Text", "Turn", "TurnFailed", "Usage", "assistant",
+    "build", "load", "node", "stage", "system", "user",
+]  # fmt: skip
+
+HOMES = {
+    "vllm_flow.core.engines": "Engines",
+    "vllm_flow.core.errors": "ConfigError FlowError",
+    "vllm_flow.core.registry": "stage",
+    "vllm_flow.core.resources": "Clock Engine Store",
+    "vllm_flow.core.sampling": "Sampling Schedule",
+    "vllm_flow.core.values": "Completion Context Message Prompt Result Score Text Turn TurnFailed Usage"
+    " assistant system user",
+    "vllm_flow.session": "Session Stream build load node",
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in HOMES.items():
+        if name in names.split():
+            globals()[name] = found = getattr(import_module(home), name)
+            return found
+    raise AttributeError(f"module 'vllm_flow' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.cli.test_command import COMMAND, POSIX, flow
+from tests.cli.test_command import COMMAND, POSIX, SLOW, flow
 from vllm_flow.stores.sqlite import Sqlite
 
 ECHO = ("chat", "engine=echo", "store.path=kept.sqlite")
@@ -64,6 +66,31 @@ def test_a_command_that_cannot_be_done_says_why_and_the_chat_goes_on(tmp_path: P
     said = flow(tmp_path, *ECHO, input=f"{line}\nstill here\n")
     assert (said.returncode, said.stdout) == (0, "still here\n")
     assert said.stderr.splitlines()[0] == words
+
+
+def test_a_change_that_cannot_be_made_leaves_the_chat_as_it_was(tmp_path: Path) -> None:
+    said = flow(tmp_path, *ECHO, input="/set store.path .\nstill here\nand here\n/context\n")
+    assert (said.returncode, said.stdout) == (0, "still here\nand here\n")
+    assert said.stderr.splitlines()[0] == (
+        f"store.path ({tmp_path}): it is a folder. Name a file, such as conversations.sqlite in it."
+    )
+    assert "4 messages" in said.stderr
+
+
+@POSIX
+def test_ctrl_c_while_a_change_loads_leaves_the_chat_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([*COMMAND, *ECHO, "plugins.slow=slow.py"], cwd=tmp_path, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"/set resources.engine.use=engine/slow\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"loading\n"
+        process.send_signal(signal.SIGINT)
+        said, told = process.communicate(b"still here\n", timeout=20)
+    assert (process.returncode, said) == (0, b"still here\n")
+    assert told.splitlines()[1] == b"(stopped)"
 
 
 def test_going_on_with_nothing_is_one_line(tmp_path: Path) -> None:

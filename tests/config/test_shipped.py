@@ -17,7 +17,11 @@ STAGES = {
     "dialogue": ["context/full", "fuse/chat", "schedule/sampling", "infer/generate", "context/update"],
     "story": ["context/full", "fuse/chat", "schedule/sampling", "infer/generate", "context/update"],
     "best_of": ["context/full", "fuse/chat", "schedule/sampling", "infer/sample", "select/vote", "context/update"],
-}
+    "most_likely": [
+        "context/full", "fuse/chat", "schedule/sampling", "infer/sample", "score/likelihood", "select/best",
+        "context/update",
+    ],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", STAGES)

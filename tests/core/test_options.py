@@ -146,3 +146,23 @@ def test_faults_come_in_the_order_they_are_written_and_what_is_missing_last() ->
 @pytest.mark.parametrize(("given", "shown"), [(None, "null"), (3, "3"), ("mode", "'mode'"), (["mode"], "['mode']")])
 def test_what_is_no_mapping_is_refused_whole(given: Any, shown: str) -> None:
     assert refused(given) == [f": {shown} does not fit. It takes a mapping with: {KEYS}."]
+
+
+def test_what_is_written_of_an_instance_makes_it_again() -> None:
+    steps, weights = (Limits(1), Limits(2, 0.5)), MappingProxyType({"a": 1.0})
+    full = Options("exact", Limits(3), outer=Limits(4), size="big", tags=("a", "b"), steps=steps, weights=weights)
+    for defaults in (True, False):
+        written = options.written(full, defaults=defaults)
+        assert problems(Options, written) == []
+        assert build(Options, written) == full
+
+
+def test_options_at_their_default_can_be_left_out_of_what_is_written() -> None:
+    made = Options("fast", Limits(1, 1.0), rate=1, tags=(), steps=(Limits(2, 0.5),))
+    assert options.written(made, defaults=False) == {
+        "mode": "fast",
+        "limits": {"low": 1},
+        "steps": [{"low": 2, "high": 0.5}],
+    }
+    assert set(options.written(made)) == set(KEYS.split(", "))
+    assert options.written(made)["limits"] == {"low": 1, "high": 1.0}

@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> 
         Record(tmp_path / "file" / "run", SPEC)
     assert str(caught.value) == (
         f"{tmp_path / 'file' / 'run'}: the record cannot be written: Not a directory. "
-        "Free space or choose hydra.run.dir."
+        "Free space, or choose another folder: hydra.run.dir, or record=… in Python."
     )
 
 
@@ -98,7 +98,9 @@ def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_written(tmp_p
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert said.returncode == 1
-    assert said.stderr.splitlines()[-1].endswith("File too large. Free space or choose hydra.run.dir.")
+    assert said.stderr.splitlines()[-1].endswith(
+        "File too large. Free space, or choose another folder: hydra.run.dir, or record=… in Python."
+    )
     assert "Traceback" not in said.stderr
     (results,) = tmp_path.glob("outputs/runs/*/*/results.jsonl")
     whole = results.read_text(encoding="utf-8").splitlines()[:-1]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests import fakes
 from vllm_flow.core.engines import Engines
-from vllm_flow.core.errors import RecordError
+from vllm_flow.core.errors import EngineError, RecordError
 from vllm_flow.core.events import Event, Inferred, NodeDone, Opened, TokenMade, TurnDone, TurnStarted
+from vllm_flow.core.registry import resource
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.seeds import derive_seed
 from vllm_flow.core.spec import RunSpec
@@ -300,6 +302,43 @@ def test_reconfiguring_keeps_what_is_configured_alike_open() -> None:
     assert fakes.LOG.opened == ["fake"]
     assert [request.schedule.at(0).temperature for request in fakes.LOG.requests] == [1.0, 0.5]
     assert len(fakes.LOG.requests[1].prompt.messages) == 3
+
+
+def test_reconfiguring_to_what_cannot_be_opened_changes_nothing() -> None:
+    graph = {**DIALOGUE, "ring": {"use": "fake/ring"}, "both": {"use": "fake/pair", "from": {"text": "ring"}}}
+    bell = {"bell": {"use": "fake/bell"}}
+    wanted = {"bell": {"use": "fake/bell", "name": "new"}, "engine": {"use": "fake/engine", "fails_to_open": True}}
+
+    async def change() -> list[str]:
+        before = spec(graph, "both", resources={**FAKE, **bell})
+        async with Runner(before) as runner:
+            first = [one async for one in runner.run(turns("one"))]
+            with pytest.raises(EngineError, match="no such weights"):
+                runner.reconfigure(spec(graph, "both", resources={**FAKE, **wanted}), "engine=other")
+            assert (runner.spec, fakes.LOG.closed) == (before, ["new"] if "new" in fakes.LOG.opened else [])
+            second = [one async for one in runner.run(turns("two"))]
+            return [one.value.text for one in (*first, *second)]
+
+    assert asyncio.run(change()) == ["one one ", "two two "]
+    assert len(fakes.LOG.requests[1].prompt.messages) == 3
+    assert sorted(fakes.LOG.closed) == sorted(fakes.LOG.opened)
+
+
+@resource("fake/own")
+@dataclass(frozen=True)
+class Own(fakes.FakeOptions):
+    """An engine that is not shared."""
+
+
+def test_an_engine_that_is_not_shared_is_closed_with_its_run_and_when_it_is_replaced() -> None:
+    async def change() -> None:
+        own = [spec(resources={**FAKE, "engine": {"use": "fake/own", "name": name}}) for name in ("a", "b")]
+        async with Runner(own[0]) as runner:
+            runner.reconfigure(own[1], "engine.name=b")
+            assert (fakes.LOG.opened, fakes.LOG.closed) == (["a", "b"], ["a"])
+
+    asyncio.run(change())
+    assert fakes.LOG.closed == ["a", "b"]
 
 
 def test_a_completion_carries_ids_text_reason_and_usage() -> None:

@@ -280,6 +280,16 @@ def test_an_interrupted_answer_delivered_again_is_made_again() -> None:
     asyncio.run(twice())
 
 
+def test_what_is_opened_outside_an_event_loop_serves_the_runs_inside() -> None:
+    async def texts(runner: Runner, text: str) -> list[str]:
+        return [one.value.text async for one in runner.run(says(text))]
+
+    with Runner(spec()) as runner:
+        assert [asyncio.run(texts(runner, "one")), asyncio.run(texts(runner, "two"))] == [["one "], ["two "]]
+        assert (fakes.LOG.opened, fakes.LOG.closed) == (["fake"], [])
+    assert fakes.LOG.closed == ["fake"]
+
+
 def test_two_runs_of_one_runner_at_once_share_its_resources() -> None:
     async def both() -> list[str]:
         runner = Runner(spec())

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 
 import pytest
 import torch
 
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.engines.transformers import noise
-from vllm_flow.engines.transformers.sampler import choose
+from vllm_flow.engines.transformers.sampler import WIDTHS, Seen, _count_kept, _order, _penalised, _scaled, choose
 
 from .reference import distribution, penalised
 
@@ -37,23 +38,17 @@ VARIETY = [
 ]
 
 
-def counts(ids: tuple[int, ...], rows: int, vocab: int = len(LOGITS)) -> torch.Tensor:
-    return torch.tensor(ids, dtype=torch.int64).bincount(minlength=vocab).expand(rows, -1)
+def seen(prompt: Sequence[int], output: Sequence[int]) -> Seen:
+    found = Seen(prompt, len(output))
+    for token in output:
+        found.add(token)
+    return found
 
 
 def draw(logits, samplings, seeds, indices=None, prompt=(), output=()) -> list[int]:
     rows = len(samplings)
     table = torch.tensor(logits).expand(rows, -1) if not isinstance(logits, torch.Tensor) else logits
-    vocab = table.shape[-1]
-    indices = indices or [0] * rows
-    chosen = choose(
-        table,
-        samplings,
-        seeds,
-        indices,
-        prompt_counts=counts(prompt, rows, vocab),
-        output_counts=counts(output, rows, vocab),
-    )
+    chosen = choose(table, samplings, seeds, indices or [0] * rows, [seen(prompt, output)] * rows)
     assert chosen.dtype == torch.int64
     return chosen.tolist()
 
@@ -119,8 +114,7 @@ def test_a_row_draws_the_same_alone_and_in_any_batch(vocab):
     generator = torch.Generator().manual_seed(vocab)
     rows = len(VARIETY)
     logits = torch.randn(rows, vocab, generator=generator) * 3
-    prompt = torch.randint(0, 2, (rows, vocab), generator=generator)
-    output = torch.randint(0, 3, (rows, vocab), generator=generator)
+    before = [seen(*torch.randint(0, vocab, (2, 9), generator=generator).tolist()) for _ in range(rows)]
     seeds, indices = [77 * row for row in range(rows)], list(range(rows))
 
     def run(which: list[int]) -> list[int]:
@@ -129,8 +123,7 @@ def test_a_row_draws_the_same_alone_and_in_any_batch(vocab):
             [VARIETY[row] for row in which],
             [seeds[row] for row in which],
             [indices[row] for row in which],
-            prompt_counts=prompt[which],
-            output_counts=output[which],
+            [before[row] for row in which],
         ).tolist()
 
     together = run(list(range(rows)))
@@ -140,21 +133,21 @@ def test_a_row_draws_the_same_alone_and_in_any_batch(vocab):
 
 
 def test_what_a_row_keeps_is_bitwise_the_same_alone_and_in_a_batch():
-    from vllm_flow.engines.transformers.sampler import _count_kept, _scaled
-
-    logits = (torch.randn(32, 49_152, generator=torch.Generator().manual_seed(1)) * 3).sort(-1, descending=True).values
+    logits = torch.randn(32, 49_152, generator=torch.Generator().manual_seed(1)) * 3
     samplings = [Sampling(temperature=0.5 + row / 16, top_p=0.5 + row / 70) for row in range(32)]
-    scaled = _scaled(logits, samplings)
-    kept = _count_kept(scaled, samplings)
-    for row in range(32):
-        alone = _scaled(logits[row : row + 1], samplings[row : row + 1])
-        assert torch.equal(alone[0], scaled[row])
-        assert int(_count_kept(alone, samplings[row : row + 1])) == int(kept[row])
+
+    def kept(rows: slice, width: int) -> list[torch.Tensor]:
+        scaled = _scaled(logits[rows], samplings[rows])
+        return [scaled, *_count_kept(scaled, *_order(logits[rows], width), samplings[rows])]
+
+    for width in (256, 49_152):
+        together = kept(slice(None), width)
+        for row in range(32):
+            alone = kept(slice(row, row + 1), width)
+            assert all(torch.equal(one[0], all_rows[row]) for one, all_rows in zip(alone, together, strict=True))
 
 
 def test_penalties_agree_with_the_plain_definition():
-    from vllm_flow.engines.transformers.sampler import _penalised
-
     rng = random.Random(2)
     for _ in range(100):
         logits = [rng.gauss(0, 3) for _ in range(12)]
@@ -162,17 +155,14 @@ def test_penalties_agree_with_the_plain_definition():
             repetition_penalty=rng.uniform(0.5, 2), presence_penalty=rng.gauss(0, 1), frequency_penalty=rng.gauss(0, 1)
         )
         prompt, output = (tuple(rng.choices(range(12), k=rng.randint(0, 9))) for _ in range(2))
-        found = _penalised(torch.tensor([logits]), [sampling], counts(prompt, 1, 12), counts(output, 1, 12))[0].tolist()
+        found = _penalised(torch.tensor([logits]), [sampling], [seen(prompt, output)])[0].tolist()
         for one, other in zip(found, penalised(logits, sampling, prompt, output), strict=True):
             assert math.isclose(one, other, rel_tol=1e-5, abs_tol=1e-5)
 
 
 def test_neutral_penalties_beside_others_change_no_bit():
-    from vllm_flow.engines.transformers.sampler import _penalised
-
     logits = torch.tensor([[1.1, -2.2, 0.0, -0.0, -torch.inf]]).expand(2, -1)
-    some = torch.ones(2, 5, dtype=torch.int64)
-    found = _penalised(logits, [Sampling(), Sampling(repetition_penalty=2.0)], some, some)
+    found = _penalised(logits, [Sampling(), Sampling(repetition_penalty=2.0)], [None, seen(range(5), range(5))])
     assert torch.equal(found[0].view(torch.int32), logits[0].view(torch.int32))
 
 
@@ -190,6 +180,28 @@ def test_bfloat16_logits_are_drawn_from_in_float32():
     )
 
 
-def test_a_penalty_without_counts_is_refused():
-    with pytest.raises(ValueError, match=r"^a penalty is in force, so the token counts are needed$"):
+def test_a_penalty_without_what_was_seen_is_refused():
+    with pytest.raises(ValueError, match=r"^a penalty is in force, so what was seen is needed$"):
         choose(torch.zeros(1, 3), [Sampling(presence_penalty=1.0)], [0], [0])
+
+
+@pytest.mark.parametrize("step", [0.0, 0.25], ids=["few ties", "many ties"])
+def test_looking_at_the_most_probable_tokens_first_changes_no_draw(step, monkeypatch):
+    rng = random.Random(8)
+    vocab, rows = 6000, 160
+    logits = (
+        torch.randn(rows, vocab, generator=torch.Generator().manual_seed(3)) * torch.linspace(0.2, 6, rows)[:, None]
+    )
+    logits = (logits / step).round() * step if step else logits
+    samplings = [
+        Sampling(
+            rng.choice([0.3, 1.0, 2.5]),
+            rng.choice([0.1, 0.9, 0.999, 1.0]),
+            rng.choice([None, 1, 40, WIDTHS[0], 5000]),
+            rng.choice([0.0, 0.0, 0.02, 0.6]),
+        )
+        for _ in range(rows)
+    ]
+    found = draw(logits, samplings, list(range(rows)))
+    monkeypatch.setattr("vllm_flow.engines.transformers.sampler.WIDTHS", ())
+    assert draw(logits, samplings, list(range(rows))) == found

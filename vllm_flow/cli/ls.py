@@ -1,18 +1,34 @@
-"""`vllm-flow ls [KIND]`: what can be chosen, with one line each."""
+"""`vllm-flow ls [KIND | NAME …]`: what can be chosen, with one line each, and everything about one name.
+
+Listing reads and imports nothing of a project or a plugin; explaining a stage imports the one file that registers it.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping
 
-from vllm_flow.cli.words import table, take_flags
-from vllm_flow.core import plugins, registry
+from vllm_flow.cli.words import is_terminal, table, take_flags
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 
-HELP = """usage: vllm-flow ls [--json] [KIND]
+HELP = """usage: vllm-flow ls [--json] [KIND | NAME ...]
 
-KIND is a group of the configuration (pipelines, models, engines, samplings, contexts, stores, inputs, experiments) or
-what a `use` may name (stages, resources). Without KIND everything is listed.
+Lists what can be chosen, with one line each, or explains what is named.
+
+KIND  pipelines, models, engines, samplings, contexts, stores, inputs, clocks, experiments: files to choose with
+      group=name; stages, resources, sources: what a `use` may name; plugins: packages that bring more of them;
+      keys: what key=value can set; words: those reserved in a node. Without a word everything but the last two.
+NAME  a choice (greedy, or sampling/greedy), what a `use` names (select/vote), a key (temperature, or
+      sampling.temperature), a reserved word (each): options, ports and an example; values and file.
+
+  --json   the same as data
 """
+HEAD = ("kind", "name", "what it is")
+NEXT = """
+`vllm-flow ls NAME` explains one of them.
+`vllm-flow ls keys` lists what key=value can set."""
+Kinds = Mapping[str, Mapping[str, str]]
 
 
 def main(arguments: list[str]) -> int:
@@ -20,31 +36,55 @@ def main(arguments: list[str]) -> int:
     if "help" in flags:
         print(HELP, end="")
         return 0
-    kinds = everything()
-    asked = words or sorted(kinds)
-    strange = [word for word in asked if word not in kinds]
-    if strange:
-        raise ConfigError(
-            Fault(f"ls {word}", f"there is no such kind.{nearest(word, kinds)} There are: {listed(kinds)}.")
-            for word in strange
-        )
-    if "json" in flags:
-        print(json.dumps({kind: kinds[kind] for kind in asked}, ensure_ascii=False))
-        return 0
-    table([(kind, name, line) for kind in asked for name, line in kinds[kind].items()], ("kind", "name", "what it is"))
+    from vllm_flow.cli.listing import names
+
+    for word in words:
+        if ":" in word:
+            from vllm_flow.cli.listing.imports import import_plugin
+
+            import_plugin(word)
+    kinds: Kinds = names.choices()
+    meant = {word: _meant(word, kinds) for word in words} if words else {kind: kind for kind in kinds}
+    if not all(meant.values()):  # a key or a reserved word: looking these up takes longer, and they come last
+        kinds = {**kinds, **names.others()}
+        meant = {word: one or _meant(word, kinds) for word, one in meant.items()}
+    if strange := [word for word, one in meant.items() if not one]:
+        raise ConfigError(Fault(f"ls {word}", _unknown(word, kinds)) for word in strange)
+    asked = [one for one in meant.values() if isinstance(one, str)]
+    told = {word: one for word, one in meant.items() if not isinstance(one, str)}
+    _print({kind: kinds[kind] for kind in asked}, told, as_json="json" in flags)
+    if not words and is_terminal(sys.stdout):
+        print(NEXT)
     return 0
 
 
-def everything() -> dict[str, dict[str, str]]:
-    """Kind → name → its one line."""
-    from vllm_flow.config import groups
+def _meant(word: str, kinds: Kinds) -> str | list[tuple[str, str]]:
+    """The kind that a word is, in the plural or not, or else kind and name of all that it can mean."""
+    from vllm_flow.cli.listing import names
 
-    plugins.load_built_in()
-    found = {_plural(group): dict(choices) for group, choices in groups().items()}
-    found["stages"] = {entry.name: entry.summary for entry in registry.stage}
-    found["resources"] = {entry.name: entry.summary for entry in registry.resource}
-    return found
+    return next((kind for kind in (word, f"{word}s") if kind in kinds), None) or names.find(word, kinds)
 
 
-def _plural(group: str) -> str:
-    return group if group.endswith("s") else f"{group}s"
+def _unknown(word: str, kinds: Kinds) -> str:
+    known = {*kinds, *(name for some in kinds.values() for name in some)}
+    return f"nothing has this name.{nearest(word, known)} Kinds: {listed(kinds)}; `vllm-flow ls KIND` lists the names."
+
+
+def _print(kinds: Kinds, told: Mapping[str, list[tuple[str, str]]], *, as_json: bool) -> None:
+    """The lines of kinds, then everything about names."""
+    if told:
+        from vllm_flow.cli.listing.about import about
+
+        abouts = {word: [about(*one) for one in found] for word, found in told.items()}
+    else:
+        abouts = {}
+    if as_json:
+        print(json.dumps({**kinds, **abouts}, ensure_ascii=False, default=str))
+        return
+    rows = [(kind, name, line) for kind, names in kinds.items() for name, line in names.items()]
+    if rows:
+        table(rows, HEAD)
+    if told:
+        from vllm_flow.cli.listing.explained import explain
+
+        explain([one for some in abouts.values() for one in some])

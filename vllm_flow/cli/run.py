@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,32 +50,38 @@ class Play:
         screen = Screen(as_json=self.as_json)
         runner = Runner(spec, self.engines)
         turns = runner.pipeline.turns()  # the last of the faults that come before the first file is written
-        record = Record(folder, spec)
-        if not self.folders and (warning := unrepeatable(record.revision)):
-            screen.status(warning)
-        self.folders.append(folder)
-        self.pipeline = spec.name
-        runner.observers = (record, screen)
-        try:
-            with asyncio.Runner() as loop, loading_shown():
-                loop.run(_answer_all(runner, turns))
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            record.finish("interrupted")
-            raise KeyboardInterrupt from None
-        except BaseException as error:
-            record.finish("failed", str(error) or type(error).__name__)
-            raise
-        record.finish("finished")
+        with Record(folder, spec) as record:
+            if not self.folders and (warning := unrepeatable(record.revision)):
+                screen.status(warning)
+            self.folders.append(folder)
+            self.pipeline = spec.name
+            runner.observers = (record, screen)
+            try:
+                # Opened before there is a loop: it would put Ctrl-C off until the weights are there.
+                with _term_is_ctrl_c(), loading_shown(), runner, asyncio.Runner() as loop:
+                    loop.run(_answer_all(runner, turns))
+            except asyncio.CancelledError:  # SIGTERM
+                raise KeyboardInterrupt from None
         self.failed += screen.failed
         screen.status(f"\n{summary(record)}: {shown(folder)}")
 
 
-async def _answer_all(runner: Runner, turns: Iterable[Item]) -> None:
+async def _answer_all(runner: Runner, turns: Iterable[Item] | AsyncIterable[Item]) -> None:
     task = asyncio.current_task()
-    if task is not None and hasattr(signal, "SIGTERM") and os.name == "posix":
+    if task is not None and os.name == "posix":
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async for _ in runner.run(turns):
         pass
+
+
+@contextmanager
+def _term_is_ctrl_c() -> Iterator[None]:
+    """While no event loop listens for SIGTERM."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _runnable(spec: RunSpec) -> None:

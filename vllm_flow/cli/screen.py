@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -112,7 +111,7 @@ class Screen:
             place = f"turn {number} of {name} failed: " if number is not None else ""  # a bad row names its own place
             self.status(place + result.failure.message)
             return
-        self._write("\n" if self._streamed else f"{_text(result.value)}\n")
+        self._write("\n" if self._streamed else f"{result.text}\n")
         if self._dropped:
             self.status(f"({self._dropped} earlier messages were left out of this prompt by the context policy)")
         if isinstance(result.value, Completion) and result.value.finish_reason == "length":
@@ -130,7 +129,3 @@ class Screen:
 
 def _key(turn: Turn) -> tuple[str, int | None]:
     return (turn.conversation, turn.number)
-
-
-def _text(value: Any) -> str:
-    return str(getattr(value, "text", value))

@@ -54,7 +54,7 @@ class Slash:
 
     def context(self, rest: str) -> None:
         messages = self._messages()
-        engine = self.chat.runner.opened("engine")
+        engine = self.chat.session.opened("engine")
         tokens = f", {engine.count(Prompt(messages))} tokens as a prompt" if engine and messages else ""
         lines = [f"{message.role:>9}  {_short(message.text)}" for message in messages]
         self.chat.screen.status("\n".join([f"{len(messages)} messages{tokens}", *lines]))

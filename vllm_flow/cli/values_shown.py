@@ -11,11 +11,13 @@ from typing import Any
 import yaml
 from rich.cells import cell_len
 
+from vllm_flow.cli.words import printed
 from vllm_flow.core.spec import Path, RunSpec
 
 FURTHEST = 60
 """Comments stand in one column, but not for longer lines than this."""
-BREAKS = "\n\r\x85\u2028\u2029"
+LONGEST_KEY = 1024
+"""What YAML takes for `key: value`; a longer key must say that it is one."""
 Line = tuple[str, str]
 """A line of YAML, and where its value was written."""
 
@@ -26,7 +28,7 @@ def with_origins(spec: RunSpec, *, ascii_only: bool = False) -> str:
     widths = [cell_len(text) for text, _ in lines]
     column = max((width for width in widths if width <= FURTHEST), default=0)
     return "".join(
-        f"{text}{' ' * max(0, column - width)}  # {_comment(origin, ascii_only)}\n" if origin else f"{text}\n"
+        f"{text}{' ' * max(0, column - width)}  # {printed(origin, ascii_only=ascii_only)}\n" if origin else f"{text}\n"
         for (text, origin), width in zip(lines, widths, strict=True)
     )
 
@@ -38,7 +40,9 @@ class _Lines:
 
     def of_mapping(self, values: Mapping[str, Any], path: Path, indent: str) -> Iterator[Line]:
         for key, value in values.items():
-            yield from self.entry(f"{indent}{self.scalar(key)}:", value, (*path, key), indent)
+            name = self.scalar(key)
+            head = f"{indent}{name}:" if len(name) < LONGEST_KEY else f"{indent}? {name}\n{indent}:"
+            yield from self.entry(head, value, (*path, key), indent)
 
     def entry(self, head: str, value: Any, path: Path, indent: str) -> Iterator[Line]:
         """A value behind `key:` or `-`, whose own lines start at `indent`."""
@@ -70,14 +74,8 @@ class _Lines:
         return lines if same else []
 
     def scalar(self, value: Any) -> str:
-        """One line."""
-        style = '"' if isinstance(value, str) and any(one in value for one in BREAKS) else None
-        text = yaml.safe_dump(value, width=float("inf"), allow_unicode=not self.ascii_only, default_style=style)
+        """One line, in which everything can be seen."""
+        odd = isinstance(value, str) and not value.isprintable()
+        plain, style = not odd and not self.ascii_only, '"' if odd else None
+        text = yaml.safe_dump(value, width=float("inf"), allow_unicode=plain, default_style=style)
         return text.removesuffix("\n").removesuffix("\n...")
-
-
-def _comment(origin: str, ascii_only: bool) -> str:
-    """An origin in one line: a file's name may hold what no comment can."""
-    return "".join(
-        one if one.isprintable() and (one.isascii() or not ascii_only) else ascii(one)[1:-1] for one in origin
-    )

@@ -12,6 +12,15 @@ from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 # Everything below a space but newline and tab, and the C1 range: a model must not be able to move the cursor.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
+OTHER_KINDS = ("stages", "resources", "sources", "plugins", "keys", "words")
+"""What `ls` lists beside the groups of the configuration."""
+
+
+def kind_of(group: str) -> str:
+    """How `ls` calls the choices of a group: `models`. A project may have a group `stage`, which keeps its name."""
+    plural = group if group.endswith("s") else f"{group}s"
+    return group if plural in OTHER_KINDS else plural
+
 
 def take_flags(words: Sequence[str], known: Mapping[str, str]) -> tuple[set[str], list[str]]:
     """Split `words` into flags and the rest. `known` maps each spelling to a flag's name. Raises ConfigError."""
@@ -29,6 +38,11 @@ def take_flags(words: Sequence[str], known: Mapping[str, str]) -> tuple[set[str]
 def visible(text: str) -> str:
     """Text without control characters, for a terminal."""
     return CONTROL.sub("", text)
+
+
+def printed(text: str, *, ascii_only: bool = False) -> str:
+    """Text in one line: what prints nothing, breaks the line or turns it around is written as Python escapes it."""
+    return "".join(one if one.isprintable() and (one.isascii() or not ascii_only) else ascii(one)[1:-1] for one in text)
 
 
 def is_terminal(stream: IO[str]) -> bool:

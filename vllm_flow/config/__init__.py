@@ -6,23 +6,34 @@ Hydra is imported when something is composed, not before: `--help` and `ls` need
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
 
 from vllm_flow.config.groups import read_groups
-from vllm_flow.config.layers import sample_input
-from vllm_flow.core.options import JsonSchema
-from vllm_flow.core.spec import RunSpec
+from vllm_flow.config.layers import in_project, sample_input
+
+if TYPE_CHECKING:  # completion needs neither, and not to import them saves a fifth of its time
+    from vllm_flow.core.options import JsonSchema
+    from vllm_flow.core.spec import RunSpec
 
 __all__ = ["compose", "groups", "run_jobs", "sample_input", "schema"]
 
+_one_at_a_time = Lock()
+"""Hydra's state belongs to the process, and threads may ask at once."""
 
-def compose(overrides: Sequence[str] = ()) -> RunSpec:
-    """The configuration that these overrides choose, with the place of everything in it. Raises ConfigError."""
+
+def compose(overrides: Sequence[str] = (), project: str | PathLike[str] | None = None) -> RunSpec:
+    """The configuration that these overrides choose, with the place of everything in it. Raises ConfigError.
+
+    `project` is the user's folder where it is not the usual one.
+    """
     from vllm_flow.config.composition import composing
     from vllm_flow.config.overrides import rewrite
     from vllm_flow.config.spec import spec_of
 
-    with composing() as loader:
+    with _one_at_a_time, in_project(project), composing() as loader:
         return spec_of(loader.compose(rewrite(overrides, loader.groups)), loader)
 
 

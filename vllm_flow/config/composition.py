@@ -7,7 +7,7 @@ command line as Hydra understood it; everything that messages say about places i
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,18 +28,17 @@ from omegaconf.errors import OmegaConfBaseException
 from vllm_flow.config.clashes import clashes
 from vllm_flow.config.files import ConfigFile
 from vllm_flow.config.groups import Group, place_of, read_groups
-from vllm_flow.config.layers import LOCAL, PRIMARY, SHIPPED
-from vllm_flow.config.messages import composition_faults
-from vllm_flow.config.origins import Origins, origins_of
+from vllm_flow.config.layers import PRIMARY, SHIPPED, is_late
+from vllm_flow.config.messages import composition_faults, default_origin
+from vllm_flow.config.origins import Written, written
 from vllm_flow.config.overrides import rewrite
 from vllm_flow.config.packages import placement_faults
 from vllm_flow.config.project import unread
 from vllm_flow.config.sources import FileResult, add_layers
-from vllm_flow.config.written import Value, of_file, of_overrides
+from vllm_flow.config.written import COMMAND_LINE, Path, Value, of_file, of_overrides
 from vllm_flow.core.errors import ConfigError
 
 HYDRA_BASE = "1.3"
-LATE = ("experiment", LOCAL)
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Composition:
     """One composed configuration and where it came from."""
 
     config: DictConfig
-    origins: Origins
+    written: Written
     choices: dict[str, Any]
     mode: RunMode | None
     """Whether the files ask for one run or for many."""
@@ -61,7 +60,7 @@ class FlowLoader(ConfigLoaderImpl):
         add_layers(search_path)
         super().__init__(search_path)
         self.groups: dict[str, Group] = read_groups()
-        self._origins: dict[tuple[str, ...], Origins] = {}
+        self._written: dict[tuple[str, ...], Written] = {}
         self._pipelines: dict[str, Composition] = {}
         self._repo: CachingConfigRepository | None = None
         self._lines: list[str] = []
@@ -87,7 +86,7 @@ class FlowLoader(ConfigLoaderImpl):
 
     def composed(self, config: DictConfig, own: DictConfig) -> Composition:
         """What this loader knows of a configuration that it composed; `own` is what it had under `hydra`."""
-        return Composition(config, self._origins[typed(own)], dict(own.runtime.choices), own.mode)
+        return Composition(config, self._written[typed(own)], dict(own.runtime.choices), own.mode)
 
     def load_configuration(
         self,
@@ -104,7 +103,7 @@ class FlowLoader(ConfigLoaderImpl):
             self._refuse_files()
             raise ConfigError(composition_faults(error, self._lines, self.groups, self._files())) from error
         self._refuse_files()
-        self._origins[typed(config.hydra)] = origins_of(self._values)
+        self._written[typed(config.hydra)] = written(self._values, self._choices(config.hydra.runtime.choices))
         return config
 
     def _parse_overrides_and_create_caching_repo(
@@ -117,22 +116,36 @@ class FlowLoader(ConfigLoaderImpl):
 
     def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
         self._refuse_files()
-        defaults = sorted(defaults, key=_is_late)
+        defaults = sorted(defaults, key=lambda default: is_late(default.config_path or ""))
         for default in defaults:
             result = repo.load_config(str(default.config_path))
             if isinstance(result, FileResult):
-                self._values += of_file(result.file, place_of(default.package))
+                self._values += of_file(result.file, place_of(default.package), own=result.provider != SHIPPED)
         chosen = [override for override in self._parsed if not repo.group_exists(override.key_or_group)]
         self._values += of_overrides(one for one in chosen if not one.is_hydra_override())
         if faults := clashes(self._values):
             raise ConfigError(faults)
         return super()._compose_config_from_defaults_list(defaults, repo)
 
-    def _files(self) -> dict[str, ConfigFile]:
+    def _choices(self, chosen: Mapping[str, Any]) -> dict[Path, str]:
+        """Where the user said what to choose: the place of each such group, and the line. The command line wins."""
+        said = {override.key_or_group for override in self._parsed}
+        own = [one.file for one in self._results().values() if one.provider != SHIPPED]
+        found: dict[Path, str] = {}
+        for name, group in self.groups.items():
+            origin = COMMAND_LINE if name in said else default_origin(own, name, str(chosen.get(name)))
+            if group.place and origin:
+                found[group.place] = origin
+        return found
+
+    def _results(self) -> dict[str, FileResult]:
         """Every file read for the present composition, by the name Hydra has for it."""
         cache = self._repo.cache if self._repo is not None else {}
         found = {key.partition("=")[2]: result for key, result in cache.items()}
-        return {name: result.file for name, result in found.items() if isinstance(result, FileResult)}
+        return {name: result for name, result in found.items() if isinstance(result, FileResult)}
+
+    def _files(self) -> dict[str, ConfigFile]:
+        return {name: result.file for name, result in self._results().items()}
 
     def _refuse_files(self) -> None:
         files = self._files()
@@ -141,12 +154,6 @@ class FlowLoader(ConfigLoaderImpl):
         faults += [fault for name, file in sound.items() for fault in placement_faults(name, file, self.groups)]
         if faults:
             raise ConfigError(faults)
-
-
-def _is_late(default: ResultDefault) -> bool:
-    """An experiment, and the machine: they change what a project's conf/config.yaml says, whose `_self_` comes last."""
-    path = (default.config_path or "").removeprefix(f"{SHIPPED}/")
-    return path.partition("/")[0] in LATE
 
 
 def typed(own: DictConfig) -> tuple[str, ...]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from vllm_flow.core.describe import field_docs
+from vllm_flow.core.describe import default_of, field_docs, paragraphs
 from vllm_flow.core.options import NOUNS, ChangesOf, JsonSchema, schema_of
 
 REFERENCE = r"^\?\?\?$|\$\{"
@@ -36,11 +35,6 @@ def described(cls: type) -> JsonSchema:
 
 def summary(cls: type) -> str:
     return (inspect.getdoc(cls) or "").partition("\n")[0]
-
-
-def paragraphs(text: str) -> str:
-    """Lines broken for the source put together again: an editor shows every one as a paragraph."""
-    return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
 
 
 def opened(schema: JsonSchema, classes: Classes = ()) -> JsonSchema:
@@ -95,13 +89,5 @@ def _classes(hint: Any) -> Iterator[type]:
 
 def _default(field: dataclasses.Field[Any]) -> JsonSchema:
     """Null is left out: nobody needs help to write it, and yaml-language-server 1.25 cannot complete beside it."""
-    made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    return {} if made is dataclasses.MISSING or made is None else {"default": _plain(made)}
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    made = default_of(field)
+    return {} if made is None else {"default": made}

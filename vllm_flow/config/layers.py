@@ -8,6 +8,9 @@ extend the one it stands before. `conf/local/default.yaml` is the word of one ma
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +22,7 @@ FOLDERS = ("conf", "pipelines", "stages")
 """A folder with one of these is a project."""
 VARIABLE = "VLLM_FLOW_PROJECT"
 TOP_FOLDERS = {"pipeline": "pipelines"}
+_project: ContextVar[Path | None] = ContextVar("project", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,11 @@ def foreign(primary: Path) -> bool:
     return b"/shipped/config" not in primary.read_bytes()
 
 
+def is_late(config_path: str) -> bool:
+    """An experiment, and the machine: they change what a project's conf/config.yaml says, whose `_self_` comes last."""
+    return config_path.removeprefix(f"{SHIPPED}/").partition("/")[0] in ("experiment", LOCAL)
+
+
 def shipped_root() -> Path:
     """The folder of the shipped files: inside the package in a wheel, the repository in a checkout."""
     package = Path(__file__).resolve().parent.parent
@@ -70,7 +79,9 @@ def shipped_root() -> Path:
 
 
 def project_root() -> Path:
-    """The user's folder: where the command was started, unless VLLM_FLOW_PROJECT says otherwise."""
+    """The user's folder: what `in_project` says, or VLLM_FLOW_PROJECT, or where the command was started."""
+    if (chosen := _project.get()) is not None:
+        return chosen
     return Path(os.environ.get(VARIABLE) or Path.cwd()).resolve()
 
 
@@ -78,10 +89,23 @@ def is_project(folder: Path) -> bool:
     return any((folder / name).is_dir() for name in FOLDERS)
 
 
+@contextmanager
+def in_project(folder: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Take this folder for the project's while the block runs; None changes nothing. Raises ConfigError."""
+    chosen = _project.get() if folder is None else Path(folder).expanduser().resolve()
+    if chosen is not None and not chosen.is_dir():
+        raise ConfigError([Fault("project", f"there is no folder {chosen}. Name the one with conf/ or pipelines/.")])
+    token = _project.set(chosen)
+    try:
+        yield
+    finally:
+        _project.reset(token)
+
+
 def layers() -> tuple[Layer, ...]:
     """The layers in the order in which they are asked for a file. Raises ConfigError when VLLM_FLOW_PROJECT is none."""
     shipped, project = shipped_root(), project_root()
-    if os.environ.get(VARIABLE) and not is_project(project):
+    if _project.get() is None and os.environ.get(VARIABLE) and not is_project(project):
         problem = f"{project} is no project: it has none of the folders {listed(FOLDERS)}. Name one that has."
         raise ConfigError([Fault(VARIABLE, problem, "environment")])
     below = (Layer(SHIPPED, shipped),)

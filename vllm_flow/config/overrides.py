@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vllm_flow.config.groups import OPTIONAL, Group
+from vllm_flow.config.groups import IMPLIED_INPUT, OPTIONAL, Group
 from vllm_flow.config.keys import ONE_PLACE, TOP, unknown_key
 from vllm_flow.config.limits import REFUSED_HYDRA, TARGET_PROBLEM
 from vllm_flow.config.secrets import PROBLEM, written_out
@@ -23,7 +23,6 @@ TEXT_KEYS = frozenset({"text", "system"})
 PLAIN_CHOICES = re.compile(r"[\w./-]+(,[\w./-]+)*")
 SWEEP_FUNCTIONS = ("choice(", "glob(", "range(", "shuffle(", "sort(", "tag(", "interval(")
 INNER = re.compile(r"(?P<key>[\w.]+)['\"]?\s*:\s*(?P<value>'[^']*'|\"[^\"]*\"|\$\{[^}]*\}|[^,{}\[\]]*)")
-IMPLIED_INPUT = {"input.text": "text", "input.path": "file"}
 MAX_TEXT_BYTES = 1 << 16
 
 

@@ -39,7 +39,8 @@ class OwnFile:
 
 def own_files() -> list[OwnFile]:
     """Every file under `stages/` that registers something."""
-    return [one for one in map(_own, sorted((project_root() / FOLDER).glob("*.py"))) if one.registers]
+    paths = (path for path in sorted((project_root() / FOLDER).glob("*.py")) if path.is_file())
+    return [one for one in map(_own, paths) if one.registers]
 
 
 def _own(path: Path) -> OwnFile:

@@ -11,46 +11,28 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from vllm_flow.config.described import REFERENCE, described, opened, paragraphs, reference, summary
+from vllm_flow.config import keys
+from vllm_flow.config.described import REFERENCE, described, opened, reference
 from vllm_flow.config.groups import OPTIONAL, Group, read_groups
 from vllm_flow.config.layers import PRIMARY, SHIPPED, Layer, shipped_root
 from vllm_flow.config.limits import REFUSED_HYDRA
 from vllm_flow.config.project import own_files
 from vllm_flow.config.spec import NESTED, SAMPLE, Settings
 from vllm_flow.core import plugins, registry
-from vllm_flow.core.describe import field_docs
 from vllm_flow.core.options import JsonSchema, schema_of
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.spec import RunSpec
 from vllm_flow.models.spec import Model
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 VALUE_NAME = r"^[^\s\d!-/:-@\[-^`{-~][^\s!-/:-@\[-^`{-~]*$"
 """What Python takes for the name of a parameter, close enough: no space, no mark but `_`, no digit first."""
-ABOUT = {
-    "graph": "A table of named values: each line says which stage makes that value.",
-    "output": "The value that is the answer.",
-    "resources": "What stages share: the engine, the store, the clock. A stage asks for one by its name.",
-    "sampling": summary(Sampling),
-    "model": summary(Model),
-    "seed": "Equal seeds give equal answers.",
-    **{name: paragraphs(text) for name, text in field_docs(RunSpec).items()},
-}
 WORDS: JsonSchema = {
     "from": {
-        "description": "Renames wires: the parameter of the stage, then the value that it gets.",
+        "description": keys.WORDS["from"],
         **opened({"anyOf": [{"type": "object", "additionalProperties": {"type": "string"}}, {"type": "null"}]}),
     },
-    "when": {
-        "description": "Runs the stage only if this value is true; `not` and a value turns it round.",
-        "type": ["string", "null"],
-        "minLength": 1,
-    },
-    "each": {
-        "description": "The parameter that gets one item of a tuple at a time.",
-        "type": ["string", "null"],
-        "minLength": 1,
-    },
+    "when": {"description": keys.WORDS["when"], "type": ["string", "null"], "minLength": 1},
+    "each": {"description": keys.WORDS["each"], "type": ["string", "null"], "minLength": 1},
 }
 OF_A_PACKAGE = r"^[\w.-]+:[\w-]+/[\w-]+$"
 """What an installed package registers is known when a configuration names it, and not before."""
@@ -67,7 +49,7 @@ def schema() -> JsonSchema:
     groups = dict(sorted(read_groups().items()))
     parts: JsonSchema = {
         "Top": _top(),
-        "Stage": _chosen_by_use(registry.stage, "The stage that makes this value.", _nested(groups), WORDS),
+        "Stage": _chosen_by_use(registry.stage, keys.WORDS["use"], _nested(groups), WORDS),
         "Resource": _chosen_by_use(registry.resource, "What it is."),
         "Input": _chosen_by_use(registry.source, "Where turns come from.", _sample(groups)),
         "Sampling": _part(opened(schema_of(Sampling), (Sampling,))),
@@ -84,14 +66,14 @@ def schema() -> JsonSchema:
 def _top() -> JsonSchema:
     """What a file may say that writes at the top, and what is left when everything is composed."""
     plain = described(Settings)
-    schemas = {name: {**schema, "description": ABOUT[name]} for name, schema in plain["properties"].items()}
+    schemas = {name: {**schema, "description": keys.ABOUT[name]} for name, schema in plain["properties"].items()}
     schemas |= {place[0]: _below(part) for place, part in PLACES.items() if place}
     given = _without(GIVEN, "This is given to every graph. Choose another name for the value.")
     nodes = {"patternProperties": {VALUE_NAME: _below("Stage")}, "additionalProperties": False, "allOf": [given]}
     schemas["graph"] = {**ANY_MAPPING, **nodes}
     schemas["resources"] = {**ANY_MAPPING, "additionalProperties": _below("Resource")}
     for name in schemas:
-        schemas[name] = {"description": ABOUT[name], **schemas[name]}
+        schemas[name] = {"description": keys.ABOUT[name], **schemas[name]}
     schemas["hydra"] = _hydra()
     return _part({**plain, "description": "A configuration.", "properties": schemas})
 

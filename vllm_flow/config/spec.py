@@ -41,12 +41,12 @@ class Settings:
 
 def spec_of(composition: Composition, loader: FlowLoader) -> RunSpec:
     """Raises ConfigError with every value that is missing, unresolved, of the wrong kind or a secret."""
-    origins = dict(composition.origins)
+    origins, changing = dict(composition.written.origins), dict(composition.written.changing)
     name = str(composition.choices.get("pipeline"))
     values = _checked(composition, loader)
     values.pop("model", None)
     faults: list[Fault] = []
-    pipelines = _nested(values["graph"], origins, loader, faults)
+    pipelines = _nested(values["graph"], origins, changing, loader, faults)
     values["input"] = _with_sample(values.get("input", {}), name, origins)
     if faults:
         raise ConfigError(faults)
@@ -55,6 +55,8 @@ def spec_of(composition: Composition, loader: FlowLoader) -> RunSpec:
     values["plugins"] = _with_own_files(values, pipelines, origins)
     about: dict[str, Any] = {
         "origins": origins,
+        "chosen": composition.written.chosen,
+        "changing": changing,
         "choices": {group: str(one) for group, one in composition.choices.items() if group in loader.groups},
         "project": os.fspath(project_root()),
         "offered": {name: kind for file in own_files() for name, kind in file.registers.items()},
@@ -64,7 +66,7 @@ def spec_of(composition: Composition, loader: FlowLoader) -> RunSpec:
 
 def _checked(composition: Composition, loader: FlowLoader) -> dict[str, Any]:
     """The configuration as plain data. Raises ConfigError with every fault in it."""
-    config, origins = composition.config, composition.origins
+    config, origins = composition.config, composition.written.origins
     values, unresolved = plain(config, [str(key) for key in config if key in TOP])
     faults = [_fault(path, problem, origins) for path, problem in unresolved]
     for key in config:
@@ -78,7 +80,7 @@ def _checked(composition: Composition, loader: FlowLoader) -> dict[str, Any]:
     return values
 
 
-def _nested(graph: Any, origins: Origins, loader: FlowLoader, faults: list[Fault]) -> dict[str, Any]:
+def _nested(graph: Any, origins: Origins, changing: Origins, loader: FlowLoader, faults: list[Fault]) -> dict[str, Any]:
     """The graphs of the pipelines that nodes use, and of those that these use, each composed with its own choices."""
     found: dict[str, Any] = {}
     waiting: list[tuple[Any, Place]] = [(graph, ("graph",))]
@@ -100,8 +102,9 @@ def _nested(graph: Any, origins: Origins, loader: FlowLoader, faults: list[Fault
                 faults += error.faults
                 continue
             found[name] = {"graph": values["graph"], "output": values["output"]}
-            kept = {at: origin for at, origin in inner.origins.items() if at[0] in found[name]}
-            origins.update({("pipelines", name, *at): origin for at, origin in kept.items()})
+            for known, of_inner in ((origins, inner.written.origins), (changing, inner.written.changing)):
+                kept = {at: one for at, one in of_inner.items() if at[0] in found[name]}
+                known.update({("pipelines", name, *at): one for at, one in kept.items()})
             waiting.append((values["graph"], ("pipelines", name, "graph")))
     return found
 

@@ -26,6 +26,8 @@ class Value:
     text: str = ""
     """Of a scalar that is a text."""
     deleted: bool = False
+    own: bool = True
+    """Written by the user, and not in a file that was shipped."""
 
     @property
     def target(self) -> Path:
@@ -37,14 +39,14 @@ class Value:
         return (*(self.path[: -len(dots)] if dots else ()), *name.split("."))
 
 
-def of_file(file: ConfigFile, place: Path) -> Iterator[Value]:
+def of_file(file: ConfigFile, place: Path, own: bool) -> Iterator[Value]:
     """Parents first, the package among them; Hydra's own part is left out."""
     entries = [entry for entry in file.entries if entry.path[0] not in ("defaults", "hydra")]
     for length in range(1, len(place) + 1 if entries else 0):
-        yield Value(place[:length], f"{file.label}:{entries[0].line}", MAPPING)
+        yield Value(place[:length], f"{file.label}:{entries[0].line}", MAPPING, own=own)
     for entry in entries:
         kind = SCALAR if entry.text is not None else LIST if entry.is_list else MAPPING
-        yield Value((*place, *entry.path), f"{file.label}:{entry.line}", kind, entry.text or "")
+        yield Value((*place, *entry.path), f"{file.label}:{entry.line}", kind, entry.text or "", own=own)
 
 
 def of_overrides(overrides: Iterable[Override]) -> Iterator[Value]:

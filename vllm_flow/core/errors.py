@@ -10,6 +10,7 @@ FlowError
 ├── StoreError         a conversation cannot be read or written
 │   └── TurnConflict       a turn number is taken by another message
 ├── RecordError        the record of a run cannot be written
+├── TurnFailed         an answer was wanted of a turn that has none (in values, where results are known)
 └── StageError         a stage failed while it ran; names node and stage
 """
 

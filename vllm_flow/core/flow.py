@@ -66,7 +66,7 @@ class Flow:
         self._done.put_nowait(None)  # wakes the reader, which sees whether any work is left
 
     async def _feed(self, turns: Iterable[Item] | AsyncIterable[Item]) -> None:
-        async with aclosing(_as_async(turns)) as items:
+        async with aclosing(as_async(turns)) as items:
             async for item in items:
                 await self._ahead.acquire()
                 conversation = item.conversation if isinstance(item, Turn) else f"\0{item.index}"
@@ -86,7 +86,8 @@ class Flow:
             del self._waiting[conversation]
 
 
-async def _as_async(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
+async def as_async(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    """The items, however they come."""
     if isinstance(items, AsyncIterable):
         try:
             async for item in items:

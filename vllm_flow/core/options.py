@@ -168,6 +168,22 @@ def build(cls: type[T], given: Mapping[str, Any]) -> T:
     return cls(**_converted(cls, given))
 
 
+def written(made: Any, *, defaults: bool = True) -> Any:
+    """What a configuration says for `build` to make this: its inverse. Options at their default may be left out."""
+    if dataclasses.is_dataclass(made) and not isinstance(made, type):
+        kept = (one for one in dataclasses.fields(made) if one.init and (defaults or not _at_default(made, one)))
+        return {one.name: written(getattr(made, one.name), defaults=defaults) for one in kept}
+    if isinstance(made, Mapping):
+        return {key: written(item, defaults=defaults) for key, item in made.items()}
+    return [written(item, defaults=defaults) for item in made] if _is_list(made) else made
+
+
+def _at_default(made: Any, field: dataclasses.Field[Any]) -> bool:
+    if field.default_factory is not dataclasses.MISSING:
+        return bool(getattr(made, field.name) == field.default_factory())
+    return bool(getattr(made, field.name) == field.default)
+
+
 def _converted(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(cls, include_extras=True)
     return {name: _convert(hints[name], value) for name, value in given.items()}
@@ -205,12 +221,12 @@ def _explain(error: Any) -> Iterator[OptionProblem]:
         case "required":
             missing = [key for key in error.validator_value if key not in value]
             for key in missing if error.message.startswith(f"'{missing[0]}'") else ():
-                wanted = _wanted(error.schema["properties"][key])
+                wanted = takes(error.schema["properties"][key])
                 yield OptionProblem((*path, key), f"'{key}' is missing. It takes {wanted}.")
         case "anyOf" if inner := _of_the_meant(error):
             yield from (problem for one in inner for problem in _explain(one))
         case _:
-            yield OptionProblem(path, f"{shown(value)} does not fit. It takes {_wanted(error.schema)}.")
+            yield OptionProblem(path, f"{shown(value)} does not fit. It takes {takes(error.schema)}.")
 
 
 def _of_the_meant(error: Any) -> list[Any]:
@@ -220,17 +236,17 @@ def _of_the_meant(error: Any) -> list[Any]:
     return inner if isinstance(error.instance, Mapping | list | tuple) else []
 
 
-def _wanted(schema: JsonSchema) -> str:
+def takes(schema: JsonSchema) -> str:
     """The schema as a phrase: `a number from 0 to 1`, `one of: a, b`, `an integer of 1 or more, or null`."""
     if "enum" in schema:
         return "one of: " + ", ".join(map(str, schema["enum"]))
     if "anyOf" in schema:
-        return ", or ".join(_wanted(option) for option in schema["anyOf"])
+        return ", or ".join(takes(option) for option in schema["anyOf"])
     kind = schema.get("type")
     if kind == "null":
         return "null"
     if kind == "array":
-        return f"a list, each item {_wanted(schema['items'])}"
+        return f"a list, each item {takes(schema['items'])}"
     if kind == "object":
         keys = listed(schema.get("properties", {}))
         return f"a mapping with: {keys}" if keys != "none" else "a mapping"

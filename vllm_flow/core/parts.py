@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,10 +39,13 @@ class Parts:
 
     def find(self, path: Path, kind: registry.Registry, entry: Any) -> registry.Entry | None:
         """The registered class an entry names, or None after saying why not."""
+        use = entry.get("use") if isinstance(entry, Mapping) else entry
+        if problem := _no_part(use, kind):
+            self.fault(path, problem)
+            return None
         if not isinstance(entry, Mapping):
             self.fault(path, f"{shown(entry)} is no {kind.kind}. Write a mapping with `use: …`.")
             return None
-        use = entry.get("use")
         if not isinstance(use, str):
             what = f"'use' is missing. It names the {kind.kind}." if use is None else f"{shown(use)} is no name."
             self.fault((*path, "use"), f"{what} There are: {listed(one.name for one in kind)}.")
@@ -79,6 +83,16 @@ class Parts:
         except Exception as error:  # annotations are code
             self.fault(path, f"{entry.name}: {_unread(error)}.")
             return None
+
+
+def _no_part(use: Any, kind: registry.Registry) -> str:
+    """What is wrong with an object from Python that is meant as a part; empty for everything that YAML can say."""
+    if isinstance(use, type):
+        return f"{use.__name__} is a class. Write an instance: {use.__name__}(…)."
+    if dataclasses.is_dataclass(use) or hasattr(use, kind.method):
+        name = type(use).__name__
+        return f"{name} is not registered as a {kind.kind}. Register its class under a name such as `role/manner`."
+    return ""
 
 
 def _unread(error: Exception) -> str:

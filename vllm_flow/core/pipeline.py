@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from vllm_flow.core import options, registry
+from vllm_flow.core.advice import advice
+from vllm_flow.core.arriving import arriving
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest, shown
 from vllm_flow.core.flow import Item
 from vllm_flow.core.graph import Condition, Graph
 from vllm_flow.core.parts import Parts
 from vllm_flow.core.ports import Ports, fits
-from vllm_flow.core.refusals import NESTED, refusals
+from vllm_flow.core.refusals import NESTED, foreseen, said
 from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.spec import Path, RunSpec
@@ -47,6 +49,8 @@ class Pipeline:
     sampling: Sampling
     source: Any = None
     """Where turns come from, unread: `turns()` makes them. None when the caller brings the turns."""
+    advice: tuple[Fault, ...] = ()
+    """What runs, but is hardly meant so."""
 
     @property
     def commits_output(self) -> bool:
@@ -55,13 +59,16 @@ class Pipeline:
         read = [set(node.sources.values()) for node in self.graph.nodes]
         return any(self.graph.output in names and names & stores for names in read)
 
-    def turns(self) -> Iterable[Item]:
-        """What the configured input holds, in its order. Raises ConfigError when no input is configured."""
+    def turns(self) -> Iterable[Item] | AsyncIterable[Item]:
+        """What the configured input holds, in its order. Raises ConfigError when no input is configured.
+
+        Asynchronous when the input's class says `waits`: it comes from another program, as that writes it.
+        """
         if self.source is None:
             problem = f"'{self.name}' has nothing to answer. Give a text with input.text=…, or rows with input.path=…."
             raise ConfigError([Fault("input", problem)])
         turns: Iterable[Item] = self.source.turns()
-        return turns
+        return arriving(turns) if getattr(self.source, "waits", False) else turns
 
     @classmethod
     def build(cls, spec: RunSpec) -> Pipeline:
@@ -91,14 +98,15 @@ class _Build:
         self.given |= {name: resource.opens if resource else Any for name, resource in made.items()}
         source = self.make_source()
         graph = self.table(("graph",), self.spec.graph, self.spec.output, free=False)
-        if not self.miswired:
-            known = {name: one.options for name, one in self.resources.items() if one.options is not None}
-            for path, problem in refusals(graph, {"sampling": self.sampling, **known}):
-                self.fault(path, problem)
+        known = {name: one.options for name, one in self.resources.items() if one.options is not None}
+        stages = () if self.miswired else tuple(foreseen(graph, {"sampling": self.sampling, **known}))
+        for path, problem in said(stages, "check"):
+            self.fault(path, problem)
         if self.parts.faults:
             raise self.parts.error()
         used = {name: self.resources[name] for name in graph.inputs if name in self.resources}
-        return Pipeline(self.spec.name, graph, used, self.sampling, source)
+        noticed = advice(self.spec, graph, self.sampling, stages)
+        return Pipeline(self.spec.name, graph, used, self.sampling, source, noticed)
 
     def check_shape(self) -> None:
         """What is no table cannot be looked into: then its shape is all there is to say."""

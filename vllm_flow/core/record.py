@@ -6,6 +6,7 @@ machine and the batch goes to `timings.jsonl`, and what happened, in order, to `
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.metadata
 import json
@@ -16,7 +17,8 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal
+from types import TracebackType
+from typing import IO, Any, Literal, Self
 
 import yaml
 
@@ -34,7 +36,7 @@ VERSIONS = ("torch", "transformers", "hydra-core", "omegaconf", "numpy", "apsw")
 
 
 class Record:
-    """Writes one run's folder; an observer. `finish` must be called however the run ended.
+    """Writes one run's folder; an observer. A `with` around the run finishes it as the run ended.
 
     Raises RecordError when the folder cannot be written: a run without its record is not worth its time.
     """
@@ -63,6 +65,23 @@ class Record:
             raise _refused(self.folder, error) from error
         except ValueError as error:
             raise RecordError(f"{self.folder}: a value cannot be recorded: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end(error)
+
+    def end(self, error: BaseException | None) -> None:
+        """`finish` with the status that this means: nothing, an interruption, or what went wrong."""
+        if error is None:
+            self.finish("finished")
+        elif isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
+            self.finish("interrupted")
+        else:
+            self.finish("failed", str(error) or type(error).__name__)
 
     def finish(self, status: Status, error: str | None = None) -> None:
         """Put the results into input order and close the folder. Raises RecordError, with status `failed`."""
@@ -200,7 +219,7 @@ def _private(path: Path) -> IO[str]:
 
 
 def _refused(folder: Path, error: OSError) -> RecordError:
-    advice = "Free space or choose hydra.run.dir."
+    advice = "Free space, or choose another folder: hydra.run.dir, or record=… in Python."
     return RecordError(f"{folder}: the record cannot be written: {error.strerror or error}. {advice}")
 
 

@@ -1,17 +1,20 @@
-"""What parts refuse before anything runs: options by themselves, stages by the sampling and the engine they will get.
+"""What parts say before anything runs: options by themselves, stages by the sampling and the engine they will get.
 
-A stage says it with `check`, whose parameters name values of the graph. The values are those that the configuration
-alone determines: `sampling`, the options of a resource, and what a stage's `foresee` says it will make of such values.
-So a schedule's own `set` is seen, and a nested pipeline is asked about the engine that it is wired to.
+A stage refuses with `check` and warns with `advise`; both name values of the graph as parameters and yield pairs of a
+path, empty for the node itself, and a text. The values are those that the configuration alone determines: `sampling`,
+the options of a resource, and what a stage's `foresee` says it will make of such values. So a schedule's own `set` is
+seen, and a nested pipeline is asked about the engine that it is wired to.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
+from vllm_flow.core.errors import told
 from vllm_flow.core.graph import Graph, Node
 from vllm_flow.core.options import OptionProblem
 from vllm_flow.core.spec import Path
@@ -19,18 +22,41 @@ from vllm_flow.core.spec import Path
 NESTED = "pipeline/"
 
 
-def refusals(graph: Graph, known: Mapping[str, Any], path: Path = ("graph",)) -> Iterator[tuple[Path, str]]:
-    """Path and problem of all that the stages of a wired graph refuse; `known` are values and options by name."""
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A stage in its place, and what is known of its run before it runs."""
+
+    path: Path
+    node: Node
+    known: Mapping[str, Any]
+    """Values and options of resources, by their names in the node's own graph."""
+    value: Any
+    """What it will make; None when that is not known."""
+
+
+def foreseen(graph: Graph, known: Mapping[str, Any], path: Path = ("graph",)) -> Iterator[Foreseen]:
+    """The stages of a wired graph in running order; `known` are values and options by name."""
     known = dict(known)
     for node in graph.nodes:
         if isinstance(node.stage, Graph):
             wired = {to: known[source] for to, source in node.sources.items() if source in known and to != node.each}
-            yield from refusals(node.stage, wired, ("pipelines", node.use.removeprefix(NESTED), "graph"))
+            yield from foreseen(node.stage, wired, ("pipelines", node.use.removeprefix(NESTED), "graph"))
             continue
-        for place, problem in _ask(getattr(node.stage, "check", None), node, known) or ():
-            yield place or (*path, node.name), problem
-        if not node.each and not node.when:
-            known[node.name] = _ask(getattr(node.stage, "foresee", None), node, known)
+        sure = not node.each and not node.when
+        value = _ask(getattr(node.stage, "foresee", None), node, known) if sure else None
+        yield Foreseen((*path, node.name), node, dict(known), value)
+        known[node.name] = value
+
+
+def said(stages: Iterable[Foreseen], method: Literal["check", "advise"]) -> Iterator[tuple[Path, str]]:
+    """Path and text of all that the stages refuse, or warn of."""
+    for one in stages:
+        try:
+            answers = tuple(_ask(getattr(one.node.stage, method, None), one.node, one.known) or ())
+        except Exception as error:  # the stage is somebody else's
+            answers = (((), f"{one.node.use}: its '{method}' fails: {told(error)}. Mend it."),)
+        for place, text in answers:
+            yield place or one.path, text
 
 
 def _ask(method: Callable[..., Any] | None, node: Node, known: Mapping[str, Any]) -> Any:

@@ -82,6 +82,10 @@ class Registry:
     def find(self, name: str) -> Entry | None:
         return self._entries.get(name)
 
+    def of(self, cls: type) -> Entry | None:
+        """The entry of this very class; a subclass is another part."""
+        return next((entry for entry in self._entries.values() if entry.cls is cls), None)
+
     def unknown(self, name: str, also: Iterable[str] = ()) -> str:
         """What to say of a name that `find` does not know; `also` are names that could have been registered."""
         names = {*self._entries, *also}

@@ -26,7 +26,7 @@ class Capabilities:
 
 @runtime_checkable
 class Engine(Protocol):
-    """Turns requests into tokens; many requests may be in flight."""
+    """Turns requests into tokens. Many may be in flight, in several event loops when sessions share it."""
 
     def generate(self, request: Request) -> AsyncGenerator[Token, None]:
         """Stream one answer. The last token, and only it, carries `finish`. Closing the generator cancels the request.

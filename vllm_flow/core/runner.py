@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from dataclasses import replace
@@ -20,7 +20,7 @@ from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import FlowError, StageError, told
 from vllm_flow.core.events import Event, Observer, Opened, Reconfigured, TurnDone, TurnStarted
 from vllm_flow.core.flow import Flow, Item
-from vllm_flow.core.pipeline import Pipeline
+from vllm_flow.core.pipeline import Pipeline, Resource
 from vllm_flow.core.resources import EngineOptions, Store
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import BadRow, Failure, Result, Turn, user
@@ -30,9 +30,10 @@ log = logging.getLogger("vllm_flow")
 
 
 class Runner:
-    """Runs one spec. `async with` keeps its resources open between runs; without it each run opens and closes them.
+    """Runs one spec. `with` or `async with` keeps its resources open between runs; else each run opens and closes them.
 
-    Raises ConfigError when the spec has faults. `engines` are shared with other runners and outlive this one.
+    Opening blocks, and a running event loop puts Ctrl-C off until then: open with `with`, outside of it, what takes
+    long. Raises ConfigError when the spec has faults. `engines` are shared with other runners and outlive this one.
     """
 
     def __init__(self, spec: RunSpec, engines: Engines | None = None, observers: Sequence[Observer] = ()) -> None:
@@ -47,24 +48,33 @@ class Runner:
         self._observer_error: Exception | None = None
         self._pool: ThreadPoolExecutor | None = None
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         self._depth += 1
         if self._depth == 1:
             self._pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="stage")
             try:
-                self._open_missing()
+                self._opened = self._open(self.pipeline, {})
+                self._tell_opened()
             except BaseException:
-                self._depth -= 1  # nobody calls __aexit__ after this
+                self._depth -= 1  # nobody calls __exit__ after this
                 self._close()
                 raise
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._depth -= 1
         if self._depth == 0:
             self._close()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
 
     async def run(self, turns: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Result, None]:
         """Answer the turns: those of one conversation in order, `spec.concurrency` of all of them at once.
@@ -115,15 +125,20 @@ class Runner:
     def reconfigure(self, spec: RunSpec, change: str) -> None:
         """Go on with another spec. Resources configured alike stay open: a conversation goes on, a model stays loaded.
 
-        Raises ConfigError, and changes nothing, when the spec has faults. No turn may be in flight.
+        Raises ConfigError when the spec has faults, and what opening raises; then nothing has changed. No turn may be
+        in flight.
         """
         pipeline = Pipeline.build(spec)
-        for name in [name for name in self._opened if self.pipeline.resources[name] != pipeline.resources.get(name)]:
-            self._close_one(name)
-        self.spec, self.pipeline = spec, pipeline
+        before, after = self.pipeline.resources, pipeline.resources
+        kept = {name: live for name, live in self._opened.items() if before[name] == after.get(name)}
+        fresh = self._open(pipeline, kept) if self._depth else {}
+        gone = [(before[name], live) for name, live in self._opened.items() if name not in kept]
+        self.spec, self.pipeline, self._opened = spec, pipeline, kept | fresh
+        for resource, live in gone:
+            _close_one(resource, live)
         self.publish(Reconfigured(change, spec))
         if self._depth:
-            self._open_missing()
+            self._tell_opened()
 
     def publish(self, event: Event) -> None:
         """Tell the observers. What one of them raises ends the run: it is no stage's fault, and no turn's."""
@@ -134,29 +149,34 @@ class Runner:
                 self._observer_error = self._observer_error or error
                 raise
 
-    def _open_missing(self) -> None:
-        for name, resource in self.pipeline.resources.items():
-            if name not in self._opened:
-                live = self._engines.open(resource.options) if resource.shared else resource.options.open()
-                self._opened[name] = Live(live) if isinstance(resource.options, EngineOptions) else live
+    def _open(self, pipeline: Pipeline, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """What the pipeline reads beside `kept`. When one cannot be opened, those before it are closed again."""
+        fresh: dict[str, Any] = {}
+        with ExitStack() as undoing:
+            for name, resource in pipeline.resources.items():
+                if name not in kept:
+                    live = self._engines.open(resource.options) if resource.shared else resource.options.open()
+                    fresh[name] = Live(live) if isinstance(resource.options, EngineOptions) else live
+                    if not resource.shared and hasattr(live, "close"):
+                        undoing.callback(live.close)
+            undoing.pop_all()
+        return fresh
+
+    def _tell_opened(self) -> None:
         told = {name: dict(one.engine.describe()) for name, one in self._opened.items() if isinstance(one, Live)}
         self.publish(Opened(told))
-
-    def _close_one(self, name: str) -> None:
-        live = self._opened.pop(name)
-        if not self.pipeline.resources[name].shared and hasattr(live, "close"):
-            live.close()
 
     def _close(self) -> None:
         """Close everything, the last opened first, even when one of them fails to."""
         self._numbers.clear()
         with ExitStack() as closing:
+            closing.callback(self._opened.clear)
             if self._pool is not None:
                 closing.callback(self._pool.shutdown, wait=False, cancel_futures=True)
             if self._own_engines is not None:
                 closing.callback(self._own_engines.close)
-            for name in self._opened:
-                closing.callback(self._close_one, name)
+            for name, live in self._opened.items():
+                closing.callback(_close_one, self.pipeline.resources[name], live)
 
     def _stores(self) -> Iterator[Store]:
         return (one for one in self._opened.values() if isinstance(one, Store))
@@ -188,6 +208,13 @@ class Runner:
                     store.interrupt(turn, partial)
         except FlowError as error:
             log.warning("turn %s of %s: what had been said is not stored: %s", turn.number, turn.conversation, error)
+
+
+def _close_one(resource: Resource, live: Any) -> None:
+    """A shared one stays: its engines close it."""
+    live = live.engine if isinstance(live, Live) else live
+    if not resource.shared and hasattr(live, "close"):
+        live.close()
 
 
 def failure_of(error: Exception) -> Failure:

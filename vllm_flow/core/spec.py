@@ -41,6 +41,11 @@ class RunSpec:
     """User code: label to a Python file or an installed module."""
     origins: Mapping[Path, str] = field(default_factory=dict, repr=False, metadata=ABOUT)
     """YAML path to `file:line` or `command line`."""
+    chosen: Mapping[Path, str] = field(default_factory=dict, repr=False, metadata=ABOUT)
+    """What the user chose, on the command line or in files of their own, and where. A group stands at the place where
+    its values go, and a model in the resource that reads it; one that none reads stays under `model`."""
+    changing: Mapping[Path, str] = field(default_factory=dict, repr=False, metadata=ABOUT)
+    """Values of graphs that are new in every run, each with the reference that makes it so: `${now:…}`."""
     choices: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=ABOUT)
     """Group to the choice that was made, such as `experiment: cold`."""
     offered: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=ABOUT)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from vllm_flow.core.errors import FlowError
 from vllm_flow.core.sampling import Schedule
 
 Role = Literal["system", "user", "assistant"]
@@ -194,3 +195,19 @@ class Result:
     failure: Failure | None = None
     stored: bool = field(default=False)
     """True when the turn had been answered before and the stored reply is served."""
+
+    @property
+    def text(self) -> str:
+        """What the value says: its own `text` if it has one. Raises TurnFailed when there is a failure instead."""
+        if self.failure is not None:
+            raise TurnFailed(self)
+        return "" if self.value is None else str(getattr(self.value, "text", self.value))
+
+
+class TurnFailed(FlowError):
+    """Raised where an answer is wanted and the turn has none; carries its result."""
+
+    def __init__(self, result: Result) -> None:
+        turn, problem = result.turn, result.failure.message if result.failure else "it has not failed."
+        super().__init__(problem if turn.number is None else f"turn {turn.number} of {turn.conversation}: {problem}")
+        self.result = result

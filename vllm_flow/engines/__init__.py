@@ -1,6 +1,6 @@
 """The built-in engines. Importing this package registers their options; it imports no torch."""
 
-from vllm_flow.engines import echo
-from vllm_flow.engines.transformers import options
+from vllm_flow.engines.echo import Echo, EchoEngine
+from vllm_flow.engines.transformers.options import Transformers
 
-__all__ = ["echo", "options"]
+__all__ = ["Echo", "EchoEngine", "Transformers"]

@@ -6,11 +6,13 @@ import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BufferedReader, FileIO
+from typing import ClassVar
 
 from vllm_flow.core.errors import InputError
 from vllm_flow.core.registry import source
 from vllm_flow.core.values import BadRow, Turn, user
-from vllm_flow.inputs.rows import lines_of, read_rows, text_of
+from vllm_flow.inputs.rows import LOOKED_AT, lines_of, read_rows, text_of
 
 CONVERSATION = "stdin"
 
@@ -23,13 +25,17 @@ class Stdin:
     When the first line begins with `{`, the lines are rows as `input/jsonl` reads them. It can be read once.
     """
 
+    waits: ClassVar[bool] = True
+
     def turns(self) -> Iterator[Turn | BadRow]:
         """Raises InputError for a terminal, for nothing at all, and for what is not UTF-8."""
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError(
                 f"{CONVERSATION}: there is nothing piped in. Pipe text into the command, or use `vllm-flow chat`."
             )
-        lines = lines_of(sys.stdin.buffer, CONVERSATION)  # type: ignore[arg-type]  # typeshed: only BinaryIO
+        # A reader of our own: the interpreter ends by closing its own, and dies if a thread still waits in that.
+        stream: BufferedReader = BufferedReader(FileIO(sys.stdin.fileno(), closefd=False), LOOKED_AT)
+        lines = lines_of(stream, CONVERSATION)
         first = next(lines)  # lines_of raises when there is none
         everything = itertools.chain([first], lines)
         read = read_rows if first[1].lstrip().startswith(b"{") else _spoken

@@ -1,5 +1,10 @@
 """The built-in stages, one role per file. Importing this package registers them; it imports no torch."""
 
-from vllm_flow.stages import context, fuse, infer, schedule, score, select
+from vllm_flow.stages.context import Full, Update, Window
+from vllm_flow.stages.fuse import Chat
+from vllm_flow.stages.infer import Generate, Sample
+from vllm_flow.stages.schedule import FromSampling
+from vllm_flow.stages.score import Likelihood
+from vllm_flow.stages.select import Best, Vote
 
-__all__ = ["context", "fuse", "infer", "schedule", "score", "select"]
+__all__ = ["Best", "Chat", "FromSampling", "Full", "Generate", "Likelihood", "Sample", "Update", "Vote", "Window"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from vllm_flow.core.options import ChangesOf
 from vllm_flow.core.registry import stage
 from vllm_flow.core.sampling import Sampling, Schedule
+from vllm_flow.core.spec import Path
 
 
 @stage("schedule/sampling")
@@ -26,3 +27,7 @@ class FromSampling:
     def foresee(self, sampling: Sampling) -> Schedule:
         """The configuration alone determines it, so an engine can refuse it before anything loads."""
         return self.run(sampling)
+
+    def advise(self, sampling: Sampling) -> Iterator[tuple[Path, str]]:
+        if self.set and self.run(sampling) == Schedule(sampling):
+            yield (), "its 'set' repeats what 'sampling' says. Leave it out, or set another value."

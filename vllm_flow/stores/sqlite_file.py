@@ -57,7 +57,9 @@ def _make(path: Path) -> None:
 
 def _prepare(connection: apsw.Connection, path: Path, wait_s: float) -> None:
     connection.set_busy_timeout(round(wait_s * 1000))
+    connection.execute("BEGIN")  # one moment for all it asks: another process may be making the tables
     _check_ours(connection, path)
+    connection.execute("COMMIT")
     _use_wal(connection, wait_s)
     connection.execute("PRAGMA synchronous=FULL")  # a commit is on the disk when it returns
     with transaction(connection):

@@ -8,9 +8,10 @@ from vllm_flow.clocks.fixed import FixedClock
 from vllm_flow.engines.echo import EchoEngine
 from vllm_flow.stores.memory import MemoryStore
 from vllm_flow.testing.asking import ask
-from vllm_flow.testing.engine import check_engine, engine_promises
-from vllm_flow.testing.stage import check_stage
-from vllm_flow.testing.store import check_store, store_promises
+from vllm_flow.testing.engines import check_engine, engine_promises
+from vllm_flow.testing.stages import check_stage
+from vllm_flow.testing.stores import check_store, store_promises
+from vllm_flow.testing.values import completion, context, prompt, schedule, turn
 
 __all__ = [
     "EchoEngine",
@@ -20,6 +21,11 @@ __all__ = [
     "check_engine",
     "check_stage",
     "check_store",
+    "completion",
+    "context",
     "engine_promises",
+    "prompt",
+    "schedule",
     "store_promises",
+    "turn",
 ]

@@ -1,10 +1,10 @@
-"""Saying what is not as promised: the place at which two values differ, in one line."""
+"""Saying what is not as promised: the place at which two values differ, in one line; a line for each broken promise."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,21 @@ from vllm_flow.core.errors import listed
 
 SHOWN = 60
 """Characters of a value that are shown."""
+
+
+class Broken(Exception):
+    """One promise that was not kept; the name first, then what is wrong and what would be right."""
+
+    def __init__(self, promise: str, error: Exception) -> None:
+        what = str(error) if isinstance(error, AssertionError) else f"it raised {named(error)}. It should not."
+        super().__init__(f"{promise}: {what}")
+        self.__cause__ = error
+
+
+def report(broken: Iterable[Broken]) -> None:
+    """Raises one AssertionError with a line for each; the tracebacks are in its cause."""
+    if found := list(broken):
+        raise AssertionError("\n".join(map(str, found))) from ExceptionGroup("promises that were not kept", found)
 
 
 def same(what: str, given: object, wanted: object) -> None:
@@ -31,9 +46,13 @@ def require(holds: bool, problem: str) -> None:
 def has_methods(given: object, protocol: type) -> None:
     """Raises AssertionError unless `given` has every method of the protocol."""
     wanted = [name for name in vars(protocol) if not name.startswith("_")]
+    is_a = given.__name__ if isinstance(given, type) else type(given).__name__
+    require(not isinstance(given, type), f"{is_a} is a class. Give an instance of it: {is_a}(…).")
     lacking = [name for name in wanted if not callable(getattr(given, name, None))]
-    what = f"{type(given).__name__} has no {listed(lacking)}. {protocol.__name__} has: {listed(wanted)}."
-    require(not lacking, what)
+    advice = f"{protocol.__name__} has: {listed(wanted)}."
+    if "open" not in wanted and callable(getattr(given, "open", None)):
+        advice = "Give what its open() gives."
+    require(not lacking, f"{is_a} has no {listed(lacking)}. {advice}")
 
 
 @contextmanager
@@ -66,11 +85,12 @@ class Difference:
 
 def difference(given: Any, wanted: Any, place: str = "") -> Difference | None:
     """Where two values differ first; None for equal ones. Raises AssertionError for what cannot be compared."""
-    if _equal(given, wanted):
+    inner = list(_inside(given, wanted, place))
+    if _equal(given, wanted, bool(inner)):
         return None
     if type(given) is type(wanted) and isinstance(given, list | tuple) and len(given) != len(wanted):
         return Difference(f"len({place})" if place else "its length", str(len(given)), str(len(wanted)))
-    if inner := list(_inside(given, wanted, place)):
+    if inner:
         return next((found for one in inner if (found := difference(*one))), None)
     if isinstance(given, str) and isinstance(wanted, str) and (alike := _alike(given, wanted)) > SHOWN // 2:
         start = alike - SHOWN // 4
@@ -87,7 +107,7 @@ def _inside(given: Any, wanted: Any, place: str) -> Iterator[tuple[Any, Any, str
                 yield getattr(given, field.name), getattr(wanted, field.name), inner
     elif isinstance(given, Mapping) and isinstance(wanted, Mapping) and given.keys() == wanted.keys():
         yield from ((given[key], wanted[key], f"{place}[{key!r}]") for key in given)
-    elif type(given) is type(wanted) and isinstance(given, list | tuple):
+    elif type(given) is type(wanted) and isinstance(given, list | tuple) and len(given) == len(wanted):
         yield from ((one, other, f"{place}[{at}]") for at, (one, other) in enumerate(zip(given, wanted, strict=True)))
 
 
@@ -97,10 +117,14 @@ def _alike(given: str, wanted: str) -> int:
     return next((place for place, (one, other) in pairs if one != other), min(len(given), len(wanted)))
 
 
-def _equal(given: Any, wanted: Any) -> bool:
+def _equal(given: Any, wanted: Any, composed: bool) -> bool:
+    """False for a composed value that holds what only its own comparison can tell: its parts are compared then."""
     try:
-        return given is wanted or bool(given == wanted)
-    except Exception as error:  # an array is neither equal nor unequal to another
+        equal: Any = given is wanted or given == wanted
+        return bool(equal.all()) if hasattr(equal, "all") else bool(equal)  # an array compares item by item
+    except Exception as error:
+        if composed:
+            return False
         what = f"{type(given).__name__} and {type(wanted).__name__} cannot be compared ({named(error)})"
         raise AssertionError(f"{what}. Give the class an __eq__ that says True or False.") from error
 
@@ -124,6 +148,6 @@ def copied(value: Any) -> Any:
         return type(value)(copied(item) for item in value)
     try:
         twin = copy.deepcopy(value)
-        return twin if twin == value else value
+        return value if difference(twin, value) else twin
     except Exception:
         return value

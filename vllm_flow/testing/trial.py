@@ -10,20 +10,18 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from vllm_flow.core.resources import Engine, EngineOptions
-from vllm_flow.core.sampling import Sampling, Schedule
-from vllm_flow.core.values import Completion, Prompt, Request, Token, assistant, user
+from vllm_flow.core.values import Completion, Prompt, Request, Token
 from vllm_flow.stages.infer import complete
+from vllm_flow.testing import values
 from vllm_flow.testing.compare import require
 
 T = TypeVar("T")
 TOKENS = 16
 """How long answers may get, where a promise needs no other length."""
 PROMPTS = (
-    Prompt((user("Count from one to twelve, in words, one after the other."),)),
-    Prompt(
-        (user("Why is the sky blue?"), assistant("Light is scattered."), user("And why is it red at sunset, then?"))
-    ),
-    Prompt((user("Say good morning in Greek, in Chinese (你好) and with a picture 🙂, please."),)),
+    values.prompt("Count from one to twelve, in words, one after the other."),
+    values.prompt("Why is the sky blue?", "Light is scattered.", "And why is it red at sunset, then?"),
+    values.prompt("Say good morning in Greek, in Chinese (你好) and with a picture 🙂, please."),
 )
 
 
@@ -42,8 +40,7 @@ class Trial:
         self, prompt: Prompt, *, seed: int = 0, sample: int = 0, logprobs: bool = False, **sampling: Any
     ) -> Request:
         """Every other parameter neutral, at most TOKENS tokens."""
-        schedule = Schedule(Sampling(**{"max_tokens": TOKENS, **sampling}))
-        return Request(prompt, schedule, seed, sample, logprobs)
+        return Request(prompt, values.schedule(**{"max_tokens": TOKENS, **sampling}), seed, sample, logprobs)
 
     def greedy(self, prompt: Prompt, *, seed: int = 0, **sampling: Any) -> Request:
         """Greedy if the engine can be; else the seed alone makes the answer repeatable."""

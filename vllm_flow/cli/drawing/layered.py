@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 SWEEPS, SMOOTHINGS = 12, 60
@@ -59,7 +59,7 @@ def laid_out(boxes: Sequence[Box]) -> Layout:
         above[lower].append(upper)
         below[upper].append(lower)
     rows = _ordered(rows, above, below)
-    centres = _centres(rows, widths, above, below)
+    centres = _centres(rows, widths, {slot: [*above[slot], *below[slot]] for slot in widths})
     left = min(centres[slot] - widths[slot] / 2 for slot in centres)
     right = max(centres[slot] + widths[slot] / 2 for slot in centres)
     heights = [max(box.height for box in boxes if ranks[box.name] == rank) for rank in range(len(rows))]
@@ -117,57 +117,34 @@ def _crossings(rows: Sequence[Sequence[Slot]], below: Neighbours) -> int:
     return count
 
 
-def _centres(
-    rows: list[list[Slot]], widths: Mapping[Slot, float], above: Neighbours, below: Neighbours
-) -> dict[Slot, float]:
-    """Each slot as near to the middle of its neighbours as its order and width allow.
-
-    A bend in the middle of a wire is worse than one at its end, and that worse than one between two boxes: the weights
-    are those of Graphviz's dot (Gansner et al., 1993).
-    """
-    passing = {slot for slot, width in widths.items() if width == SLOT}
-
-    def weight(one: Slot, other: Slot) -> float:
-        return (1.0, 2.0, 8.0)[(one in passing) + (other in passing)]
-
-    centres: dict[Slot, float] = {}
-    for row in rows:
-        centres.update(_packed(row, dict.fromkeys(row, (0.0, 1.0)), widths))
+def _centres(rows: list[list[Slot]], widths: Mapping[Slot, float], neighbours: Neighbours) -> dict[Slot, float]:
+    """Each slot as near to its neighbours as its order and width allow."""
+    centres: dict[Slot, float] = dict.fromkeys(widths, 0.0)
     for sweep in range(SMOOTHINGS):
         for row in rows if sweep % 2 == 0 else reversed(rows):
-            wanted = {}
-            for slot in row:
-                near = [(centres[one], weight(one, slot)) for one in (*above.get(slot, ()), *below.get(slot, ()))]
-                wanted[slot] = _mean(near or [(centres[slot], 1.0)])
-            centres.update(_packed(row, wanted, widths))
+            wishes = [[centres[one] for one in neighbours[slot] or [slot]] for slot in row]
+            centres.update(zip(row, _packed(wishes, [widths[slot] for slot in row]), strict=True))
     return centres
 
 
-Weighted = tuple[float, float]
-"""A place, and how much it counts."""
-
-
-def _packed(row: Sequence[Slot], wanted: Mapping[Slot, Weighted], widths: Mapping[Slot, float]) -> dict[Slot, float]:
-    """The places nearest to the wanted ones, in least squares, at which neighbours keep their distance.
+def _packed(wishes: Sequence[list[float]], widths: Sequence[float]) -> Iterator[float]:
+    """The places of a row that are nearest to what each wishes, in least squares, with neighbours at their distance.
 
     With the distances taken off this is isotonic regression: pool neighbours that want to pass each other.
     """
-    offsets, reach = [0.0], 0.0
-    for left, right in itertools.pairwise(row):
-        reach += (widths[left] + widths[right]) / 2 + GAP
-        offsets.append(reach)
-    pools: list[tuple[Weighted, int]] = []
-    for slot, offset in zip(row, offsets, strict=True):
-        place, weight = wanted[slot]
-        pool, size = (place - offset, weight), 1
-        while pools and pools[-1][0][0] > pool[0]:
-            other, number = pools.pop()
-            pool, size = _mean([pool, other]), size + number
-        pools.append((pool, size))
-    places = [place for (place, _), size in pools for _ in range(size)]
-    return {slot: place + offset for slot, place, offset in zip(row, places, offsets, strict=True)}
+    offsets = [0.0]
+    for left, right in itertools.pairwise(widths):
+        offsets.append(offsets[-1] + (left + right) / 2 + GAP)
+    pools: list[tuple[list[float], int]] = []
+    for wished, offset in zip(wishes, offsets, strict=True):
+        pools.append(([place - offset for place in wished], 1))
+        while len(pools) > 1 and _mean(pools[-2][0]) > _mean(pools[-1][0]):
+            last, size = pools.pop()
+            others, number = pools.pop()
+            pools.append((others + last, number + size))
+    places = [_mean(pool) for pool, size in pools for _ in range(size)]
+    return (place + offset for place, offset in zip(places, offsets, strict=True))
 
 
-def _mean(places: Sequence[Weighted]) -> Weighted:
-    weight = sum(one for _, one in places)
-    return sum(place * one for place, one in places) / weight, weight
+def _mean(places: Sequence[float]) -> float:
+    return sum(places) / len(places)

@@ -25,8 +25,8 @@ CLASSES: dict[Kind, str] = {
     "output": "stroke:#2b8a3e,stroke-width:4px",
     "effect": "stroke-dasharray:1 2",
 }
-PLAIN = re.compile(r"[^\w ()\[\]|.,:…/-]")
-"""What a label must not hold as it is; letters of all scripts may stay."""
+SPECIAL = re.compile(r"[^\w ()\[\]|.,:/-]", re.ASCII)
+"""What a label does not hold as it is, so that the text is ASCII and no name can end its label."""
 
 
 def to_mermaid(picture: Picture) -> str:
@@ -68,4 +68,4 @@ def _identifier(item: Item, prefix: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return PLAIN.sub(lambda found: f"#{ord(found[0])};", text)
+    return SPECIAL.sub(lambda found: f"#{ord(found[0])};", text)

@@ -1,6 +1,7 @@
 """Picture: what there is to draw, whatever it is drawn with: values in running order and the wires between them.
 
-A value that comes from outside stands right before its first reader, so that wires stay short.
+A value that comes from outside stands right before its first reader, so that wires stay short. No text in here has a
+character that cannot be printed, so that what draws it need only mind its own format.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Literal
 
+from vllm_flow.cli.words import printed
 from vllm_flow.core.errors import shown
 from vllm_flow.core.graph import Graph, Node
 from vllm_flow.core.pipeline import Pipeline, Resource
@@ -54,7 +56,7 @@ class Picture:
     @classmethod
     def of(cls, pipeline: Pipeline) -> Picture:
         outside = {name: _resource(one) for name, one in pipeline.resources.items()}
-        return cls(pipeline.name, tuple(_items(pipeline.graph, outside)))
+        return cls(printed(pipeline.name), tuple(_items(pipeline.graph, outside)))
 
     def everything(self) -> Iterator[Item]:
         """All items, those inside others included."""
@@ -70,8 +72,8 @@ def _items(graph: Graph, outside: Mapping[str, Item]) -> Iterator[Item]:
         for name in node.reads():
             if name not in there and name not in made:
                 kind = type_name(graph.inputs[name].type)
-                given = outside.get(name) or Item(name, "given", "given", kind)
-                there[name] = dataclasses.replace(given, name=name, type=kind)
+                given = outside.get(name) or Item("", "given", "given", "")
+                there[name] = dataclasses.replace(given, name=printed(name), type=kind)
                 yield there[name]
         there[node.name] = _item(node, node.name == graph.output, there)
         yield there[node.name]
@@ -82,20 +84,21 @@ def _item(node: Node, is_output: bool, there: Mapping[str, Item]) -> Item:
     inside, options = None, _options(node.stage)
     if isinstance(node.stage, Graph):
         wired = {to: there[source] for to, source in node.sources.items() if there[source].kind == "resource"}
-        inside, options = Picture(node.use.partition("/")[2], tuple(_items(node.stage, wired))), ()
-    return Item(node.name, kind, node.use, type_name(node.makes), tuple(_wires(node)), options, inside)
+        inside, options = Picture(printed(node.use.partition("/")[2]), tuple(_items(node.stage, wired))), ()
+    return Item(node.name, kind, printed(node.use), type_name(node.makes), tuple(_wires(node)), options, inside)
 
 
 def _wires(node: Node) -> Iterator[Wire]:
     for parameter, source in node.sources.items():
         label = f"each {parameter}" if parameter == node.each else f"as {parameter}" if parameter != source else ""
-        yield Wire(source, parameter, label)
+        yield Wire(printed(source), parameter, label)
     if node.when:
-        yield Wire(node.when.value, "when", f"when {'' if node.when.wanted else 'not '}{node.when.value}")
+        value = printed(node.when.value)
+        yield Wire(value, "when", f"when {'' if node.when.wanted else 'not '}{value}")
 
 
 def _resource(one: Resource) -> Item:
-    return Item(one.name, "resource", one.use, "", options=_options(one.options))
+    return Item("", "resource", printed(one.use), "", options=_options(one.options))
 
 
 def _options(made: Any) -> tuple[tuple[str, str], ...]:

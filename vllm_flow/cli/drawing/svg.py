@@ -13,7 +13,6 @@ from rich.cells import cell_len
 
 from vllm_flow.cli.drawing.layered import Box, Layout, laid_out
 from vllm_flow.cli.drawing.picture import Item, Picture, Wire
-from vllm_flow.cli.words import visible
 
 MARGIN, PADDING, LINE = 24.0, 14.0, 18.0
 NAME_SIZE, SMALL_SIZE = 14.0, 11.0
@@ -31,14 +30,12 @@ text{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",m
 .small{font-size:11px;fill:var(--faint)}
 .label{font-size:11px;font-style:italic;paint-order:stroke;stroke:var(--paper);stroke-width:4px;stroke-linejoin:round}
 .box{fill:var(--box);stroke-width:1.5px}
-.given .box{stroke-dasharray:4 3}
-.output .box{stroke-width:3.5px}
-.effect .box{stroke:var(--faint)}
 .inside{fill:var(--inside);stroke-width:1.5px}
+.given>rect{stroke-dasharray:4 3}
+.output>rect{stroke-width:3.5px}
+.effect>.box{stroke:var(--faint)}
 .wire{fill:none;stroke-width:1.8px;stroke-linecap:round}
-.end{stroke:none}
 """
-TEXT = {"given": "given", "resource": "resource", "value": "value", "output": "output", "effect": "effect"}
 
 
 def to_svg(picture: Picture) -> str:
@@ -51,11 +48,11 @@ def to_svg(picture: Picture) -> str:
         f".c{one}>.box,.c{one}>.inside,.wire.c{one}{{stroke:var(--c{one})}}.end.c{one}{{fill:var(--c{one})}}\n"
         for one in range(len(LIGHT))
     )
-    style = STYLE.replace("LIGHT", "".join(colours)).replace("DARK", "".join(darks)) + classes
+    style = classes + STYLE.replace("LIGHT", "".join(colours)).replace("DARK", "".join(darks))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" role="img">\n'
-        f"<title>{_text(picture.name)}</title>\n<style>{style}</style>\n"
+        f"<title>{escape(picture.name)}</title>\n<style>{style}</style>\n"
         f'<rect class="paper" width="100%" height="100%"/>\n'
         f'<g transform="translate({MARGIN:.0f} {MARGIN:.0f})">\n{drawn.body}</g>\n</svg>\n'
     )
@@ -111,17 +108,16 @@ def _box(item: Item, colour: int, place: tuple[float, float, float, float], inne
     x, y, width, height = place
     round_ = 8 if item.kind in ("value", "output", "effect") else 24
     lines = [
-        f'<g class="item {item.kind} c{colour}" data-name={_attribute(item.name)} '
-        f'transform="translate({x:.1f} {y:.1f})">\n<title>{_text(_tooltip(item))}</title>\n',
+        f'<g class="item {item.kind} c{colour}" data-name={quoteattr(item.name)} '
+        f'transform="translate({x:.1f} {y:.1f})">\n<title>{escape(_tooltip(item))}</title>\n',
         f'<rect class="{"inside" if inner else "box"}" width="{width:.1f}" height="{height:.1f}" rx="{round_}"/>\n',
     ]
-    mark = {"output": "★ ", "effect": ""}.get(item.kind, "")
-    for number, (style, text) in enumerate(
-        (("name", mark + item.name), ("small", item.use), ("small", _type_line(item)))
-    ):
+    mark = "★ " if item.kind == "output" else ""
+    below = "effect" if item.kind == "effect" else item.type
+    for number, (style, text) in enumerate((("name", mark + item.name), ("small", item.use), ("small", below))):
         lines.append(
             f'<text class="{style}" x="{width / 2:.1f}" y="{20 + number * LINE:.1f}" text-anchor="middle">'
-            f"{_text(text)}</text>\n"
+            f"{escape(text)}</text>\n"
         )
     if inner:
         lines.append(
@@ -130,21 +126,11 @@ def _box(item: Item, colour: int, place: tuple[float, float, float, float], inne
     return "".join([*lines, "</g>\n"])
 
 
-def _type_line(item: Item) -> str:
-    return "effect" if item.kind == "effect" else item.type
-
-
 def _tooltip(item: Item) -> str:
-    what = "output" if item.kind == "output" else item.kind
-    reads = [f"{wire.source} {wire.label}".strip() for wire in item.wires]
-    return "\n".join(
-        [
-            f"{item.name}: {item.type}",
-            f"{what}, {item.use}" if item.kind != "given" else "given",
-            *([f"reads {', '.join(reads)}"] if reads else []),
-            *(f"{option}: {value}" for option, value in item.options),
-        ]
-    )
+    reads = ", ".join(f"{wire.source} {wire.label}".strip() for wire in item.wires)
+    lines = [f"{item.name}: {item.type}", item.kind if item.kind == item.use else f"{item.kind}, {item.use}"]
+    lines += [f"reads {reads}"] if reads else []
+    return "\n".join([*lines, *(f"{option}: {value}" for option, value in item.options)])
 
 
 def _wires(item: Item, sizes: dict[str, tuple[float, float]], layout: Layout, colours: dict[str, int]) -> list[str]:
@@ -161,12 +147,12 @@ def _wires(item: Item, sizes: dict[str, tuple[float, float]], layout: Layout, co
         colour = colours[wire.source]
         label = f" {wire.label}" if wire.label else ""
         drawn.append(
-            f'<g class="edge" data-from={_attribute(wire.source)} data-to={_attribute(item.name)} '
-            f"data-parameter={_attribute(wire.parameter)}>"
-            f"<title>{_text(f'{wire.source} → {item.name}{label}')}</title>"
+            f'<g class="edge" data-from={quoteattr(wire.source)} data-to={quoteattr(item.name)} '
+            f"data-parameter={quoteattr(wire.parameter)}>"
+            f"<title>{escape(f'{wire.source} → {item.name}{label}')}</title>"
             f'<path class="wire c{colour}" d="{path}"/>'
             f'<path class="end c{colour}" d="M{at:.1f} {top:.1f}l-4.5 -8h9z"/>'
-            + (f'<text class="label" x="{at + 7:.1f}" y="{top - 7:.1f}">{_text(wire.label)}</text>' if label else "")
+            + (f'<text class="label" x="{at + 7:.1f}" y="{top - 7:.1f}">{escape(wire.label)}</text>' if label else "")
             + "</g>\n"
         )
     return drawn
@@ -186,11 +172,3 @@ def _path(source: str, target: str, at: float, height: float, layout: Layout) ->
         steps.append(f"L{layout.centres[slot]:.1f} {bottom:.1f}")
         steps.append(f"C{layout.centres[slot]:.1f} {bottom + bend:.1f} {to:.1f} {below - bend:.1f} {to:.1f} {end:.1f}")
     return "".join(steps)
-
-
-def _text(text: str) -> str:
-    return escape(visible(text))
-
-
-def _attribute(text: str) -> str:
-    return quoteattr(visible(text))

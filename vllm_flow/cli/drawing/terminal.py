@@ -7,6 +7,8 @@ diagram, a dot joins and lines without one only cross. A new lane is always the 
 
 from __future__ import annotations
 
+import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -53,19 +55,25 @@ class Row:
         return len(self.cells) + cell_len(self.label)
 
 
-def drawn(picture: Picture) -> list[list[Span]]:
-    """The lines of the drawing, the legend last."""
+def drawn(picture: Picture, width: int = sys.maxsize) -> list[list[Span]]:
+    """The lines of the drawing, the legend last.
+
+    Stages and types stand in columns, or right behind the names where columns would not fit `width`.
+    """
     rows = list(_Lanes(picture).rows())
     start = max(row.width for row in rows if any(row.columns)) + 3
     middle = max(cell_len(row.columns[0]) for row in rows) + 2
+    if start + middle + max(cell_len(row.columns[1]) for row in rows) > width:
+        start = middle = 0
     lines = []
     for row in rows:
         stage, kind = row.columns
-        pad = " " * (start - row.width) if stage or kind else ""
-        gap = " " * (middle - cell_len(stage)) if kind else ""
+        pad = " " * max(2, start - row.width) if stage or kind else ""
+        gap = " " * max(2 if stage else 0, middle - cell_len(stage)) if kind else ""
         lines.append([*row.cells, Span(row.label, row.style), Span(pad + stage), Span(gap + kind, "dim")])
     used = {cell.text for row in rows for cell in row.cells}
-    return [*lines, [], [Span("  ".join(f"{mark} {word}" for mark, word in WORDS.items() if mark in used), "dim")]]
+    legend = "  ".join(f"{mark}\N{NO-BREAK SPACE}{word}" for mark, word in WORDS.items() if mark in used)
+    return [*lines, [], *([Span(line.replace("\xa0", " "), "dim")] for line in textwrap.wrap(legend, width))]
 
 
 def can_show(lines: list[list[Span]], encoding: str) -> bool:
@@ -78,10 +86,9 @@ def can_show(lines: list[list[Span]], encoding: str) -> bool:
 
 
 def in_plain(lines: list[list[Span]], encoding: str) -> str:
-    """The drawing without colours, in characters that `encoding` has."""
-    if can_show(lines, encoding):
-        return _text(lines)
-    return _text(lines).translate(ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    """The drawing without colours; in ASCII, but for the names, where `encoding` lacks a character."""
+    text = _text(lines)
+    return text if can_show(lines, encoding) else text.translate(ASCII)
 
 
 def _text(lines: list[list[Span]]) -> str:

@@ -1,12 +1,14 @@
-"""The transformers engine: one thread that decodes, requests in the order they came, tokens streamed back."""
+"""The transformers engine: the loop in a thread of its own, behind the asynchronous contract.
+
+Requests come in from any event loop; after each step every loop that waits for tokens is woken once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from queue import SimpleQueue
 from typing import Any
 
@@ -14,46 +16,34 @@ import torch
 
 from vllm_flow.core.errors import EngineError, FlowError
 from vllm_flow.core.values import Prompt, Request, Token
-from vllm_flow.engines.transformers.decode import answer
 from vllm_flow.engines.transformers.load import Loaded
+from vllm_flow.engines.transformers.loop import Delivery, Limits, Loop
+from vllm_flow.engines.transformers.row import Job
 
 log = logging.getLogger("vllm_flow")
 CLOSED = "the engine was closed before the answer was complete. Open a new one."
 
 
-@dataclass(eq=False)
-class Job:
-    """One request in flight, and the way back to the event loop that waits for it."""
-
-    request: Request
-    loop: asyncio.AbstractEventLoop
-    arrived: asyncio.Queue[Token | FlowError] = field(default_factory=asyncio.Queue)
-    cancelled: bool = False
-
-    def publish(self, item: Token | FlowError) -> None:
-        """Hand one item over, from the decoding thread."""
-        try:
-            self.loop.call_soon_threadsafe(self.arrived.put_nowait, item)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            self.cancelled = True
-
-
 class TransformersEngine:
-    """Serves one request at a time; others wait in line."""
+    """Serves all requests in flight together."""
 
-    def __init__(self, loaded: Loaded, threads: int | None = None) -> None:
+    def __init__(self, loaded: Loaded, limits: Limits | None = None, threads: int | None = None) -> None:
         self._loaded = loaded
+        self._limits = limits or Limits()
         self._threads = threads
-        self._line: SimpleQueue[Job | None] = SimpleQueue()
+        self._arrivals: SimpleQueue[Job | None] = SimpleQueue()
         self._closed = False
         self._door = threading.Lock()
-        """Held while something joins the line, so that nothing can join behind the None that ends it."""
+        """Held while something arrives, so that nothing can come in behind the None that ends it all."""
         self._worker = threading.Thread(target=self._work, name="vllm-flow decode", daemon=True)
         self._worker.start()
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
         job = Job(request, asyncio.get_running_loop())
-        self._join_line(job)
+        with self._door:
+            if self._closed:
+                raise EngineError(CLOSED)
+            self._arrivals.put(job)
         try:
             while True:
                 item = await job.arrived.get()
@@ -72,45 +62,50 @@ class TransformersEngine:
         return self._loaded.facts
 
     def close(self) -> None:
-        """End what is running within one token, fail what waits, and let the thread go."""
+        """Fail what is in flight within one step, and let the thread go."""
         with self._door:
             if not self._closed:
                 self._closed = True
-                self._line.put(None)
+                self._arrivals.put(None)
         self._worker.join()
-
-    def _join_line(self, job: Job) -> None:
-        with self._door:
-            if self._closed:
-                raise EngineError(CLOSED)
-            self._line.put(job)
 
     def _work(self) -> None:
         if self._threads is not None:
             torch.set_num_threads(self._threads)  # here: the number belongs to the thread that computes
-        while (job := self._line.get()) is not None:
-            self._serve(job)
+        loop = Loop(self._loaded, self._limits)
+        while self._let_in(loop):
+            try:
+                deliveries = loop.step()
+            except Exception as error:
+                log.debug("a step failed", exc_info=True)
+                deliveries = loop.fail_all(f"the engine failed: {type(error).__name__}: {error}. Report this.")
+            _deliver(deliveries)
+        _deliver(loop.fail_all(CLOSED))
+        self._loaded.network.close()
 
-    def _serve(self, job: Job) -> None:
-        """Answer one request. Whatever goes wrong is this request's alone."""
+    def _let_in(self, loop: Loop) -> bool:
+        """Pass on what has arrived, waiting if there is nothing else to do. False when the engine was closed."""
+        while loop.idle or not self._arrivals.empty():
+            job = self._arrivals.get()
+            if job is None:
+                return False
+            loop.add(job)
+        return True
+
+
+def _deliver(deliveries: Iterable[Delivery]) -> None:
+    """Hand out the tokens of one step: one wake-up for each event loop, however many wait in it."""
+    of_loop: dict[asyncio.AbstractEventLoop, list[Delivery]] = {}
+    for job, item in deliveries:
+        of_loop.setdefault(job.loop, []).append((job, item))
+    for loop, mine in of_loop.items():
         try:
-            if self._closed:
-                raise EngineError(CLOSED)
-            for token in () if job.cancelled else answer(self._loaded, job.request):
-                job.publish(token)
-                if job.cancelled:
-                    return
-                if self._closed:
-                    raise EngineError(CLOSED)
-        except FlowError as error:
-            job.publish(error)
-        except Exception as cause:
-            log.debug("a request failed", exc_info=True)
-            job.publish(EngineError(_why(cause)))
+            loop.call_soon_threadsafe(_arrive, mine)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            for job, _ in mine:
+                job.cancelled = True
 
 
-def _why(cause: Exception) -> str:
-    first = str(cause).strip().partition("\n")[0].rstrip(".")
-    if isinstance(cause, torch.OutOfMemoryError) or "allocate memory" in first:
-        return f"out of memory: {first}. Choose a smaller model, a shorter context, or a smaller dtype."
-    return f"the model failed: {type(cause).__name__}: {first}. Other requests go on; the log has the details at DEBUG."
+def _arrive(deliveries: Iterable[Delivery]) -> None:
+    for job, item in deliveries:
+        job.arrived.put_nowait(item)

@@ -14,7 +14,10 @@ from typing import Any
 import torch
 
 from vllm_flow.core.errors import ModelError
+from vllm_flow.engines.transformers.fitting import fitted, least_tokens
+from vllm_flow.engines.transformers.network import Network
 from vllm_flow.engines.transformers.options import Device, DType
+from vllm_flow.engines.transformers.plain import PlainNetwork
 from vllm_flow.engines.transformers.render import Renderer
 from vllm_flow.models.locate import Folder, Hub, locate
 from vllm_flow.models.spec import Model
@@ -26,8 +29,8 @@ NO_HUB = "Without a hub: model=smollm2, or model.path=FOLDER."
 class Loaded:
     """A model ready to run, and what is known of it."""
 
-    model: Any
-    """A transformers causal language model, in eval mode."""
+    network: Network | PlainNetwork
+    """Runs a transformers causal language model, in eval mode."""
     renderer: Renderer
     decode: Callable[..., str]
     """Token ids to text, special tokens left out."""
@@ -38,26 +41,43 @@ class Loaded:
     """For the record: JSON values."""
 
 
-def load(model: Model, device: Device = "auto", dtype: DType = "auto") -> Loaded:
+def load(model: Model, device: Device = "auto", dtype: DType = "auto", deterministic: bool | None = None) -> Loaded:
     """Weights in memory. Raises ModelError."""
     place = _device(device)
     number = _dtype(dtype, place)
-    network, tokenizer, source = _built(model, number) if _is_random(model) else _read(model, number)
-    network = network.to(place).eval()
-    decode = _decoder(tokenizer)
+    weights, tokenizer, source = _built(model, number) if _is_random(model) else _read(model, number)
+    weights = weights.to(place).eval()
+    parameters = sum(weight.numel() for weight in weights.parameters())
+    fit = fitted(weights)
     renderer = Renderer(tokenizer)
-    length = _context_length(model, network.config)
+    length = _context_length(model, weights.config)
     facts = {
         "engine": "transformers",
         "model": model.name,
         "weights": source,
         "device": str(place),
         "dtype": str(number).removeprefix("torch."),
-        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "parameters": parameters,
         "context_length": length,
         "template": renderer.template,
+        "packed_layers": fit.packed,
+        "batching": f"none: {fit.why_plain}" if fit.why_plain else "continuous",
+        "deterministic": _made_deterministic(fit.network, deterministic),
     }
-    return Loaded(network, renderer, decode, _end_ids(network, tokenizer), length, facts)
+    return Loaded(fit.network, renderer, _decoder(tokenizer), _end_ids(weights, tokenizer), length, facts)
+
+
+def _made_deterministic(way: Network | PlainNetwork, wanted: bool | None) -> bool:
+    """Whether a row's logits are bitwise the same in any company: always one by one, else if its kernels allow it."""
+    if isinstance(way, PlainNetwork):
+        return True
+    if wanted is False:
+        return False
+    least = least_tokens(way)
+    if least is None and wanted:
+        problem = "the kernels of this machine give a row other logits in other company"
+        raise ModelError(f"resources.engine.deterministic: {problem}. Choose another dtype or device, or null.")
+    return least is not None
 
 
 def _is_random(model: Model) -> bool:
@@ -84,14 +104,14 @@ def _read(model: Model, dtype: torch.dtype) -> tuple[Any, Any, str]:
         how |= {"local_files_only": True}
     with _quiet():
         try:
-            network = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, **how)
+            weights = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, **how)
             tokenizer = AutoTokenizer.from_pretrained(name, **how)
         except Exception as cause:  # whatever malformed files make transformers raise
             raise ModelError(_why(source, cause)) from cause
     if isinstance(source, Folder):
-        return network, tokenizer, str(source.path)
-    commit = getattr(network.config, "_commit_hash", None) or source.revision or "main"
-    return network, tokenizer, f"{source.name}@{commit}"
+        return weights, tokenizer, str(source.path)
+    commit = getattr(weights.config, "_commit_hash", None) or source.revision or "main"
+    return weights, tokenizer, f"{source.name}@{commit}"
 
 
 def _why(source: Folder | Hub, cause: Exception) -> str:
@@ -145,9 +165,9 @@ def _decoder(tokenizer: Any) -> Callable[..., str]:
     return decode
 
 
-def _end_ids(network: Any, tokenizer: Any) -> frozenset[int]:
+def _end_ids(weights: Any, tokenizer: Any) -> frozenset[int]:
     """Every id that the generation config or the tokenizer calls an end of sequence."""
-    given = getattr(network.generation_config, "eos_token_id", None)
+    given = getattr(weights.generation_config, "eos_token_id", None)
     several = given if isinstance(given, list | tuple) else [given]
     return frozenset(one for one in (*several, tokenizer.eos_token_id) if one is not None)
 

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from vllm_flow.core.options import at_least
+from vllm_flow.core.options import above, at_least
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities, Engine
 from vllm_flow.core.sampling import Sampling
@@ -31,6 +31,14 @@ class Transformers:
     """
     threads: Annotated[int, at_least(1)] | None = None
     """How many CPU threads compute; null leaves it to PyTorch."""
+    deterministic: bool | None = None
+    """A row's logits are bitwise the same alone and in any company. null: wherever this machine's kernels allow it."""
+    max_rows: Annotated[int, at_least(1)] = 256
+    """How many answers are in the making at once; further requests wait."""
+    kv_cache_gib: Annotated[float, above(0)] = 2.0
+    """GiB of keys and values for the answers in the making; further requests wait."""
+    prefix_cache_gib: Annotated[float, at_least(0)] = 0.5
+    """GiB of keys and values of earlier prompts, for prompts that begin alike."""
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
@@ -40,5 +48,8 @@ class Transformers:
         """Load the weights, fetching them first if need be. Raises ModelError."""
         from vllm_flow.engines.transformers.engine import TransformersEngine
         from vllm_flow.engines.transformers.load import load
+        from vllm_flow.engines.transformers.loop import Limits
 
-        return TransformersEngine(load(self.model, self.device, self.dtype), self.threads)
+        kv_bytes, prefix_bytes = (int(gib * 2**30) for gib in (self.kv_cache_gib, self.prefix_cache_gib))
+        limits = Limits(self.max_rows, kv_bytes=kv_bytes, prefix_bytes=prefix_bytes)
+        return TransformersEngine(load(self.model, self.device, self.dtype, self.deterministic), limits, self.threads)

@@ -16,10 +16,42 @@ from vllm_flow.core.sampling import Sampling
 from vllm_flow.engines.transformers import noise
 
 SMALLEST = torch.finfo(torch.float32).tiny
+PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
+WIDTHS = (256, 4096)
+"""How many of the most probable tokens are put in order first: a cut that falls among them needs no other."""
+
+BLOCK = 1 << 17
+
+
+class Seen:
+    """Which tokens stand in the prompt or the output of one answer, and how often in the output."""
+
+    def __init__(self, prompt: Sequence[int], max_tokens: int) -> None:
+        self._places = {token_id: place for place, token_id in enumerate(dict.fromkeys(prompt))}
+        room = len(self._places) + max_tokens
+        self._ids = torch.empty(room, dtype=torch.int64)
+        self._ids[: len(self._places)] = torch.tensor(list(self._places), dtype=torch.int64)
+        self._counts = torch.zeros(room)
+
+    def add(self, token_id: int) -> None:
+        """One more token of the output."""
+        place = self._places.setdefault(token_id, len(self._places))
+        self._ids[place] = token_id
+        self._counts[place] += 1
+
+    @property
+    def ids(self) -> Tensor:
+        """int64 [tokens], each once."""
+        return self._ids[: len(self._places)]
+
+    @property
+    def counts(self) -> Tensor:
+        """float32 [tokens]: how often each stands in the output."""
+        return self._counts[: len(self._places)]
 
 
 def penalises(sampling: Sampling) -> bool:
-    """Whether `choose` needs the token counts."""
+    """Whether `choose` needs to know what was seen."""
     return sampling.repetition_penalty != 1 or sampling.presence_penalty != 0 or sampling.frequency_penalty != 0
 
 
@@ -28,23 +60,18 @@ def choose(
     samplings: Sequence[Sampling],
     seeds: Sequence[int],
     indices: Sequence[int],
-    *,
-    prompt_counts: Tensor | None = None,
-    output_counts: Tensor | None = None,
+    seen: Sequence[Seen | None] = (),
 ) -> Tensor:
     """The next token id of each row: int64 [rows].
 
     logits: [rows, vocab], without NaN or +inf, at least one finite per row. seeds: 64 bits each. indices: which
-    generated token of its answer each row draws, from 0. The counts, integers [rows, vocab], say how often each token
-    stands in the prompt and in the output so far; they are needed when a row `penalises`.
+    generated token of its answer each row draws, from 0. seen: for each row that `penalises`.
     """
     if logits.device.type == "mps":  # has no float64
         logits = logits.cpu()
     logits = logits.float()
     if any(map(penalises, samplings)):
-        if prompt_counts is None or output_counts is None:
-            raise ValueError("a penalty is in force, so the token counts are needed")
-        logits = _penalised(logits, samplings, prompt_counts.to(logits.device), output_counts.to(logits.device))
+        logits = _penalised(logits, samplings, seen)
     chosen = logits.argmax(-1)  # the first of equals: ties go to the lowest id
     drawn = [row for row, sampling in enumerate(samplings) if sampling.temperature > 0]
     for draw, rows in (
@@ -63,17 +90,28 @@ def _cuts(sampling: Sampling) -> bool:
     return sampling.min_p > 0 or sampling.top_k is not None or sampling.top_p < 1
 
 
-def _column(values: Sequence[float], logits: Tensor) -> Tensor:
-    """One float32 per row, [rows, 1]."""
-    return torch.tensor(values, dtype=torch.float32, device=logits.device)[:, None]
+def _column(values: Sequence[float], logits: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """One number per row, [rows, 1]."""
+    return torch.tensor(values, dtype=dtype, device=logits.device)[:, None]
 
 
-def _penalised(logits: Tensor, samplings: Sequence[Sampling], prompt: Tensor, output: Tensor) -> Tensor:
-    repetition = _column([one.repetition_penalty for one in samplings], logits)
-    weakened = torch.where(logits > 0, logits / repetition, logits * repetition)
-    logits = torch.where((prompt > 0) | (output > 0), weakened, logits)
-    presence = _column([one.presence_penalty for one in samplings], logits) * (output > 0)
-    return logits - presence - _column([one.frequency_penalty for one in samplings], logits) * output
+def _penalised(logits: Tensor, samplings: Sequence[Sampling], seen: Sequence[Seen | None]) -> Tensor:
+    """Only tokens that were seen change, so only they are looked at."""
+    found = [(row, one, seen[row] if seen else None) for row, one in enumerate(samplings) if penalises(one)]
+    ids, counts, rows = [], [], []
+    for row, _, of_row in found:
+        if of_row is None:
+            raise ValueError("a penalty is in force, so what was seen is needed")
+        ids.append(of_row.ids)
+        counts.append(of_row.counts)
+        rows.append(torch.full_like(of_row.ids, row))
+    place = (torch.cat(rows).to(logits.device), torch.cat(ids).to(logits.device))
+    count = torch.cat(counts).to(logits.device)
+    of_token = [_column([getattr(one, name) for one in samplings], logits)[place[0], 0] for name in PENALTIES]
+    repetition, presence, frequency = of_token
+    values = logits[place]
+    values = torch.where(values > 0, values / repetition, values * repetition)
+    return logits.index_put(place, values - presence * (count > 0) - frequency * count)
 
 
 def _scaled(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor:
@@ -84,40 +122,84 @@ def _scaled(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor:
 
 def _draw_from_all(logits: Tensor, samplings: Sequence[Sampling], keys: Tensor) -> Tensor:
     ids = torch.arange(logits.shape[-1], device=logits.device)[None]
-    return (_scaled(logits, samplings) + noise.gumbel(keys, ids)).argmax(-1)
+    scaled = _few_rows(_scaled(logits, samplings))
+    noises = (noise.gumbel(some, ids) for some in torch.split(keys, [len(block) for block in scaled]))
+    return torch.cat([(block + noise).argmax(-1) for block, noise in zip(scaled, noises, strict=True)])
 
 
 def _draw_from_kept(logits: Tensor, samplings: Sequence[Sampling], keys: Tensor) -> Tensor:
-    # Sorted by the logits themselves: dividing could make two of them equal and hand the tie to the wrong token.
-    order = torch.sort(logits, dim=-1, descending=True, stable=True).indices
-    scaled = _scaled(logits, samplings).gather(-1, order)
-    kept = _count_kept(scaled, samplings)
-    width = int(kept.max())
-    order, scaled = order[:, :width], scaled[:, :width]
-    scores = scaled + noise.gumbel(keys, order)
-    scores.masked_fill_(torch.arange(width, device=logits.device) >= kept, -torch.inf)
-    return order.gather(-1, scores.argmax(-1, keepdim=True)).squeeze(-1)
+    """Rows whose cuts do not fall among the first `WIDTHS` tokens are looked at again, with more of them in order."""
+    vocab, scaled = logits.shape[-1], _scaled(logits, samplings)
+    chosen = torch.empty(len(samplings), dtype=torch.int64, device=logits.device)
+    left = list(range(len(samplings)))
+    for width in (*(width for width in WIDTHS if width < vocab), vocab):
+        rows = torch.tensor(left, device=logits.device)
+        order, certain = _order(logits[rows], width)
+        of_rows = [samplings[row] for row in left]
+        kept, settled = _count_kept(scaled[rows], order, certain, of_rows)
+        scores = scaled[rows].gather(-1, order) + noise.gumbel(keys[rows], order)
+        scores.masked_fill_(torch.arange(order.shape[-1], device=logits.device) >= kept, -torch.inf)
+        drawn = order.gather(-1, scores.argmax(-1, keepdim=True)).squeeze(-1)
+        chosen[rows[settled]] = drawn[settled]
+        left = [row for row, done in zip(left, settled.tolist(), strict=True) if not done]
+        if not left:
+            break
+    return chosen
 
 
-def _count_kept(scaled: Tensor, samplings: Sequence[Sampling]) -> Tensor:
-    """How many of each row's tokens the cuts leave, int64 [rows, 1]. scaled: [rows, vocab], descending from 0.
+def _order(logits: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Ids of the most probable tokens by (logit descending, id ascending), int64 [rows, width]; how many are certain.
 
-    Every cut keeps a beginning of the sorted row, so one number per row says it all.
+    By the logits themselves: dividing could make two of them equal and hand the tie to the wrong token. Of the tokens
+    that are equal to the last one, others may have been left out: those are not certain. int64 [rows, 1].
     """
-    vocab = scaled.shape[-1]
-    min_p = _column([one.min_p for one in samplings], scaled)
-    top_k = torch.tensor([[one.top_k or vocab] for one in samplings], device=scaled.device)
-    keep = (scaled.exp() >= min_p) & (torch.arange(vocab, device=scaled.device) < top_k)
+    if width == logits.shape[-1]:
+        order = torch.sort(logits, dim=-1, descending=True, stable=True).indices
+        return order, torch.full((len(order), 1), width, device=logits.device)
+    ids = logits.topk(width, sorted=False).indices.sort(-1).values
+    values, places = torch.sort(logits.gather(-1, ids), dim=-1, descending=True, stable=True)
+    return ids.gather(-1, places), (values > values[:, -1:]).sum(-1, keepdim=True)
+
+
+def _count_kept(scaled: Tensor, order: Tensor, certain: Tensor, samplings: Sequence[Sampling]) -> tuple[Tensor, Tensor]:
+    """How many tokens of each row's order the cuts leave, int64 [rows, 1]; and whether that is settled, bool [rows].
+
+    scaled: [rows, vocab], the largest 0. Every cut keeps a beginning of the order, so one number says it all; it is
+    settled when the cut falls among the tokens that are certain.
+    """
+    vocab, first = scaled.shape[-1], scaled.gather(-1, order)
+    places, everything = torch.arange(order.shape[-1], device=scaled.device), certain == vocab
+    top_k = _column([one.top_k or vocab for one in samplings], scaled, torch.int64)
+    enough = first.exp() >= _column([one.min_p for one in samplings], scaled)
+    # min-p and top-k first; without either of them all tokens are left, whatever is in order.
+    uncut = _column([one.min_p == 0 and one.top_k is None for one in samplings], scaled, torch.bool)
+    left = torch.where(uncut, vocab, (enough & (places < top_k)).sum(-1, keepdim=True))
+    known = uncut | (left < certain) | ((left == top_k) & (left <= certain)) | everything
+    shares = first.double().exp().masked_fill_(places >= left, 0.0)
+    total = _row_sums(shares)
+    if bool(uncut.any()):
+        sums = torch.cat([_row_sums(block.double().exp()) for block in _few_rows(scaled)])
+        total = torch.where(uncut, sums, total)
     # 1 keeps all, also when rounding lets the sum reach 1 before the last token.
-    top_p = [one.top_p if one.top_p < 1 else torch.inf for one in samplings]
-    if min(top_p) < 1:
-        before = _sum_before(scaled.masked_fill(~keep, -torch.inf).softmax(-1).to(torch.float64))
-        keep &= before < torch.tensor(top_p, dtype=torch.float64, device=scaled.device)[:, None]
-    return keep.sum(-1, keepdim=True)
+    top_p = _column([one.top_p if one.top_p < 1 else torch.inf for one in samplings], scaled, torch.float64)
+    kept = ((_sum_before(shares) < top_p * total) & (places < left)).sum(-1, keepdim=True)
+    settled = known & ((kept < certain) | ((kept == left) & (left <= certain)) | everything)
+    return kept, settled.squeeze(-1)
+
+
+def _few_rows(table: Tensor) -> tuple[Tensor, ...]:
+    """So many rows at a time that what is computed of their vocabulary stays in the processor's cache."""
+    return torch.split(table, max(2, BLOCK // table.shape[-1]))
+
+
+def _row_sums(shares: Tensor) -> Tensor:
+    """float64 [rows, 1]. A single row's sum would be shared out among threads, which rounds differently."""
+    rows = len(shares)
+    return (shares if rows > 1 else shares.expand(2, -1).contiguous()).sum(-1, keepdim=True)[:rows]
 
 
 def _sum_before(shares: Tensor) -> Tensor:
-    """For each position of a row the sum of those before it; float64 [rows, vocab]."""
+    """For each position of a row the sum of those before it; float64 [rows, tokens]."""
     rows = shares.shape[0]
     if shares.is_cuda and rows == 1:  # a single row takes another kernel there, which rounds differently
         shares = shares.expand(2, -1).contiguous()

@@ -1,0 +1,259 @@
+"""Many answers in one loop: each is bitwise what it would be alone, what begins alike is read once, and nothing leaks."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from tests import tiny
+from vllm_flow.core.errors import EngineError
+from vllm_flow.core.sampling import Sampling, Schedule
+from vllm_flow.core.values import Prompt, Request, Token, assistant, user
+from vllm_flow.engines.transformers import loop as loops
+from vllm_flow.engines.transformers.fitting import fitted, least_tokens
+from vllm_flow.engines.transformers.load import Loaded, load
+from vllm_flow.engines.transformers.loop import Limits, Loop
+from vllm_flow.engines.transformers.network import Network, Span
+from vllm_flow.engines.transformers.row import Job
+from vllm_flow.models.spec import Architecture, Model
+
+SHAPE = Architecture(32, 2, 4, kv_heads=2, max_context=600)
+LONG = "The sea was calm that morning, and nobody on the quay would have thought of a storm. " * 2
+"""Longer than two pieces of a prompt."""
+
+
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def loaded(request: pytest.FixtureRequest) -> Iterator[Loaded]:
+    found = load(Model("random", architecture=SHAPE), "cpu", request.param)
+    yield found
+    found.network.close()
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], bytes]:
+    """The logits that each token of each seed was drawn from."""
+    found: dict[tuple[int, int], bytes] = {}
+    real = loops.choose
+
+    def recording(logits: torch.Tensor, samplings: Any, seeds: Any, indices: Any, seen: Any) -> torch.Tensor:
+        for row, key in enumerate(zip(seeds, indices, strict=True)):
+            found[key] = logits[row].numpy().tobytes()
+        return real(logits, samplings, seeds, indices, seen)
+
+    monkeypatch.setattr(loops, "choose", recording)
+    return found
+
+
+def job(text: str, seed: int = 0, tokens: int = 6, **sampling: Any) -> Job:
+    how = Schedule(Sampling(**{"top_p": 0.9, "max_tokens": tokens, **sampling}))
+    return Job(Request(Prompt((user(text),)), how, seed=seed), loop=None)  # type: ignore[arg-type]  # nobody waits
+
+
+def run(loop: Loop, jobs: list[Job], every: int = 0) -> dict[Job, list[Token]]:
+    """What the jobs are given. They come all at once, or one at each `every` steps."""
+    waiting, found = list(jobs), {one: [] for one in jobs}
+    step = 0
+    while waiting or not loop.idle:
+        if waiting and (not every or step % every == 0):
+            for one in waiting if not every else waiting[:1]:
+                loop.add(one)
+            waiting = [] if not every else waiting[1:]
+        for one, item in loop.step():
+            if isinstance(item, Exception):
+                raise item
+            found[one].append(item)
+        step += 1
+    return found
+
+
+def ids(tokens: list[Token]) -> list[int]:
+    return [token.id for token in tokens]
+
+
+@pytest.mark.parametrize("others", [1, 6, 63, pytest.param(159, marks=pytest.mark.full)])
+def test_a_row_has_bitwise_the_same_logits_in_any_company(
+    loaded: Loaded, others: int, drawn: dict[tuple[int, int], bytes]
+) -> None:
+    assert loaded.facts["deterministic"] is True
+    watched = [(LONG, 3), ("hi", 4)]
+    for text, seed in watched:
+        run(Loop(loaded, Limits()), [job(text, seed, tokens=20)])
+    alone = dict(drawn)
+    drawn.clear()
+    crowd = [job("x" * (7 * place % 190), 100 + place, tokens=3 + place % 17) for place in range(others)]
+    jobs = [*crowd[: others // 2], *(job(text, seed, tokens=20) for text, seed in watched), *crowd[others // 2 :]]
+    run(Loop(loaded, Limits()), jobs, every=others % 2)
+    assert {key: drawn[key] for key in alone} == alone
+
+
+@pytest.mark.parametrize("prefix_bytes", [0, 20_000, 1 << 24], ids=["cold", "evicted", "hot"])
+def test_what_is_remembered_changes_no_bit(
+    loaded: Loaded, prefix_bytes: int, drawn: dict[tuple[int, int], bytes]
+) -> None:
+    loop = Loop(loaded, Limits(prefix_bytes=prefix_bytes))
+    jobs = [(LONG, 1), (LONG[:100], 2), (LONG, 1), (LONG[:66] + "another", 3), ("other", 4), (LONG[:100], 2)]
+    rounds = []
+    for text, seed in jobs:
+        run(loop, [job(text, seed)])
+        rounds.append({key: drawn.pop(key) for key in list(drawn)})
+    assert rounds[0] == rounds[2]
+    assert rounds[1] == rounds[5]
+    fresh = Loop(loaded, Limits(prefix_bytes=0))
+    run(fresh, [job(jobs[3][0], 3)])
+    assert rounds[3] == drawn
+
+
+def test_a_prompt_is_read_again_only_from_where_it_differs(loaded: Loaded) -> None:
+    loop = Loop(loaded, Limits())
+
+    def cached(text: str) -> tuple[int, int]:
+        (tokens,) = run(loop, [job(text)]).values()
+        finish = tokens[-1].finish
+        assert finish
+        return finish.cached_tokens, finish.usage.prompt_tokens
+
+    assert cached(LONG)[0] == 0
+    read, whole = cached(LONG)
+    assert read == whole  # an equal prompt is not read again at all
+    assert cached(LONG[:100] + "?")[0] == 64
+    assert cached("?" + LONG)[0] == 0
+
+
+def test_the_history_of_a_conversation_is_not_read_again(loaded: Loaded) -> None:
+    loop = Loop(loaded, Limits())
+    run(loop, [job(LONG)])
+    history = (user(LONG), assistant("No."), user("And then?"))
+    asked = Job(Request(Prompt(history), Schedule(Sampling(max_tokens=2))), loop=None)  # type: ignore[arg-type]
+    finish = run(loop, [asked])[asked][-1].finish
+    assert finish is not None
+    assert finish.cached_tokens == 128
+
+
+def test_one_prompt_of_many_answers_is_read_once(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    real = type(loaded.network).read
+
+    def counting(self: Any, spans: list[Span]) -> torch.Tensor:
+        read.extend(len(span.tokens) for span in spans)
+        return real(self, spans)
+
+    monkeypatch.setattr(type(loaded.network), "read", counting)
+    prompt = len(loaded.renderer.ids(Prompt((user(LONG),))))
+    answers = run(Loop(loaded, Limits()), [job(LONG, seed, tokens=4, stop=()) for seed in range(16)])
+    decoded = sum(len(tokens) - 1 for tokens in answers.values())
+    assert sum(read) == prompt + decoded
+    assert len({tuple(ids(tokens)) for tokens in answers.values()}) > 8
+
+
+def test_rows_come_and_go_and_each_answer_is_its_own(loaded: Loaded) -> None:
+    rng = random.Random(4)
+    jobs = [job(f"{rng.random()} " * rng.randint(1, 6), seed, tokens=rng.randint(1, 30)) for seed in range(40)]
+    loop = Loop(loaded, Limits(rows=9, prompt_tokens=100, kv_bytes=900 * loaded.network.bytes_per_token))
+    together = run(loop, jobs, every=2)
+    for one in jobs[::7]:
+        (alone,) = run(Loop(loaded, Limits()), [dataclasses.replace(one)]).values()
+        assert [dataclasses.replace(token, finish=None) for token in together[one]] == [
+            dataclasses.replace(token, finish=None) for token in alone
+        ]
+    assert isinstance(loaded.network, Network)
+    assert loaded.network.kv.classes == []
+
+
+def test_cancelled_answers_leave_within_a_step_and_leave_nothing(loaded: Loaded) -> None:
+    rng = random.Random(6)
+    loop = Loop(loaded, Limits(rows=8))
+    jobs = [job(f"question {seed}", seed, tokens=40) for seed in range(30)]
+    for one in jobs:
+        loop.add(one)
+    told: dict[Job, int] = dict.fromkeys(jobs, 0)
+    while not loop.idle:
+        gone = {one for one in jobs if one.cancelled}
+        for one, item in loop.step():
+            assert one not in gone
+            assert isinstance(item, Token)
+            told[one] += 1
+        for one in rng.sample(jobs, 2):
+            one.cancelled = True
+    assert isinstance(loaded.network, Network)
+    assert loaded.network.kv.classes == []
+    assert all(one.cancelled or count == 40 for one, count in told.items())
+    assert sum(told.values()) > 40
+
+
+def test_a_row_that_makes_the_model_fail_fails_alone(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    (forbidden,) = loaded.renderer._tokenizer.encode("Z")
+    real = type(loaded.network).read
+
+    def failing(self: Any, spans: list[Span]) -> torch.Tensor:
+        if any(forbidden in span.tokens for span in spans):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+        return real(self, spans)
+
+    monkeypatch.setattr(type(loaded.network), "read", failing)
+    loop = Loop(loaded, Limits())
+    good, bad = [job(f"question {seed}", seed, temperature=0) for seed in range(5)], job("Z", 9)
+    for one in (*good[:3], bad, *good[3:]):
+        loop.add(one)
+    found: dict[Job, list[Any]] = {one: [] for one in (*good, bad)}
+    while not loop.idle:
+        for one, item in loop.step():
+            found[one].append(item)
+    (error,) = found[bad]
+    assert isinstance(error, EngineError)
+    assert str(error) == (
+        "out of memory: DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. "
+        "Choose a smaller model, a shorter context, or a smaller dtype."
+    )
+    monkeypatch.undo()
+    for one in good:
+        (alone,) = run(Loop(loaded, Limits()), [dataclasses.replace(one)]).values()
+        assert ids(found[one]) == ids(alone)
+
+
+def test_what_does_not_fit_beside_the_others_waits_and_is_served(loaded: Loaded) -> None:
+    loop = Loop(loaded, Limits(kv_bytes=1))
+    found = run(loop, [job(f"question {seed}", seed, tokens=3) for seed in range(4)])
+    assert [len(tokens) for tokens in found.values()] == [3] * 4
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_a_family_that_batches_is_bitwise_the_same_in_company(family: str) -> None:
+    fit = fitted(tiny.build(family))
+    assert fit.why_plain == ""
+    assert fit.packed > 0
+    assert isinstance(fit.network, Network)
+    assert least_tokens(fit.network) == 2
+    fit.network.close()
+
+
+@pytest.mark.parametrize(
+    ("family", "why"),
+    [
+        ("Bloom", "its attention is its own"),
+        ("Mamba", "AttributeError: 'PackedLinear' object has no attribute 'weight'"),
+    ],
+)
+def test_a_family_that_does_not_batch_says_why_and_keeps_its_own_layers(family: str, why: str) -> None:
+    model = tiny.build(family)
+    before = [type(module) for module in model.modules()]
+    assert fitted(model).why_plain == why
+    assert [type(module) for module in model.modules()] == before
+
+
+def test_positions_that_depend_on_the_company_are_not_batched() -> None:
+    model = tiny.build("Llama")
+    model.config.rope_parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}
+    assert fitted(model).why_plain == ("its positions are of the kind 'dynamic', which depend on the longest sequence")
+
+
+def test_attention_that_does_more_than_it_says_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm_flow.engines.transformers import attention
+
+    real = attention.weighted
+    monkeypatch.setattr(attention, "weighted", lambda *a, **how: real(*a, **how) * 1.05)
+    assert fitted(tiny.build("Qwen2")).why_plain == "its attention does more than its interface says"

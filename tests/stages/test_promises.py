@@ -1,0 +1,60 @@
+"""Every stage that comes with this package keeps the promises that a plugin's stage is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from vllm_flow.core.registry import stage
+from vllm_flow.core.resources import Store
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.values import Context, Score, Usage, assistant, system, user
+from vllm_flow.stages.context import Full, Update, Window
+from vllm_flow.stages.fuse import Chat
+from vllm_flow.stages.infer import Generate, Sample
+from vllm_flow.stages.schedule import FromSampling
+from vllm_flow.stages.score import Likelihood
+from vllm_flow.stages.select import Best, Vote
+from vllm_flow.testing import EchoEngine, MemoryStore, check_stage, completion, context, prompt, schedule, turn
+
+NEW, SAID = turn("And now?", number=2), completion("Well enough.")
+
+
+def remembering() -> Store:
+    """One answered turn, and a second that was begun."""
+    store = MemoryStore()
+    store.begin(turn("How are you?"))
+    store.commit(turn("How are you?"), SAID, {"mood": "calm"})
+    store.begin(NEW)
+    return store
+
+
+EARLIER = (user("How are you?"), assistant("Well enough."))
+ASK: Mapping[str, Any] = {"prompt": prompt("to be"), "engine": EchoEngine}
+ECHOED = replace(completion("to be"), usage=Usage(prompt_tokens=2, completion_tokens=2))
+TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
+    (Full(), {"turn": NEW, "store": remembering}, Context(EARLIER, state={"mood": "calm"})),
+    (Window(turns=0), {"turn": NEW, "store": remembering}, Context(state={"mood": "calm"}, dropped=2)),
+    (Update(), {"turn": NEW, "reply": SAID, "context": context(), "store": remembering}, None),
+    (Chat("Be brief."), {"turn": NEW, "context": context("a", "b")}, prompt(system("Be brief."), "a", "b", "And now?")),
+    (FromSampling({"top_k": 3}), {"sampling": Sampling(temperature=0)}, schedule(temperature=0, top_k=3)),
+    (Generate(logprobs=True), {**ASK, "schedule": schedule()}, replace(ECHOED, logprobs=(0.0, 0.0))),
+    (Sample(), {**ASK, "schedule": schedule(n=2)}, (ECHOED, ECHOED)),
+    (Likelihood(), {"completion": completion("a b", logprobs=(-1.0, -3.0))}, Score(-2.0)),
+    (Vote(answer=r"\d"), {"candidates": tuple(map(completion, ("1", "2", "so 2")))}, completion("2")),
+    (Best(), {"candidates": (SAID, completion("a")), "scores": (Score(1), Score(2))}, completion("a")),
+]
+"""A stage, what it is given, and what it makes of that."""
+
+
+@pytest.mark.parametrize(("part", "values", "made"), TRIED, ids=lambda one: type(one).__name__)
+def test_every_stage_keeps_its_promises(part: Any, values: Mapping[str, Any], made: Any) -> None:
+    assert check_stage(part, **values) == made
+
+
+def test_no_stage_is_left_out() -> None:
+    own = {entry.cls for entry in stage if entry.cls.__module__.startswith("vllm_flow.stages.")}
+    assert own == {type(part) for part, _, _ in TRIED}

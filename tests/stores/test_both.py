@@ -1,0 +1,146 @@
+"""What the built-in stores share: every promise of a store, the words of their refusals, and their every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from vllm_flow.core.errors import StoreError, TurnConflict
+from vllm_flow.core.registry import resource
+from vllm_flow.core.resources import Store
+from vllm_flow.core.values import Completion, Turn, Usage, system
+from vllm_flow.stores import Memory, Sqlite
+from vllm_flow.testing import store_promises
+from vllm_flow.testing.store_promises import CUT, NO, YES, answered, asked
+from vllm_flow.testing.stores import OpenStore, StorePromise
+
+LOOPED: list[object] = []
+LOOPED.append(LOOPED)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
+    files = count()
+    fresh = {"memory": Memory().open, "sqlite": lambda: Sqlite(str(tmp_path / "talks" / f"{next(files)}.db")).open()}
+    return fresh[request.param]
+
+
+@pytest.mark.parametrize("promise", store_promises())
+def test_every_store_keeps_its_promises(promise: StorePromise, open_store: OpenStore) -> None:
+    promise(open_store)
+
+
+CONFLICT = "conversation 'ann', turn 1: it is stored with another {}. Use a free number, or undo that turn."
+ANSWERED = "conversation 'ann', turn 1: it is answered already, by another reply. Serve the reply that begin returns."
+UNSTORED = "conversation 'ann', turn 1: not stored, because of {}"
+OUT_OF_RANGE = "conversation 'ann', turn {}: the number is out of range. Count from 1."
+
+
+def begin(turn: Turn) -> Callable[[Store], object]:
+    return lambda store: store.begin(turn)
+
+
+def commit(turn: Turn, reply: Completion = YES, state: Mapping[str, Any] | None = None) -> Callable[[Store], object]:
+    return lambda store: store.commit(turn, reply, state or {})
+
+
+def interrupt(turn: Turn) -> Callable[[Store], object]:
+    return lambda store: store.interrupt(turn, CUT)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "kind", "said"),
+    [
+        (begin(asked(1, "Is it snowing?")), TurnConflict, CONFLICT.format("message")),
+        (commit(asked(1, "Is it snowing?")), TurnConflict, CONFLICT.format("message")),
+        (interrupt(asked(2, "Is it snowing?")), TurnConflict, CONFLICT.format("message").replace("turn 1", "turn 2")),
+        (begin(replace(asked(1), history=(system("Lie."),))), TurnConflict, CONFLICT.format("history")),
+        (begin(asked(None)), StoreError, "conversation 'ann': the turn has no number. Take it from next_number."),
+        (begin(asked(0)), StoreError, OUT_OF_RANGE.format(0)),
+        (begin(asked(-1)), StoreError, OUT_OF_RANGE.format(-1)),
+        (begin(asked(2**63)), StoreError, OUT_OF_RANGE.format(2**63)),
+        (
+            begin(asked(1, conversation="half \ud83d")),
+            StoreError,
+            r"conversation 'half \ud83d': the name holds half a surrogate pair. Name it in valid Unicode.",
+        ),
+        (
+            commit(asked(3)),
+            StoreError,
+            "conversation 'ann', turn 3: there is a reply but no such turn. Call begin first.",
+        ),
+        (commit(asked(1), NO), StoreError, ANSWERED),
+        (commit(asked(1), YES, {"n": 2}), StoreError, ANSWERED),
+        (
+            commit(asked(1), YES, {"x": {1}}),
+            StoreError,
+            UNSTORED.format("x: set cannot be written as JSON. Use texts, numbers, lists and mappings."),
+        ),
+        (
+            commit(asked(1), YES, {"x": [0, {"y": float("nan")}]}),
+            StoreError,
+            UNSTORED.format("x.1.y: nan is no JSON number. Use a finite one or None."),
+        ),
+        (
+            commit(asked(1), YES, {"x": {1: 2}}),
+            StoreError,
+            UNSTORED.format("x: the key 1 is no text. JSON has texts as keys only."),
+        ),
+        (
+            commit(asked(1), YES, {"x": LOOPED}),
+            StoreError,
+            UNSTORED.format("the value: nested too deeply to be written. Make it flatter."),
+        ),
+    ],
+)
+def test_both_refuse_in_the_same_words(attempt: Any, kind: type, said: str, open_store: OpenStore) -> None:
+    store = open_store()
+    answered(store, 1, "Is it raining?")
+    store.begin(asked(2))
+    before = store.turns("ann"), store.state("ann")
+    with pytest.raises(StoreError) as caught:
+        attempt(store)
+    assert (type(caught.value), str(caught.value)) == (kind, said)
+    assert (store.turns("ann"), store.state("ann")) == before
+    store.close()
+
+
+def test_both_are_found_by_their_names() -> None:
+    assert [resource.find(f"store/{name}").summary for name in ("memory", "sqlite")] == [
+        "Keeps conversations in memory; they are gone when the process ends.",
+        "Keeps conversations in a SQLite file, which several processes may use at once.",
+    ]
+
+
+def test_both_answer_alike_to_500_random_calls(tmp_path: Path) -> None:
+    random = Random(7)
+    stores: list[Store] = [Memory().open(), Sqlite(str(tmp_path / "c.sqlite")).open()]
+    for step in range(500):
+        turn = asked(random.randint(1, 5), random.choice(["a", "b"]), random.choice(["ann", "bob"]))
+        reply = Completion(random.choice(["x", "y"]), (1,), "stop", Usage(1, 1))
+        state = {"n": random.randint(0, 1)}
+        call = random.choice(["begin", "begin", "commit", "commit", "interrupt", "undo"])
+
+        def outcome(store, call=call, turn=turn, reply=reply, state=state):
+            arguments = {
+                "begin": (turn,),
+                "commit": (turn, reply, state),
+                "interrupt": (turn, CUT),
+                "undo": (turn.conversation,),
+            }[call]
+            try:
+                given = getattr(store, call)(*arguments)
+            except Exception as error:
+                given = f"{type(error).__name__}: {error}"
+            name = turn.conversation
+            return given, store.turns(name), store.state(name), store.next_number(name), store.last_conversation()
+
+        first, second = (outcome(store) for store in stores)
+        assert first == second, f"step {step}: {call}"
+    stores[1].close()

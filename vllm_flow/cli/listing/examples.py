@@ -1,0 +1,121 @@
+"""Examples: how a part is written, taken from a file that uses it, since a file that runs cannot grow stale."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vllm_flow.config import groups
+from vllm_flow.config.outline import LOADER, contents, find, text_of
+from vllm_flow.config.project import from_here
+from vllm_flow.core.describe import Option, Part
+
+PIPELINE = "pipeline"
+MISSING = "???"
+SUCH_AS = re.compile(r"such as (?:`([^`]+)`|(\S*\w))")
+TABLES = {"stage": "graph", "resource": "resources"}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A piece of YAML as it stands in a file, below the keys that lead to it."""
+
+    yaml: str
+    file: str = ""
+    """Empty when no file uses the part: then this is only how a node of it is written."""
+    overrides: tuple[str, ...] = ()
+    """With them `vllm-flow check` composes the example."""
+
+
+def example_of(part: Part) -> Example:
+    """From a file of a group, which is there to be chosen, or from the smallest pipeline; else written out."""
+    for group, choices in groups().items():
+        for choice in choices:
+            if contents(f"{group}/{choice}")[1].get("use") == part.name:
+                return _of_choice(group, choice, part)
+    return _of_node(lambda node: node.get("use") == part.name) or Example(_written_out(part))
+
+
+def example_of_word(word: str) -> Example:
+    """A node of the smallest pipeline that has one with this word; else written out."""
+    return _of_node(lambda node: word in node) or Example(f"graph:\n  NODE: {{use: STAGE, {word}: VALUE}}")
+
+
+def body(text: str) -> str:
+    """A file without the comments it begins with."""
+    lines = text.splitlines()
+    start = next((place for place, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    return "\n".join(lines[start:]).rstrip()
+
+
+def _of_choice(group: str, choice: str, part: Part) -> Example:
+    path = f"{group}/{choice}"
+    place, values = contents(path)
+    file = find(path) or Path()
+    text, overrides = body(text_of(file)), [f"{group}={choice}"]
+    for option in part.options:
+        if values.get(option.name) == MISSING:
+            given = _sample(option)
+            text = text.replace(f"{option.name}: {MISSING}", f"{option.name}: {given}")
+            overrides.append(f"{group}.{option.name}={given}")
+    return Example(below(place, text), from_here(file), tuple(overrides))
+
+
+def _of_node(fits: Any) -> Example | None:
+    found: list[tuple[int, str, str, str]] = []
+    for pipeline in groups().get(PIPELINE, ()):
+        graph = contents(f"{PIPELINE}/{pipeline}")[1].get("graph")
+        nodes = graph.items() if isinstance(graph, dict) else ()
+        file = find(f"{PIPELINE}/{pipeline}") or Path()
+        for name, node in nodes:
+            if isinstance(node, dict) and fits(node) and (text := _excerpt(text_of(file), ("graph", str(name)))):
+                found.append((len(nodes), pipeline, text, from_here(file)))
+    if not found:
+        return None
+    _, pipeline, text, place = min(found)
+    return Example(below(("graph",), text), place, (f"{PIPELINE}={pipeline}",))
+
+
+def _excerpt(text: str, path: tuple[str, ...]) -> str:
+    """The lines of one key and its value, as they are written; nothing where a merge key (`<<`) brings them."""
+    key: Any = None
+    node: Any = yaml.compose(text, LOADER)
+    for name in path:
+        key, node = next(((key, value) for key, value in node.value if key.value == name), (None, node))
+        if key is None:
+            return ""
+    cut = " " * key.start_mark.column + text[key.start_mark.index : node.end_mark.index]
+    lines = textwrap.dedent(cut).splitlines()
+    while not lines[-1].strip() or lines[-1].lstrip().startswith("#"):  # they belong to the next key
+        lines.pop()
+    return "\n".join(lines)
+
+
+def below(place: tuple[str, ...], text: str) -> str:
+    """`text` below the keys that lead to it."""
+    for name in reversed(place):
+        text = f"{name}:\n{textwrap.indent(text, '  ')}"
+    return text
+
+
+def _written_out(part: Part) -> str:
+    given = [f"{option.name}: {_sample(option)}" for option in part.options if option.required]
+    entry = "\n".join([f"use: {part.name}", *given])
+    if part.kind not in TABLES:
+        return below(("input",), entry)
+    return below((TABLES[part.kind], re.split("[/:]", part.name)[-1].replace("-", "_")), entry)
+
+
+def _sample(option: Option) -> str:
+    """A value that fits: what its text gives as `such as …`, else a text in capitals, else `???`."""
+    if "enum" in option.schema:
+        return str(option.schema["enum"][0])
+    if option.schema.get("type") != "string":
+        return MISSING
+    named = SUCH_AS.search(option.doc)
+    return named[1] or named[2] if named else option.name.upper()

@@ -1,0 +1,248 @@
+"""The loop: continuous batching over all answers in the making, one token for each at every step.
+
+Admit what waits, read one token of every row that decodes and some pieces of prompts, draw, hand out. Rows come and go
+between two steps; what one of them computes does not depend on the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vllm_flow.core.errors import ContextOverflow, EngineError, FlowError
+from vllm_flow.core.values import Token
+from vllm_flow.engines.transformers.load import Loaded
+from vllm_flow.engines.transformers.network import Span
+from vllm_flow.engines.transformers.prefix import Node, PrefixCache
+from vllm_flow.engines.transformers.row import Job, Row
+from vllm_flow.engines.transformers.sampler import choose
+
+log = logging.getLogger("vllm_flow")
+Delivery = tuple[Job, Token | FlowError]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is in flight at once."""
+
+    rows: int = 256
+    prompt_tokens: int = 512
+    """Of prompts, read in one step: more would make the rows that decode wait longer for their next token."""
+    kv_bytes: int = 2 << 30
+    """Keys and values of all answers in the making, at their longest."""
+    prefix_bytes: int = 1 << 29
+    """Keys and values that are kept for prompts to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The logits a row's next token is to be drawn from, float32 [vocab]."""
+
+    row: Row
+    logits: Tensor
+
+
+class Loop:
+    """Everything that runs in the engine's thread."""
+
+    def __init__(self, loaded: Loaded, limits: Limits) -> None:
+        self._loaded = loaded
+        self._network = loaded.network
+        self._limits = limits
+        self._waiting: deque[Job] = deque()
+        self._reading: list[Row] = []
+        """Rows whose prompts are not read to the end yet, in the order in which they came."""
+        self._decoding: list[Row] = []
+        self._prefixes = PrefixCache(limits.prefix_bytes)
+        self._deliveries: list[Delivery] = []
+
+    @property
+    def idle(self) -> bool:
+        return not (self._waiting or self._reading or self._decoding)
+
+    def add(self, job: Job) -> None:
+        self._waiting.append(job)
+
+    @torch.inference_mode()
+    def step(self) -> list[Delivery]:
+        """One round. Returns the tokens it made, and the errors of the answers that cannot go on."""
+        self._deliveries = []
+        self._drop_cancelled()
+        self._admit()
+        spans = {row: row.next_token() for row in self._decoding}
+        drawn, pieces = self._pieces()
+        drawn += self._read({**spans, **pieces})
+        self._draw(drawn)
+        return self._deliveries
+
+    def fail_all(self, why: str) -> list[Delivery]:
+        """End everything in flight."""
+        jobs = [*self._waiting, *(row.job for row in (*self._reading, *self._decoding))]
+        for row in (*self._reading, *self._decoding):
+            self._network.leave(row.sequence)
+        self._waiting.clear()
+        self._reading, self._decoding = [], []
+        return [(job, EngineError(why)) for job in jobs]
+
+    def _drop_cancelled(self) -> None:
+        for row in [row for row in (*self._reading, *self._decoding) if row.job.cancelled]:
+            self._retire(row)
+
+    def _admit(self) -> None:
+        """In the order in which they came, as long as there is room for the longest answer each may become."""
+        while self._waiting and len(self._reading) + len(self._decoding) < self._limits.rows:
+            job = self._waiting[0]
+            if not job.cancelled and not self._admitted(job):
+                return
+            self._waiting.popleft()
+
+    def _admitted(self, job: Job) -> bool:
+        """False when there is no room now. A request that can never be served is done with."""
+        try:
+            prompt = self._loaded.renderer.ids(job.request.prompt)
+            wanted = job.request.schedule.at(0).max_tokens
+            check_room(len(prompt), wanted, self._loaded.context_length)
+            if not self._has_room(len(prompt) + wanted):
+                return False
+            sequence = self._network.sequence(len(prompt))
+            self._reading.append(Row(job, prompt, sequence, self._loaded.decode, self._prefixes.root))
+        except Exception as error:
+            self._deliveries.append((job, _told(error)))
+        return True
+
+    def _has_room(self, tokens: int) -> bool:
+        rows = (*self._reading, *self._decoding)
+        taken = sum(len(row.prompt) + row.limits.max_tokens for row in rows)
+        return not rows or (taken + tokens) * self._network.bytes_per_token <= self._limits.kv_bytes
+
+    def _pieces(self) -> tuple[list[Drawn], dict[Row, Span]]:
+        """What is to be read of prompts; and the rows for which the prefix cache knows what follows theirs.
+
+        A piece that another row reads in this step is left for the next, where the prefix cache has it.
+        """
+        drawn: list[Drawn] = []
+        spans: dict[Row, Span] = {}
+        claimed: set[tuple[Node, tuple[int, ...]]] = set()
+        budget = self._limits.prompt_tokens
+        for row in self._reading:
+            if (logits := self._remembered(row)) is not None:
+                drawn.append(Drawn(row, logits))
+                continue
+            piece = row.piece(self._network.chunk)
+            if self._network.chunk is not None:
+                if (row.node, piece) in claimed:
+                    continue
+                claimed.add((row.node, piece))
+            if budget > 0:
+                budget -= len(piece)
+                spans[row] = Span(row.sequence, piece)
+        return drawn, spans
+
+    def _remembered(self, row: Row) -> Tensor | None:
+        """Take over what the prefix cache knows of a row's prompt; the logits after it if that is all of it."""
+        while self._network.chunk is not None:
+            piece = row.piece(self._network.chunk)
+            last = row.sequence.length + len(piece) == len(row.prompt)
+            node = self._prefixes.find(row.node, piece, logits=last)
+            if node is None:
+                return None
+            row.sequence.append(node.planes)
+            row.cached_tokens += len(piece)
+            row.node = node
+            if last:
+                return node.logits
+        return None
+
+    def _read(self, spans: dict[Row, Span]) -> list[Drawn]:
+        """Read; the rows that can draw then, with their logits. A row that fails, fails alone."""
+        drawn = []
+        for row, logits in self._logits(spans):
+            if row in self._decoding:
+                drawn.append(Drawn(row, logits))
+                continue
+            last = row.sequence.length == len(row.prompt)
+            if self._network.chunk is not None:
+                piece = tuple(spans[row].tokens)
+                planes = row.sequence.copied(row.sequence.length - len(piece))
+                row.node = self._prefixes.add(row.node, piece, planes, logits.clone() if last else None)
+            if last:
+                drawn.append(Drawn(row, logits))
+        return drawn
+
+    def _logits(self, spans: dict[Row, Span]) -> Iterator[tuple[Row, Tensor]]:
+        if self._network.chunk is None and len(spans) > 1:  # one after the other, and none twice
+            for row, span in spans.items():
+                yield from self._logits({row: span})
+            return
+        if not spans:
+            return
+        try:
+            yield from zip(spans, self._network.read(list(spans.values())), strict=True)
+        except Exception as error:
+            if len(spans) == 1:
+                self._fail(next(iter(spans)), error)
+                return
+            log.debug("a step of %s rows failed; each is tried alone", len(spans), exc_info=True)
+            for row, span in spans.items():
+                yield from self._logits({row: span})
+
+    def _draw(self, drawn: list[Drawn]) -> None:
+        for one in [one for one in drawn if not _finite(one.logits)]:
+            drawn.remove(one)
+            index = len(one.row.output)
+            self._fail(one.row, EngineError(NOT_FINITE.format(index=index)))
+        if not drawn:
+            return
+        logits, rows = torch.stack([one.logits for one in drawn]), [one.row for one in drawn]
+        seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
+        chosen = choose(logits, [row.sampling for row in rows], seeds, indices, [row.seen for row in rows]).tolist()
+        for place, (row, token_id) in enumerate(zip(rows, chosen, strict=True)):
+            token = row.take(token_id, self._loaded.end_ids, logits[place])
+            self._deliveries.append((row.job, token))
+            if token.finish is not None:
+                self._retire(row)
+            elif row not in self._decoding:
+                self._reading.remove(row)
+                self._decoding.append(row)
+                self._network.begin_decoding(row.sequence)
+
+    def _fail(self, row: Row, error: Exception) -> None:
+        self._deliveries.append((row.job, _told(error)))
+        self._retire(row)
+
+    def _retire(self, row: Row) -> None:
+        (self._decoding if row in self._decoding else self._reading).remove(row)
+        self._network.leave(row.sequence)
+
+
+NOT_FINITE = "the model's logits are not finite at generated token {index}. Choose dtype=float32, or other weights."
+
+
+def check_room(prompt_tokens: int, max_tokens: int, context_length: int) -> None:
+    """Raises ContextOverflow unless prompt and answer fit."""
+    if prompt_tokens + max_tokens > context_length:
+        raise ContextOverflow(
+            f"the prompt has {prompt_tokens} tokens and sampling.max_tokens asks for {max_tokens}, but the model reads "
+            f"{context_length}. Choose context=window, a smaller sampling.max_tokens, or a model that reads more."
+        )
+
+
+def _finite(logits: Tensor) -> bool:
+    """NaN and +inf come through a maximum; all -inf is one."""
+    return bool(logits.amax().isfinite())
+
+
+def _told(cause: Exception) -> FlowError:
+    if isinstance(cause, FlowError):
+        return cause
+    log.debug("a request failed", exc_info=cause)
+    first = str(cause).strip().partition("\n")[0].rstrip(".")
+    if isinstance(cause, torch.OutOfMemoryError) or "allocate memory" in first:
+        return EngineError(f"out of memory: {first}. Choose a smaller model, a shorter context, or a smaller dtype.")
+    what = f"the model failed: {type(cause).__name__}: {first}"
+    return EngineError(f"{what}. Other requests go on; the log has the details at DEBUG.")

@@ -1,0 +1,81 @@
+"""The prefix cache: keys and values of prompts that were read before, for prompts that begin alike.
+
+A tree. Each node holds what one piece of a prompt added, and hangs below the piece before it, so that equal beginnings
+are found token by token and never by a hash. Pieces end at the same places in every prompt; only the last one of a
+prompt may be shorter, and it knows the logits that follow, so that an equal prompt is not read again at all.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """One piece of a prompt, after all those above it."""
+
+    parent: Node | None = None
+    tokens: Tokens = ()
+    planes: list[Tensor] = field(default_factory=list)
+    """[1, heads, tokens, dim] each."""
+    logits: Tensor | None = None
+    """float32 [vocab], of the token that follows; None unless a prompt ended here."""
+    children: dict[Tokens, Node] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        logits = self.logits.nbytes if self.logits is not None else 0
+        return sum(plane.nbytes for plane in self.planes) + logits
+
+
+class PrefixCache:
+    """Bounded by `limit` bytes; the least recently used pieces go first, those that end a branch before the others."""
+
+    def __init__(self, limit: int) -> None:
+        self.root = Node()
+        self.bytes = 0
+        self._limit = limit
+        self._used: OrderedDict[Node, None] = OrderedDict()
+
+    def find(self, after: Node, tokens: Tokens, *, logits: bool) -> Node | None:
+        """The node of these tokens behind `after`; with `logits` only one that knows what follows."""
+        found = after.children.get(tokens)
+        if found is None or (logits and found.logits is None):
+            return None
+        self._touch(found)
+        return found
+
+    def add(self, after: Node, tokens: Tokens, planes: list[Tensor], logits: Tensor | None) -> Node:
+        """Keep what was read behind `after`. The node is returned also when it was there already, or has no room."""
+        node = after.children.get(tokens)
+        if node is None:
+            node = Node(after, tokens, planes)
+            if after is not self.root and after not in self._used:
+                return node  # what it stands behind has been forgotten: nobody would find it
+            after.children[tokens] = node
+            self.bytes += node.bytes
+        if logits is not None and node.logits is None:
+            node.logits = logits
+            self.bytes += logits.nbytes
+        self._touch(node)
+        while self.bytes > self._limit and self._used:
+            self._forget(next(iter(self._used)))
+        return node
+
+    def _touch(self, node: Node | None) -> None:
+        """From below upwards, so that a node is always used later than what hangs below it."""
+        while node is not None and node is not self.root:
+            self._used[node] = None
+            self._used.move_to_end(node)
+            node = node.parent
+
+    def _forget(self, node: Node) -> None:
+        del self._used[node]
+        self.bytes -= node.bytes
+        if node.parent is not None:
+            del node.parent.children[node.tokens]

@@ -1,0 +1,85 @@
+"""A row: one answer in the making, from its request to its last token."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from vllm_flow.core.errors import FlowError
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.values import Finish, FinishReason, Request, Token, Usage
+from vllm_flow.engines.transformers.kv import Sequence
+from vllm_flow.engines.transformers.network import Span
+from vllm_flow.engines.transformers.prefix import Node
+from vllm_flow.engines.transformers.sampler import Seen, penalises
+from vllm_flow.engines.transformers.text import TextStream
+
+
+@dataclass(eq=False)
+class Job:
+    """One request, and the way back to the event loop that waits for its tokens."""
+
+    request: Request
+    loop: asyncio.AbstractEventLoop
+    arrived: asyncio.Queue[Token | FlowError] = field(default_factory=asyncio.Queue)
+    cancelled: bool = False
+
+
+class Row:
+    """One answer. It owns its place in the KV cache, and says what is to be read for it next."""
+
+    def __init__(self, job: Job, prompt: list[int], sequence: Sequence, decode: Callable[..., str], root: Node) -> None:
+        self.job = job
+        self.prompt = prompt
+        self.sequence = sequence
+        self.node = root
+        """The last piece of the prompt that the prefix cache knows."""
+        self.output: list[int] = []
+        self.cached_tokens = 0
+        self.limits = job.request.schedule.at(0)
+        """What ends the answer: `max_tokens` and `stop` as they stand at its beginning."""
+        self._text = TextStream(decode, self.limits.stop)
+        self._seen: Seen | None = None
+
+    @property
+    def sampling(self) -> Sampling:
+        """What is in force at the next token."""
+        return self.job.request.schedule.at(len(self.output))
+
+    @property
+    def seen(self) -> Seen | None:
+        """What penalties look at; counted from the moment that one is in force."""
+        if self._seen is None and penalises(self.sampling):
+            self._seen = Seen(self.prompt, self.limits.max_tokens)
+            for token_id in self.output:
+                self._seen.add(token_id)
+        return self._seen
+
+    def piece(self, size: int | None) -> tuple[int, ...]:
+        """The next piece of the prompt, up to a multiple of `size` tokens; the whole rest without one."""
+        start = self.sequence.length
+        end = len(self.prompt) if size is None else min(len(self.prompt), start - start % size + size)
+        return tuple(self.prompt[start:end])
+
+    def next_token(self) -> Span:
+        """The newest token, which is not in the cache yet."""
+        return Span(self.sequence, self.output[-1:])
+
+    def take(self, token_id: int, ends: frozenset[int], logits: Tensor) -> Token:
+        """Go on with this token; `logits` [vocab] are those it was drawn from."""
+        logprob = float(logits.log_softmax(-1)[token_id]) if self.job.request.logprobs else None
+        self.output.append(token_id)
+        if self._seen is not None:
+            self._seen.add(token_id)
+        ended = token_id in ends
+        said = "" if ended else self._text.push(token_id)
+        if not (ended or self._text.stopped or len(self.output) == self.limits.max_tokens):
+            return Token(token_id, said, logprob)
+        rest = "" if self._text.stopped else self._text.flush()
+        # The text held back may turn out to hold a whole stop string.
+        reason: FinishReason = "stop" if ended or self._text.stopped else "length"
+        usage = Usage(len(self.prompt), len(self.output))
+        return Token(token_id, said + rest, logprob, Finish(reason, usage, self.cached_tokens))

@@ -1,0 +1,244 @@
+"""What every engine promises: of one answer, and of many that do not touch each other and can be left."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from vllm_flow.core import registry
+from vllm_flow.core.codec import completion_from_json, decode, encode
+from vllm_flow.core.errors import listed, nearest
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.testing.compare import brief, named, require, same
+from vllm_flow.testing.options import option_problems, registered
+from vllm_flow.testing.trial import Trial, all_of
+
+Check = Callable[[Trial], Coroutine[Any, Any, None]]
+PROMISES: list[Check] = []
+CROWD = 24
+"""How many requests keep each other company."""
+LONG = 64
+"""`max_tokens` of an answer that is left before its end."""
+TAME: dict[str, Any] = {
+    "temperature": 0.7,
+    "top_p": 0.9,
+    "top_k": 5,
+    "min_p": 0.05,
+    "repetition_penalty": 1.1,
+    "presence_penalty": 0.1,
+    "frequency_penalty": 0.1,
+    "stop": ("\0never said\0",),
+}
+"""A value for each parameter that is not the neutral one; `max_tokens` is always set, and `n` is the stage's affair."""
+
+
+def promise(check: Check) -> Check:
+    PROMISES.append(check)
+    return check
+
+
+@promise
+async def it_answers(trial: Trial) -> None:
+    """The first one to be tried: an engine that does not even answer is not asked for more."""
+    for prompt in trial.prompts:
+        tokens = await trial.tokens(trial.request(prompt))
+        require(bool(tokens), "the stream ended without a token. The last token tells why the answer ended.")
+        require(tokens[-1].finish is not None, "the last token has no finish. Say there why the answer ended.")
+
+
+@promise
+async def its_options_can_be_configured(trial: Trial) -> None:
+    entry = registered(registry.resource, trial.options)
+    found = "\n".join(option_problems(entry.name, trial.options))
+    require(not found, found)
+
+
+@promise
+async def its_capabilities_are_sampling_parameters(trial: Trial) -> None:
+    known = [field.name for field in dataclasses.fields(Sampling)]
+    for name in sorted(trial.options.capabilities().sampling - set(known)):
+        what = f"capabilities names '{name}', which is no sampling parameter.{nearest(name, known)}"
+        raise AssertionError(f"{what} There are: {listed(known)}.")
+
+
+@promise
+async def no_token_but_the_last_carries_a_finish(trial: Trial) -> None:
+    for prompt in trial.prompts:
+        tokens = await trial.tokens(trial.request(prompt))
+        for place, token in enumerate(tokens[:-1], 1):
+            require(token.finish is None, f"token {place} of {len(tokens)} carries a finish. Only the last one may.")
+
+
+@promise
+async def usage_counts_the_tokens(trial: Trial) -> None:
+    for prompt in trial.prompts:
+        answer = await trial.answer(trial.request(prompt))
+        same("usage.completion_tokens", answer.usage.completion_tokens, len(answer.token_ids))
+        same("usage.prompt_tokens", answer.usage.prompt_tokens, trial.engine.count(prompt))
+
+
+@promise
+async def count_is_a_whole_number_above_zero(trial: Trial) -> None:
+    for prompt in trial.prompts:
+        count = trial.engine.count(prompt)
+        require(type(count) is int and count > 0, f"count is {count!r}. It should be an int of 1 or more.")
+
+
+@promise
+async def each_token_adds_its_own_text(trial: Trial) -> None:
+    """Cumulative text, as some libraries stream it, would be said over and over."""
+    _, tokens = await trial.long_answer()
+    said = [token.text for token in tokens if token.text]
+    pairs = list(itertools.pairwise(said))
+    repeats = len(pairs) > 1 and all(after.startswith(before) and after != before for before, after in pairs)
+    require(not repeats, f"each text begins with the one before, up to {said[-1]!r}. It should hold what is new.")
+
+
+@promise
+async def an_answer_can_be_recorded(trial: Trial) -> None:
+    answer = await trial.answer(trial.request(trial.prompts[0]))
+    try:
+        again = completion_from_json(decode(encode(answer)))
+    except ValueError as error:
+        raise AssertionError(str(error)) from error
+    same("the recorded answer", again, answer)
+
+
+@promise
+async def max_tokens_ends_an_answer_with_length(trial: Trial) -> None:
+    prompt, whole = await trial.long_answer()
+    for limit in (1, len(whole) // 2):
+        answer = await trial.answer(trial.greedy(prompt, max_tokens=limit))
+        same(f"number of tokens at max_tokens={limit}", len(answer.token_ids), limit)
+        same(f"finish_reason at max_tokens={limit}", answer.finish_reason, "length")
+
+
+@promise
+async def a_stop_string_ends_the_answer_and_is_not_part_of_it(trial: Trial) -> None:
+    """The stop string lies across two tokens: the harder case."""
+    if not trial.honours("stop"):
+        return
+    prompt, tokens = await trial.long_answer()
+    said = [token.text for token in tokens if token.text]
+    whole, middle = "".join(said), len(said) // 2
+    stop = said[middle - 1][-1] + said[middle][0]
+    answer = await trial.answer(trial.greedy(prompt, stop=(stop,)))
+    same(f"the text of {brief(whole)} with stop={stop!r}", answer.text, whole[: whole.index(stop)])
+    same(f"finish_reason with stop={stop!r}", answer.finish_reason, "stop")
+    same(f"usage.completion_tokens with stop={stop!r}", answer.usage.completion_tokens, len(answer.token_ids))
+
+
+@promise
+async def each_parameter_it_honours_is_accepted(trial: Trial) -> None:
+    honoured = {name: value for name, value in TAME.items() if trial.honours(name)}
+    each: list[dict[str, Any]] = [{name: value} for name, value in honoured.items()]
+    for given in (*each, honoured):
+        try:
+            await trial.answer(trial.request(trial.prompts[0], max_tokens=4, **given))
+        except Exception as error:
+            what = f"with {listed(given)} it raised {named(error)}"
+            raise AssertionError(f"{what}. Honour it, or take it out of capabilities.") from error
+
+
+@promise
+async def logprobs_come_when_asked_for_and_only_then(trial: Trial) -> None:
+    if not trial.options.capabilities().logprobs:
+        return
+    for token in await trial.tokens(trial.request(trial.prompts[0], logprobs=True)):
+        fits = isinstance(token.logprob, float) and math.isfinite(token.logprob) and token.logprob <= 0
+        what = f"a token's logprob is {token.logprob!r}, though it was asked for"
+        require(fits, f"{what}. It should be a number of 0 or less.")
+    for token in await trial.tokens(trial.request(trial.prompts[0])):
+        same("a logprob nobody asked for", token.logprob, None)
+
+
+@promise
+async def what_it_says_of_itself_is_json(trial: Trial) -> None:
+    facts = trial.engine.describe()
+    require(isinstance(facts, Mapping), f"describe gave a {type(facts).__name__}. It should give a mapping.")
+    try:
+        encode(facts)
+    except ValueError as error:
+        raise AssertionError(f"describe: {error}") from error
+
+
+@promise
+async def greedy_says_the_same_whatever_the_seed(trial: Trial) -> None:
+    if not trial.honours("temperature"):
+        return
+    for prompt in trial.prompts:
+        first = await trial.answer(trial.greedy(prompt, seed=1))
+        same("the greedy answer with another seed", await trial.answer(trial.greedy(prompt, seed=2)), first)
+
+
+@promise
+async def the_same_seed_says_the_same(trial: Trial) -> None:
+    """To every sample, too. Two samples may differ or be equal: the runner gives each another seed, of 64 bits."""
+    for prompt, sample in (*((prompt, 0) for prompt in trial.prompts), (trial.prompts[0], 1)):
+        request = trial.request(prompt, seed=2**63 + 11, sample=sample)
+        first = await trial.answer(request)
+        same(f"the second answer with one seed to sample {sample}", await trial.answer(request), first)
+
+
+@promise
+async def an_answer_does_not_depend_on_its_company(trial: Trial) -> None:
+    requests = [
+        trial.request(trial.prompts[place % len(trial.prompts)], seed=place, max_tokens=4 + place % 9)
+        for place in range(CROWD)
+    ]
+    alone = [await trial.answer(request) for request in requests[:3]]
+    together = await all_of([trial.answer(request) for request in requests])
+    for place, answer in enumerate(alone):
+        same(f"answer {place} in company", together[place], answer)
+
+
+@promise
+async def many_requests_are_in_flight_at_once(trial: Trial) -> None:
+    """An engine that never awaits answers them one by one, and nothing else runs meanwhile: no token is seen live."""
+    begun, begun_when_one_ended = 0, 0
+
+    async def one() -> None:
+        nonlocal begun, begun_when_one_ended
+        begun += 1
+        await trial.tokens(trial.request(trial.prompts[0], max_tokens=2))
+        begun_when_one_ended = begun_when_one_ended or begun
+
+    await all_of([one() for _ in range(3)])
+    what = "of three requests the first was answered before the second began"
+    require(begun_when_one_ended > 1, f"{what}. Await what takes time, or do it in a thread.")
+
+
+@promise
+async def a_stream_closed_early_frees_the_engine(trial: Trial) -> None:
+    short = trial.greedy(trial.prompts[0], max_tokens=2)
+    before = await trial.answer(short)
+    for _ in range(3):
+        stream = trial.stream(trial.request(trial.prompts[0], max_tokens=LONG))
+        await anext(stream)
+        await stream.aclose()
+    same("the answer after streams that were closed early", await trial.answer(short), before)
+
+
+@promise
+async def a_cancelled_request_ends_and_frees_the_engine(trial: Trial) -> None:
+    short = trial.greedy(trial.prompts[0], max_tokens=2)
+    before = await trial.answer(short)
+    for _ in range(3):
+        task = asyncio.create_task(trial.tokens(trial.request(trial.prompts[0], max_tokens=LONG)))
+        await asyncio.sleep(0)
+        cancelled = task.cancel()  # False for an engine so quick that it has answered already
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        went_on = cancelled and not isinstance(outcome, asyncio.CancelledError)
+        require(not went_on, "a cancelled request did not end with CancelledError. Let it pass through `generate`.")
+    same("the answer after requests that were cancelled", await trial.answer(short), before)
+
+
+@promise
+async def closing_twice_is_harmless(trial: Trial) -> None:
+    """The last one to be tried: the engine is closed afterwards."""
+    trial.engine.close()
+    trial.engine.close()

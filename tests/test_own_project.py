@@ -34,9 +34,8 @@ SHOUT = '''"""A stage of the project, and a file beside it."""
 from dataclasses import dataclass, replace
 from typing import Annotated
 
+from vllm_flow import Completion, stage
 from vllm_flow.core.options import at_least
-from vllm_flow.core.registry import stage
-from vllm_flow.core.values import Completion
 
 from .marks import MARK
 
@@ -114,7 +113,8 @@ def test_what_is_added_and_what_is_replaced_is_found_beside_what_is_shipped(unpa
     )
     assert "models\ttiny\tA model of ours.\n" in listed.out
     assert "models\tsmollm2\t" in listed.out
-    assert [line.split("\t")[1] for line in pipelines.out.splitlines()] == ["best_of", "dialogue", "loud", "story"]
+    assert "pipelines\tloud\tTalk loudly.\n" in pipelines.out
+    assert "pipelines\tdialogue\tTalk over several turns.\n" in pipelines.out
     assert (broken.code, broken.err) == (
         2,
         "plugins.stages/broken (command line): 'stages/broken.py' cannot be imported: "

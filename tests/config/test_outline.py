@@ -49,6 +49,22 @@ def test_the_project_stands_before_the_shipped_files(project: Project) -> None:
     assert outline({"pipeline": "short"})["graph"]["context"] == {"use": "context/window", "turns": 2}
 
 
+def test_the_projects_primary_file_the_experiment_and_the_machine_come_in_this_order(project: Project) -> None:
+    head = "# @package _global_\n# One.\n"
+    values = "sampling: {{temperature: {0}, {1}: 0.5}}\noutput: reply\n"
+    primary = f"{head}defaults: [/shipped/config, _self_]\n"
+    project.write("conf/config.yaml", primary + values.format(0.1, "top_p"))
+    project.write("conf/experiment/one.yaml", head + values.format(0.2, "min_p"))
+    for choices in ({}, {"experiment": "one"}, {"experiment": "cold"}):
+        same_as_composed(project, choices)
+    assert outline({"experiment": "one"})["sampling"]["temperature"] == 0.2
+    local = f"{head}defaults: [override /store: sqlite]\n"
+    project.write("conf/local/default.yaml", local + values.format(0.3, "presence_penalty"))
+    for choices in ({}, {"experiment": "one"}, {"experiment": "cold"}):
+        same_as_composed(project, choices)
+        assert outline(choices)["sampling"]["temperature"] == 0.3
+
+
 def test_a_model_may_choose_its_engine(project: Project) -> None:
     project.write(
         "conf/model/tiny.yaml",

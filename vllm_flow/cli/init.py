@@ -14,8 +14,7 @@ import re
 import secrets
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
@@ -171,23 +170,10 @@ def _write(path: Path, text: str) -> None:
 def _schema(project: Path) -> str:
     """The schema of what can be said in this project, its own parts included."""
     from vllm_flow.config import schema
+    from vllm_flow.config.layers import in_project
 
-    with _project(project):
+    with in_project(project):
         return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
-
-
-@contextmanager
-def _project(folder: Path) -> Iterator[None]:
-    from vllm_flow.config.layers import VARIABLE
-
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = os.fspath(folder)
-    try:
-        yield
-    finally:
-        del os.environ[VARIABLE]
-        if before is not None:
-            os.environ[VARIABLE] = before
 
 
 def _fault(name: str, problem: str) -> ConfigError:

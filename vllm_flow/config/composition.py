@@ -28,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vllm_flow.config.clashes import clashes
 from vllm_flow.config.files import ConfigFile
 from vllm_flow.config.groups import Group, place_of, read_groups
-from vllm_flow.config.layers import LOCAL, PRIMARY, SHIPPED
+from vllm_flow.config.layers import PRIMARY, SHIPPED, is_late
 from vllm_flow.config.messages import composition_faults, default_origin
 from vllm_flow.config.origins import Written, written
 from vllm_flow.config.overrides import rewrite
@@ -39,7 +39,6 @@ from vllm_flow.config.written import COMMAND_LINE, Path, Value, of_file, of_over
 from vllm_flow.core.errors import ConfigError
 
 HYDRA_BASE = "1.3"
-LATE = ("experiment", LOCAL)
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class FlowLoader(ConfigLoaderImpl):
 
     def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
         self._refuse_files()
-        defaults = sorted(defaults, key=_is_late)
+        defaults = sorted(defaults, key=lambda default: is_late(default.config_path or ""))
         for default in defaults:
             result = repo.load_config(str(default.config_path))
             if isinstance(result, FileResult):
@@ -155,12 +154,6 @@ class FlowLoader(ConfigLoaderImpl):
         faults += [fault for name, file in sound.items() for fault in placement_faults(name, file, self.groups)]
         if faults:
             raise ConfigError(faults)
-
-
-def _is_late(default: ResultDefault) -> bool:
-    """An experiment, and the machine: they change what a project's conf/config.yaml says, whose `_self_` comes last."""
-    path = (default.config_path or "").removeprefix(f"{SHIPPED}/")
-    return path.partition("/")[0] in LATE
 
 
 def typed(own: DictConfig) -> tuple[str, ...]:

@@ -66,6 +66,11 @@ def foreign(primary: Path) -> bool:
     return b"/shipped/config" not in primary.read_bytes()
 
 
+def is_late(config_path: str) -> bool:
+    """An experiment, and the machine: they change what a project's conf/config.yaml says, whose `_self_` comes last."""
+    return config_path.removeprefix(f"{SHIPPED}/").partition("/")[0] in ("experiment", LOCAL)
+
+
 def shipped_root() -> Path:
     """The folder of the shipped files: inside the package in a wheel, the repository in a checkout."""
     package = Path(__file__).resolve().parent.parent
@@ -100,7 +105,7 @@ def in_project(folder: str | os.PathLike[str] | None) -> Iterator[None]:
 def layers() -> tuple[Layer, ...]:
     """The layers in the order in which they are asked for a file. Raises ConfigError when VLLM_FLOW_PROJECT is none."""
     shipped, project = shipped_root(), project_root()
-    if os.environ.get(VARIABLE) and not is_project(project):
+    if _project.get() is None and os.environ.get(VARIABLE) and not is_project(project):
         problem = f"{project} is no project: it has none of the folders {listed(FOLDERS)}. Name one that has."
         raise ConfigError([Fault(VARIABLE, problem, "environment")])
     below = (Layer(SHIPPED, shipped),)

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from vllm_flow.config.groups import header, place_of
-from vllm_flow.config.layers import PRIMARY, SHIPPED, layers
+from vllm_flow.config.layers import PRIMARY, SHIPPED, is_late, layers
 from vllm_flow.config.limits import MAX_BYTES
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -27,7 +27,8 @@ Contents = tuple[tuple[str, ...], dict[str, Any]]
 def outline(choices: Mapping[str, str]) -> dict[str, Any]:
     """The configuration that these choices make, group to name; those that are not made are the files' own."""
     merged: dict[str, Any] = {}
-    for place, values in _Files(dict(choices)).of(PRIMARY, ()):
+    files = _Files(dict(choices)).of(PRIMARY, ())
+    for _, (place, values) in sorted(files, key=lambda file: is_late(file[0])):
         _merge(merged, reduce(lambda inner, name: {name: inner}, reversed(place), values))
     return merged
 
@@ -70,8 +71,8 @@ class _Files:
 
     chosen: dict[str, str]
 
-    def of(self, config_path: str, within: tuple[str, ...]) -> list[Contents]:
-        """A file and what it builds on, in the order of merging."""
+    def of(self, config_path: str, within: tuple[str, ...]) -> list[tuple[str, Contents]]:
+        """A file and what it builds on, by their names, in the order of merging."""
         if config_path in within:
             return []
         place, values = contents(config_path)
@@ -81,10 +82,10 @@ class _Files:
         for overrides, group, name in items:
             if overrides:
                 self.chosen.setdefault(group, str(name))
-        found: list[Contents] = []
+        found: list[tuple[str, Contents]] = []
         for overrides, group, name in reversed(items):
             if group == SELF:
-                found.append((place, values))
+                found.append((config_path, (place, values)))
             elif not overrides:
                 choice = group if name is None else f"{group}/{self.chosen.get(group, name)}"
                 found += reversed(self.of(choice, (*within, config_path)))

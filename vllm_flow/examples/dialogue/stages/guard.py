@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from vllm_flow.core.registry import stage
-from vllm_flow.core.values import Completion
+from vllm_flow import Completion, stage
 
 
 @stage("guard/words")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vllm_flow.core.registry import stage
-from vllm_flow.core.values import Completion, Score
+from vllm_flow import Completion, Score, stage
 
 
 @stage("score/variety")

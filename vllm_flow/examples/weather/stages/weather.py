@@ -13,10 +13,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from vllm_flow import Clock, Context, Message, Prompt, Text, Turn, stage, system
 from vllm_flow.core.options import OptionProblem
-from vllm_flow.core.registry import stage
-from vllm_flow.core.resources import Clock
-from vllm_flow.core.values import Context, Message, Prompt, Text, Turn, system
 
 PROJECT = Path(__file__).parent.parent
 T = TypeVar("T")

@@ -5,17 +5,16 @@ from datetime import datetime
 import pytest
 from stages.weather import Facts, Forecast
 
-from vllm_flow.core.values import Context, Turn, assistant, user
-from vllm_flow.testing import FixedClock, check_stage
+from vllm_flow import Context
+from vllm_flow.testing import FixedClock, check_stage, context, turn
 
 CLOCK = FixedClock(datetime.fromisoformat("2026-11-24T09:30:00+08:00"))
 FORECAST = Forecast(file="pipelines/forecast.csv")
-EARLIER = Context((user("What will the weather in Beijing be tomorrow?"), assistant("Sunny. Lisbon has rain today.")))
+EARLIER = context("What will the weather in Beijing be tomorrow?", "Sunny. Lisbon has rain today.")
 
 
-def known(question: str, context: Context = EARLIER, clock: FixedClock = CLOCK) -> str:
-    turn = Turn("a", user(question))
-    return str(check_stage(FORECAST, turn=turn, context=context, clock=clock).facts["weather"])
+def known(question: str, earlier: Context = EARLIER, clock: FixedClock = CLOCK) -> str:
+    return str(check_stage(FORECAST, turn=turn(question), context=earlier, clock=clock).facts["weather"])
 
 
 @pytest.mark.parametrize(
@@ -33,17 +32,17 @@ def test_place_and_day_are_those_that_were_asked_about_last(question: str, fact:
 
 @pytest.mark.parametrize("question", ["What will the weather in Beijing be tomorrow?", "明天北京天气怎么样？"])
 def test_place_and_day_are_found_in_english_and_in_chinese(question: str) -> None:
-    assert known(question, Context()) == "The weather in Beijing on 2026-11-25 will be sunny, between -3 and 6 degrees."
+    assert known(question, context()) == "The weather in Beijing on 2026-11-25 will be sunny, between -3 and 6 degrees."
 
 
 def test_what_is_not_known_is_said() -> None:
-    assert known("Will it rain?", Context()) == "No place was named."
+    assert known("Will it rain?", context()) == "No place was named."
     late = FixedClock(datetime.fromisoformat("2027-01-01T00:00:00+08:00"))
-    assert known("Beijing, today?", Context(), late) == "There is no forecast for Beijing on 2027-01-01."
+    assert known("Beijing, today?", context(), late) == "There is no forecast for Beijing on 2027-01-01."
 
 
 def test_the_facts_stand_behind_the_history_and_before_the_question() -> None:
-    context = Context(EARLIER.messages, facts={"weather": "It will be sunny."})
-    prompt = check_stage(Facts(), turn=Turn("a", user("And today?")), context=context)
+    facts = {"weather": "It will be sunny."}
+    prompt = check_stage(Facts(), turn=turn("And today?"), context=context(*EARLIER.messages, facts=facts))
     assert prompt.messages[:-1] == EARLIER.messages
     assert prompt.messages[-1].text == "(It will be sunny.)\nAnd today?"

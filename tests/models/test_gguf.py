@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from tests import tiny_gguf
 from vllm_flow.core.errors import ModelError
@@ -35,12 +36,13 @@ def test_a_gguf_file_is_converted_exactly_and_only_once(tmp_path: Path, cache: P
     weights = tiny_gguf.write(tmp_path / "tiny.gguf")
     model = Model("mine", gguf=str(tmp_path / "tiny.gguf"))
     loaded = load(model)
-    network = loaded.model.model
-    assert torch.equal(network.embed_tokens.weight, torch.from_numpy(weights["token_embd.weight"]))
-    assert torch.equal(network.layers[0].mlp.down_proj.weight, torch.from_numpy(weights["blk.0.ffn_down.weight"]))
-    assert loaded.model.lm_head.weight.data_ptr() == network.embed_tokens.weight.data_ptr()
     assert (loaded.context_length, sorted(loaded.end_ids), loaded.renderer.template) == (128, [2], "none")
     (folder,) = cache.iterdir()
+    kept = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    embedding, layer = kept.model.embed_tokens.weight, kept.model.layers[0]
+    assert torch.equal(embedding, torch.from_numpy(weights["token_embd.weight"]))
+    assert torch.equal(layer.mlp.down_proj.weight, torch.from_numpy(weights["blk.0.ffn_down.weight"]))
+    assert kept.lm_head.weight.data_ptr() == embedding.data_ptr()
     written = (folder / "model.safetensors").stat().st_mtime_ns
     assert load(model).facts["weights"] == str(folder)
     assert (folder / "model.safetensors").stat().st_mtime_ns == written

@@ -19,20 +19,18 @@ from pathlib import Path
 
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 
-EXAMPLES = {
-    "dialogue": "a dialogue, with a stage that crosses words out of the reply",
-    "weather": "questions about the weather, answered from the conversation, the date and a file",
-    "sweep": "an experiment that is a whole sweep, with a score of your own",
-    "plugin": "a package to install, whose stages any project can name, and a project that does",
-}
+EXAMPLES = ("dialogue", "weather", "sweep", "plugin")
 DEFAULT = "dialogue"
-HELP = f"""usage: vllm-flow init NAME [--example EXAMPLE]
+HELP = """usage: vllm-flow init NAME [--example EXAMPLE]
 
 Makes a project in a new folder, or in an empty one (`.` is this one). Overwrites nothing. EXAMPLE is one of
 
-{os.linesep.join(f"  {name:<10}{text}" for name, text in EXAMPLES.items())}
+  dialogue  a dialogue, with a stage that crosses words out of the reply
+  weather   questions about the weather, answered from the conversation, the date and a file
+  sweep     an experiment that is a whole sweep, with a score of your own
+  plugin    a package to install, whose stages any project can name, and a project that does
 
-and {DEFAULT} unless you choose. Each has a pipeline, a stage, a test, an experiment, an input, and a README whose
+and dialogue unless you choose. Each has a pipeline, a stage, a test, an experiment, an input, and a README whose
 commands all work.
 """
 TEMPLATES = Path(__file__).parent.parent / "examples"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import keyword
-import os
 import re
 import secrets
 import shlex

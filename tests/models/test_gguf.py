@@ -119,11 +119,13 @@ def test_two_processes_that_pull_at_once_end_with_one_whole_folder(tmp_path: Pat
     )
     environment = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index")}
     both = [
-        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
-    said = {process.communicate(timeout=120)[0] for process in both}
-    assert [process.returncode for process in both] == [0, 0]
+    said, errors = zip(*(process.communicate(timeout=120) for process in both), strict=True)
+    assert [process.returncode for process in both] == [0, 0], errors
     (folder,) = cache.iterdir()
-    assert said == {f"{folder}\n"}
+    assert set(said) == {f"{folder}\n"}
     assert load(Model("tiny", path=str(folder))).context_length == 128

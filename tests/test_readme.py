@@ -61,12 +61,15 @@ def test_the_stage_that_the_readme_adds_works(tmp_path: Path) -> None:
     stage = next(block for block in blocks("python") if '@stage("edit/shout")' in block)
     test = next(block for block in blocks("python") if "check_stage" in block)
     pipeline = next(block for block in blocks("yaml") if "edit/shout" in block)
-    for name, text in (("stages/shout.py", stage), ("tests/test_shout.py", test), ("pipelines/loud.yaml", pipeline)):
+    for name, text in (("stages/shout.py", stage), ("pipelines/loud.yaml", pipeline), ("tests/test_shout.py", test)):
+        assert f"`{name}`" in README
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(text, encoding="utf-8")
-    said = shell(tmp_path, "vllm-flow pipeline=loud engine=echo input.text=hello")
-    assert (said.returncode, said.stdout) == (0, "HELLO!!\n"), said.stderr
-    assert "pipelines\tloud\tTalk loudly." in shell(tmp_path, "vllm-flow ls pipelines").stdout
+    (steps,) = re.findall(r"<!-- a stage in ten minutes -->\n```bash\n(.*?)```", README, re.DOTALL)
+    explained, drawn, answered = (shell(tmp_path, line) for line in steps.splitlines())
+    assert "The reply in capitals." in explained.stdout
+    assert drawn.stdout.endswith("loud: 6 nodes, output 'loud', no faults.\n")
+    assert (answered.returncode, answered.stdout) == (0, "HELLO THERE!!\n"), answered.stderr
     said = shell(tmp_path, "python -m pytest -q")
     assert (said.returncode, said.stdout.splitlines()[-1].partition(" in ")[0]) == (0, "1 passed"), said.stdout
 

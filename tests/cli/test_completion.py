@@ -63,6 +63,8 @@ def offered(line: str) -> list[str]:
     [
         ("ch", ["chat", "check"]),
         ("comp", ["completion"]),
+        ("init --ex", ["--example"]),
+        ("init mine --example ", ["dialogue", "plugin", "sweep", "weather"]),
         ("samp", ["sampling.", "sampling="]),
         ("run samp", ["sampling.", "sampling="]),
         ("pipeline=", ["pipeline=best_of", "pipeline=dialogue", "pipeline=loud", "pipeline=most_likely", "pipeline=story"]),

@@ -86,6 +86,13 @@ def test_a_folder_of_another_name_is_quoted_where_a_shell_needs_it(capsys: pytes
     assert Path("there/it is 中文/stages/guard.py").is_file()
 
 
+def test_the_help_names_every_example_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--help"]) == 0
+    shown = re.findall(r"(?m)^  (\w+) +\w", capsys.readouterr().out)
+    assert shown == list(EXAMPLES)
+    assert sorted(shown) == sorted(path.name for path in init.TEMPLATES.iterdir())
+
+
 @pytest.mark.parametrize(
     ("words", "fault"),
     [

@@ -19,6 +19,8 @@ NOT_LISTED = ("graph.", "resources.")
 """Keys that differ from pipeline to pipeline: completed where they are typed, and nothing that `ls` explains."""
 FLAG = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 EXPLAINED = re.compile(r"\s+(-[\w, -]+?)( [A-Z]+)?\s{2,}(.*)")
+EXAMPLE = re.compile(r"^  (\w+) +(.+)$", re.MULTILINE)
+"""A line of init's help."""
 TEXTS = ("text", "system")
 """Options that take free text, or the name of a file behind `@`."""
 
@@ -54,7 +56,9 @@ def _all(words: Sequence[str], current: str) -> Iterator[Candidate]:
     text = help_of(command)
     if not words:
         yield from (Candidate(name, about) for name, about in COMMANDS.items())
-    if rest and re.search(rf"{re.escape(rest[-1])} [A-Z]+", text) and rest[-1].startswith("-"):
+    if command == "init" and rest[-1:] == ["--example"]:
+        yield from (Candidate(*found) for found in EXAMPLE.findall(text))
+    elif rest and re.search(rf"{re.escape(rest[-1])} [A-Z]+", text) and rest[-1].startswith("-"):
         yield from _files("", current)
     elif current.startswith("-") and "=" in current:
         flag, _, file = current.partition("=")

@@ -357,3 +357,18 @@ def test_any_text_is_printed_in_any_encoding(tmp_path: Path, encoding: str) -> N
         env=surroundings,
     )
     assert json.loads(rows.stdout)["value"]["text"] == "é → 🚢"
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_a_disk_that_fills_up_during_a_run_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("results.jsonl", "vllm-flow.log"):
+        (folder / name).symlink_to(FULL)
+    said = flow(tmp_path, "engine=echo", "input.text=hi", "hydra.run.dir=run")
+    assert (said.returncode, said.stdout) == (1, "hi")
+    assert said.stderr == (
+        f"vllm-flow: {folder}: the record cannot be written: No space left on device. "
+        "Free space, or choose another folder: hydra.run.dir, or record=… in Python.\n"
+    )
+    assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["status"] == "failed"

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -66,5 +67,6 @@ def _move(folder: Path, final: Path) -> None:
 
 def _remove_abandoned(parent: Path) -> None:
     for old in parent.glob(".making-*"):
-        if time.time() - old.stat().st_mtime > ABANDONED_S:
-            shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process has just finished with it
+            if time.time() - old.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(old, ignore_errors=True)

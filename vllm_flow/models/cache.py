@@ -23,9 +23,12 @@ ABANDONED_S = 24 * 3600.0
 
 
 def models_folder() -> Path:
-    """`models` in the user's cache, or in the folder that VLLM_FLOW_CACHE names."""
+    """`models` in the user's cache, or in the folder that VLLM_FLOW_CACHE names. Raises ModelError for `~nobody`."""
     given = os.environ.get("VLLM_FLOW_CACHE")
-    return (Path(given).expanduser() if given else user_cache_path("vllm-flow")) / "models"
+    try:
+        return (Path(given).expanduser() if given else user_cache_path("vllm-flow")) / "models"
+    except RuntimeError as error:
+        raise ModelError(f"VLLM_FLOW_CACHE ({given}): {error} Write the folder out.") from None
 
 
 def made_once(name: str, make: Callable[[Path, Path], None]) -> Path:

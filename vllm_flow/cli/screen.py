@@ -79,7 +79,7 @@ class Screen:
             self._waiting.append(result)
         elif not self._counting:
             self._whole(result)
-        else:
+        elif self._focus is None:  # else the count would come into the middle of an answer
             self._count()
 
     @property

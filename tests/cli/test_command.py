@@ -139,6 +139,7 @@ def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
         (["completion", "zhs"], "completion zhs: it takes one shell. Did you mean 'zsh'? There are: bash, fish, zsh."),
         (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --config, --graph, --help, --json, --mermaid, --schema, --svg, -h."),
         (["models", "pul"], "models pul: there is no such verb. Did you mean 'pull'? There are: ls, pull."),
+        (["models", "pull", "smolm2"], "models pull smolm2: there are no such weights. Did you mean 'smollm2'? There are: smollm2."),
         (["models", "pull"], "models pull: it takes one name. There are: smollm2."),
         (["sampling.temprature=1"], "sampling.temprature (command line): there is no option 'temprature'. Did you mean 'temperature'? Options: frequency_penalty, max_tokens, min_p, n, presence_penalty, repetition_penalty, stop, temperature, top_k, top_p."),
     ],

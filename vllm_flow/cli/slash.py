@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ class Slash:
             raise FlowError("/retry: there is no turn to answer again. Say something first.")
         last = turns[-1].turn
         store.undo(self.chat.conversation)
-        self.chat.ask(last.text, sample=last.sample + 1)
+        self.chat.answer(replace(last, number=None, sample=last.sample + 1))
 
     def save(self, rest: str) -> None:
         path = Path(rest or f"{self.chat.conversation}.jsonl")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_command import COMMAND, POSIX, SLOW, flow
+from vllm_flow.core.values import Turn, assistant, user
 from vllm_flow.stores.sqlite import Sqlite
 
 ECHO = ("chat", "engine=echo", "store.path=kept.sqlite")
@@ -60,11 +61,13 @@ def test_the_slash_commands_do_what_help_says(tmp_path: Path) -> None:
         ("/undo", "/undo: there is nothing to take back."),
         ("/retry", "/retry: there is no turn to answer again. Say something first."),
         ("/save", "/save: nothing has been said yet."),
+        ("hi\n/save no/where", "/save: no/where cannot be written: No such file or directory. Choose another place."),
+        ("hi\n/save ~nobody-here/x", "/save: ~nobody-here/x cannot be written: Could not determine home directory. Choose another place."),
     ],
 )  # fmt: skip
 def test_a_command_that_cannot_be_done_says_why_and_the_chat_goes_on(tmp_path: Path, line: str, words: str) -> None:
     said = flow(tmp_path, *ECHO, input=f"{line}\nstill here\n")
-    assert (said.returncode, said.stdout) == (0, "still here\n")
+    assert (said.returncode, said.stdout.removeprefix("hi\n")) == (0, "still here\n")
     assert said.stderr.splitlines()[0] == words
 
 
@@ -75,6 +78,40 @@ def test_a_change_that_cannot_be_made_leaves_the_chat_as_it_was(tmp_path: Path) 
         f"store.path ({tmp_path}): it is a folder. Name a file, such as conversations.sqlite in it."
     )
     assert "4 messages" in said.stderr
+
+
+def test_a_line_that_cannot_be_read_costs_that_line(tmp_path: Path) -> None:
+    for errors in ("strict", "surrogateescape"):
+        surroundings = {**os.environ, "PYTHONIOENCODING": f"utf-8:{errors}"}
+        said = subprocess.run(
+            [*COMMAND, *ECHO],
+            cwd=tmp_path,
+            input=b"one\n\xff\xfe\ntwo\n",
+            capture_output=True,
+            check=False,
+            env=surroundings,
+        )
+        assert (said.returncode, said.stdout) == (0, b"one\ntwo\n")
+        assert said.stderr.splitlines()[0] == b"this line is not utf-8. Send it in that encoding."
+
+
+def test_what_only_a_job_of_hydra_reads_is_refused(tmp_path: Path) -> None:
+    said = flow(tmp_path, *ECHO, "hydra.run.dir=there", input="hi\n")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr == (
+        "hydra.run.dir (command line): a chat is no job of Hydra's, so nothing would read this. Leave it out; "
+        "the record goes to outputs/runs of the folder in which the chat is started.\n"
+    )
+
+
+def test_another_answer_is_asked_with_the_history_that_came_with_the_turn(tmp_path: Path) -> None:
+    history = (user("My name is Ann."), assistant("Hello Ann."))
+    store = Sqlite(str(tmp_path / "kept.sqlite")).open()
+    store.begin(Turn("a", user("Who am I?"), history, number=1))
+    store.close()
+    said = flow(tmp_path, *ECHO, "-c", input="/retry\n/context\n")
+    assert (said.returncode, said.stdout) == (0, "Who am I?\n")
+    assert "user  My name is Ann." in said.stderr
 
 
 @POSIX

@@ -139,6 +139,7 @@ def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
         (["completion", "zhs"], "completion zhs: it takes one shell. Did you mean 'zsh'? There are: bash, fish, zsh."),
         (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --config, --graph, --help, --json, --mermaid, --schema, --svg, -h."),
         (["models", "pul"], "models pul: there is no such verb. Did you mean 'pull'? There are: ls, pull."),
+        (["models", "pull", "smolm2"], "models pull smolm2: there are no such weights. Did you mean 'smollm2'? There are: smollm2."),
         (["models", "pull"], "models pull: it takes one name. There are: smollm2."),
         (["sampling.temprature=1"], "sampling.temprature (command line): there is no option 'temprature'. Did you mean 'temperature'? Options: frequency_penalty, max_tokens, min_p, n, presence_penalty, repetition_penalty, stop, temperature, top_k, top_p."),
     ],
@@ -357,3 +358,18 @@ def test_any_text_is_printed_in_any_encoding(tmp_path: Path, encoding: str) -> N
         env=surroundings,
     )
     assert json.loads(rows.stdout)["value"]["text"] == "é → 🚢"
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_a_disk_that_fills_up_during_a_run_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("results.jsonl", "vllm-flow.log"):
+        (folder / name).symlink_to(FULL)
+    said = flow(tmp_path, "engine=echo", "input.text=hi", "hydra.run.dir=run")
+    assert (said.returncode, said.stdout) == (1, "hi")
+    assert said.stderr == (
+        f"vllm-flow: {folder}: the record cannot be written: No space left on device. "
+        "Free space, or choose another folder: hydra.run.dir, or record=… in Python.\n"
+    )
+    assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["status"] == "failed"

@@ -169,7 +169,9 @@ def test_the_composed_configuration_is_shown_and_nothing_runs(
     ("arguments", "message"),
     [
         (["--multrun"], "--multrun: there is no flag '--multrun'. Did you mean '--multirun'? There are: --cfg, --help, "
-         "--hydra-help, --info, --multirun, --package, --resolve, --run, --shell-completion."),
+         "--hydra-help, --info, --json, --multirun, --package, --resolve, --run, --shell-completion."),
+        (["--josn"], "--josn: there is no flag '--josn'. Did you mean '--json'? There are: --cfg, --help, --hydra-help, "
+         "--info, --json, --multirun, --package, --resolve, --run, --shell-completion."),
         (["--cfg", "jb"], "--cfg: 'jb' does not fit. It takes one of: job, hydra, all."),
         (["--cfg", "job", "-p"], ("-p: a package is missing. Write --package graph, or another part of "
 "the configuration.")),

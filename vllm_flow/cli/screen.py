@@ -13,7 +13,7 @@ from rich.text import Text
 
 from vllm_flow.cli.words import is_terminal, json_line, visible
 from vllm_flow.core.events import Event, NodeDone, TokenMade, TurnDone, TurnStarted
-from vllm_flow.core.record import result_row
+from vllm_flow.core.record_rows import result_row
 from vllm_flow.core.values import Completion, Context, Result, Turn
 
 SHOWN_WHOLE = 20
@@ -79,7 +79,7 @@ class Screen:
             self._waiting.append(result)
         elif not self._counting:
             self._whole(result)
-        else:
+        elif self._focus is None:  # else the count would come into the middle of an answer
             self._count()
 
     @property

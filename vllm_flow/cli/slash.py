@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,21 +73,22 @@ class Slash:
             raise FlowError("/retry: there is no turn to answer again. Say something first.")
         last = turns[-1].turn
         store.undo(self.chat.conversation)
-        self.chat.ask(last.text, sample=last.sample + 1)
+        self.chat.answer(replace(last, number=None, sample=last.sample + 1))
 
     def save(self, rest: str) -> None:
-        path = Path(rest or f"{self.chat.conversation}.jsonl").expanduser()
+        path = Path(rest or f"{self.chat.conversation}.jsonl")
         messages = self._messages()
         if not messages:
             raise FlowError("/save: nothing has been said yet.")
         row = {"id": self.chat.conversation, "messages": to_json(messages)}
         try:
-            with path.open("x", encoding="utf-8") as file:
+            with path.expanduser().open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         except FileExistsError:
             raise FlowError(f"/save: {path} exists. Choose another name.") from None
-        except OSError as error:
-            raise FlowError(f"/save: {path} cannot be written: {error.strerror}. Choose another place.") from error
+        except (OSError, RuntimeError, ValueError) as error:  # ~nobody, a zero byte
+            what = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+            raise FlowError(f"/save: {path} cannot be written: {what}. Choose another place.") from None
         self.chat.screen.status(f"Saved {len(messages)} messages to {path}")
 
     def _store(self) -> Store:

@@ -9,6 +9,8 @@ from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 ALONE = frozenset(
     {"-m", "--multirun", "-r", "--run", "--resolve", "-h", "--help", "--hydra-help", "-sc", "--shell-completion"}
 )  # fmt: skip
+COMMANDS_OWN = ("--json",)
+"""Taken by the command before it comes here."""
 VALUED = frozenset({"-c", "--cfg", "-p", "--package", "-i", "--info"})
 CHOICES = {"--cfg": ("job", "hydra", "all"), "-c": ("job", "hydra", "all")}
 REFUSED = {
@@ -55,5 +57,5 @@ def _value_faults(name: str, value: str) -> list[Fault]:
 def _refusal(name: str) -> str:
     if name in REFUSED:
         return REFUSED[name]
-    known = {flag for flag in (*ALONE, *VALUED) if flag.startswith("--")}
+    known = {flag for flag in (*ALONE, *VALUED, *COMMANDS_OWN) if flag.startswith("--")}
     return f"there is no flag '{name}'.{nearest(name, known)} There are: {listed(known)}."

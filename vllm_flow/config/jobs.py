@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -108,7 +108,8 @@ def _run(hydra: Hydra, loader: FlowLoader, lines: list[str], task: Task, check: 
     try:
         start(PRIMARY, job, [*lines, f"hydra.mode={mode}"])
     except OSError as error:  # Hydra's own files: what a task raises stays in its job
-        what = f"{error.filename}: the job's folder cannot be written: {error.strerror}."
+        where = error.filename or ("hydra.sweep.dir" if many else "hydra.run.dir")  # a full disk names no file
+        what = f"{where}: the job's folder cannot be written: {error.strerror}."
         raise RecordError(f"{what} Free space, or choose hydra.run.dir (hydra.sweep.dir for sweeps).") from error
     if failures:
         raise JobsFailed(failures) if many else failures[0].cause
@@ -127,10 +128,21 @@ def _installed(loader: FlowLoader) -> Iterator[Hydra]:
         GlobalHydra.instance().hydra = surrounding
 
 
+class _JobLog(logging.FileHandler):
+    """A log that a full disk cuts short. What it lacks is on the terminal; a second fault would hide the first."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def _log_file(folder: Path) -> Iterator[logging.FileHandler]:
     """Our own log messages also go into the job's folder, in a file that exists once there is one."""
-    handler = logging.FileHandler(folder / f"{PROGRAM}.log", encoding="utf-8", delay=True)
+    handler = _JobLog(folder / f"{PROGRAM}.log", encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("vllm_flow")
     logger.addHandler(handler)

@@ -20,6 +20,9 @@ from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 
 LINE = re.compile(r"(?P<sign>~|\+{0,2})(?P<key>[^=+~][^=]*)(?P<equals>=?)(?P<value>.*)", re.S)
 TEXT_KEYS = frozenset({"text", "system"})
+PLACE_KEYS = frozenset({"path", "gguf"})
+AWKWARD = re.compile(r"[^\w./:\\ +%-]", re.ASCII)
+"""What Hydra's grammar takes amiss, or may, in the name of a file."""
 PLAIN_CHOICES = re.compile(r"[\w./-]+(,[\w./-]+)*")
 SWEEP_FUNCTIONS = ("choice(", "glob(", "range(", "shuffle(", "sort(", "tag(", "interval(")
 INNER = re.compile(r"(?P<key>[\w.]+)['\"]?\s*:\s*(?P<value>'[^']*'|\"[^\"]*\"|\$\{[^}]*\}|[^,{}\[\]]*)")
@@ -115,8 +118,10 @@ def _needed(key: str) -> str:
 def _value(one: Given, key: str) -> str | Fault:
     if one.sign == "~":
         return one.fault(_needed(key)) if key in TOP else _line("~", key, one.value)
-    value = one.value or ""
-    if key.rpartition(".")[2] in TEXT_KEYS and not one.verbatim:
+    value, last = one.value or "", key.rpartition(".")[2]
+    if last in PLACE_KEYS and not one.verbatim and AWKWARD.search(value) and not _stands(value) and "," not in value:
+        value = quoted(value)
+    if last in TEXT_KEYS and not one.verbatim:
         text = _text(one, value)
         if isinstance(text, Fault):
             return text
@@ -130,9 +135,7 @@ def _line(sign: str, key: str, value: str | None) -> str:
 
 def _text(one: Given, value: str) -> str | Fault:
     """Free text as one quoted value; `@file` is the file's text, `@@` an at sign."""
-    if value.startswith(SWEEP_FUNCTIONS) or re.fullmatch(r"\$\{[^{}]*\}", value):
-        return value
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+    if _stands(value):
         return value
     if value.startswith("@@"):
         return quoted(value[1:])
@@ -148,6 +151,13 @@ def _text(one: Given, value: str) -> str | Fault:
     except OSError:
         problem = f"the file '{value[1:]}' cannot be read. Name a file after '@', or write '@@' for an at sign."
         return one.fault(problem)
+
+
+def _stands(value: str) -> bool:
+    """Whether it is in Hydra's grammar as it stands: a sweep, an interpolation, or quoted already."""
+    if value.startswith(SWEEP_FUNCTIONS) or re.fullmatch(r"\$\{[^{}]*\}", value):
+        return True
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
 
 
 def quoted(text: str) -> str:

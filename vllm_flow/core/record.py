@@ -14,7 +14,7 @@ import os
 import platform
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -23,14 +23,15 @@ from typing import IO, Any, Literal, Self
 import yaml
 
 from vllm_flow import __version__
-from vllm_flow.core.codec import to_json
 from vllm_flow.core.errors import RecordError
 from vllm_flow.core.events import Event, Inferred, NodeDone, Opened, Reconfigured, TurnDone, TurnStarted
+from vllm_flow.core.record_rows import result_row, timing_row, turn_key
 from vllm_flow.core.revision import Revision, revision_of
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Context, Result, Turn
+from vllm_flow.core.values import Context, Result
 
 FORMAT = 1
+ELSEWHERE = "another folder: hydra.run.dir, or record=… in Python."
 Status = Literal["finished", "failed", "interrupted"]
 VERSIONS = ("torch", "transformers", "hydra-core", "omegaconf", "numpy", "apsw")
 
@@ -49,6 +50,7 @@ class Record:
         self._in_order = True
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _refuse_another(folder)
             self._write("config.yaml", yaml.safe_dump(spec.content(), sort_keys=False, allow_unicode=True))
             self._results, self._timings, self._events = (
                 _private(folder / name) for name in ("results.jsonl", "timings.jsonl", "events.jsonl")
@@ -111,12 +113,12 @@ class Record:
                 row = {"event": "reconfigured", "change": change, "fingerprint": spec.fingerprint, "at": _now()}
                 self._line(self._events, row)
             case TurnStarted(turn):
-                self._line(self._events, {"event": "turn started", **_key(turn), "at": _now()})
+                self._line(self._events, {"event": "turn started", **turn_key(turn), "at": _now()})
             case NodeDone(turn, node, Context() as context):
                 told = {"messages": len(context.messages), "dropped": context.dropped}
-                self._line(self._events, {"event": "context", **_key(turn), "node": node, **told})
+                self._line(self._events, {"event": "context", **turn_key(turn), "node": node, **told})
             case Inferred():
-                self._line(self._timings, _timing(event))
+                self._line(self._timings, timing_row(event))
             case TurnDone(result, seconds):
                 self._done(result, seconds)
 
@@ -128,17 +130,22 @@ class Record:
         self.answered += result.failure is None
         self._line(self._results, result_row(result))
         kind = "turn failed" if result.failure else "turn served from the store" if result.stored else "turn done"
-        self._line(self._events, {"event": kind, **_key(result.turn), "at": _now(), "seconds": round(seconds, 6)})
+        self._line(self._events, {"event": kind, **turn_key(result.turn), "at": _now(), "seconds": round(seconds, 6)})
 
     def _line(self, file: IO[str], row: Mapping[str, Any]) -> None:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
         file.flush()
 
     def _sort_results(self) -> None:
-        path = self.folder / "results.jsonl"
-        with path.open(encoding="utf-8", newline="\n") as file:  # iterated, not splitlines: a text may hold U+2028
-            lines = sorted(file, key=lambda line: int(json.loads(line)["index"]))
-        self._write("results.jsonl", "".join(lines))
+        """Line by line: there may be more of them than fit into memory."""
+        path, places, start = self.folder / "results.jsonl", [], 0
+        with self._replacing("results.jsonl") as in_order, path.open("rb") as file:
+            for line in file:  # as bytes, so that only a newline ends it: a text may hold U+2028
+                places.append((int(json.loads(line)["index"]), start))
+                start += len(line)
+            for _, place in sorted(places):
+                file.seek(place)
+                in_order.write(file.readline().decode("utf-8"))
 
     def _beginning(self, spec: RunSpec) -> dict[str, Any]:
         return {
@@ -161,10 +168,15 @@ class Record:
         self._write("run.json", json.dumps(self._run, indent=1, ensure_ascii=False) + "\n")
 
     def _write(self, name: str, text: str) -> None:
+        with self._replacing(name) as file:
+            file.write(text)
+
+    @contextlib.contextmanager
+    def _replacing(self, name: str) -> Iterator[IO[str]]:
         """Replace a file whole: a reader sees the old one or the new one, never a half."""
         beside = self.folder / f".{name}.new"
         with _private(beside) as file:
-            file.write(text)
+            yield file
         beside.replace(self.folder / name)
 
 
@@ -174,39 +186,11 @@ def new_folder(root: Path, name: str) -> Path:
     return root / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{name}-{secrets.token_hex(4)}"
 
 
-def result_row(result: Result) -> dict[str, Any]:
-    """One line of `results.jsonl`: what was asked, and the value or the failure."""
-    turn = result.turn
-    history = to_json(turn.history)
-    return {
-        "index": turn.index,
-        **_key(turn),
-        "sample": turn.sample,
-        **({"history": history} if history else {}),
-        "message": to_json(turn.message),
-        "value": to_json(result.value),
-        "failure": to_json(result.failure),
-    }
-
-
-def _timing(event: Inferred) -> dict[str, Any]:
-    decode_s, decoded = event.seconds - event.ttft_s, event.usage.completion_tokens - 1
-    return {
-        **_key(event.turn),
-        "node": event.node,
-        "sample": event.sample,
-        "finish_reason": event.reason,
-        "prompt_tokens": event.usage.prompt_tokens,
-        "cached_tokens": event.cached_tokens,
-        "completion_tokens": event.usage.completion_tokens,
-        "ttft_s": round(event.ttft_s, 6),
-        "seconds": round(event.seconds, 6),
-        "tokens_per_s": round(decoded / decode_s, 2) if decoded > 0 and decode_s > 0 else None,
-    }
-
-
-def _key(turn: Turn) -> dict[str, Any]:
-    return {"conversation": turn.conversation, "turn": turn.number}
+def _refuse_another(folder: Path) -> None:
+    """Nothing that is there is written over: another run's record, or a config.yaml of the user's own."""
+    for name in ("run.json", "config.yaml"):
+        if (folder / name).exists():
+            raise RecordError(f"{folder}: there is a {name} in it already. Choose {ELSEWHERE}")
 
 
 def _private(path: Path) -> IO[str]:
@@ -219,8 +203,9 @@ def _private(path: Path) -> IO[str]:
 
 
 def _refused(folder: Path, error: OSError) -> RecordError:
-    advice = "Free space, or choose another folder: hydra.run.dir, or record=… in Python."
-    return RecordError(f"{folder}: the record cannot be written: {error.strerror or error}. {advice}")
+    return RecordError(
+        f"{folder}: the record cannot be written: {error.strerror or error}. Free space, or choose {ELSEWHERE}"
+    )
 
 
 def _now() -> str:

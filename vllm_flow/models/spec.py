@@ -1,6 +1,7 @@
 """Which model: its name and where its weights come from. Imports no torch.
 
-A preset names one source, and `path` beats every other, so `model.path=FOLDER` is always the way to one's own weights.
+A preset names one source, and a place on this machine beats it, so that `model.path=FOLDER` and `model.gguf=FILE` are
+always the way to one's own weights.
 """
 
 from __future__ import annotations
@@ -91,9 +92,9 @@ class Model:
         return found
 
     def _source_problems(self) -> list[str]:
-        if self.path is not None:
+        if self.path is not None or self.gguf is not None:
             return []
-        named = [name for name in ("gguf", "package", "hub") if getattr(self, name) is not None]
+        named = [name for name in ("package", "hub") if getattr(self, name) is not None]
         if len(named) > 1:
             return [f"{' and '.join(named)} both name weights. Keep one and set the other to null."]
         if not named and self.architecture is None:

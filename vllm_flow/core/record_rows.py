@@ -1,0 +1,46 @@
+"""Rows of a record: what happened, as JSON values; what the request determines apart from what the machine does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vllm_flow.core.codec import to_json
+from vllm_flow.core.events import Inferred
+from vllm_flow.core.values import Result, Turn
+
+
+def result_row(result: Result) -> dict[str, Any]:
+    """One line of `results.jsonl`: what was asked, and the value or the failure."""
+    turn = result.turn
+    history = to_json(turn.history)
+    return {
+        "index": turn.index,
+        **turn_key(turn),
+        "sample": turn.sample,
+        **({"history": history} if history else {}),
+        "message": to_json(turn.message),
+        "value": to_json(result.value),
+        "failure": to_json(result.failure),
+    }
+
+
+def timing_row(event: Inferred) -> dict[str, Any]:
+    """One line of `timings.jsonl`: one request to an engine, in seconds and tokens."""
+    decode_s, decoded = event.seconds - event.ttft_s, event.usage.completion_tokens - 1
+    return {
+        **turn_key(event.turn),
+        "node": event.node,
+        "sample": event.sample,
+        "finish_reason": event.reason,
+        "prompt_tokens": event.usage.prompt_tokens,
+        "cached_tokens": event.cached_tokens,
+        "completion_tokens": event.usage.completion_tokens,
+        "ttft_s": round(event.ttft_s, 6),
+        "seconds": round(event.seconds, 6),
+        "tokens_per_s": round(decoded / decode_s, 2) if decoded > 0 and decode_s > 0 else None,
+    }
+
+
+def turn_key(turn: Turn) -> dict[str, Any]:
+    """By what every row of a record says whose it is."""
+    return {"conversation": turn.conversation, "turn": turn.number}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -150,3 +152,23 @@ def test_a_kill_in_the_middle_leaves_nothing_that_looks_like_weights(tmp_path: P
         assert process.stdout.readline() == b"half\n"
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "models" / "half-made").exists()
+
+
+def test_folders_that_vanish_while_the_progress_is_measured_do_no_harm(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            for place in range(20):
+                (tmp_path / f"pip-{place}" / "inner").mkdir(parents=True, exist_ok=True)
+            for place in range(20):
+                shutil.rmtree(tmp_path / f"pip-{place}", ignore_errors=True)
+
+    (tmp_path / "wheel").write_bytes(b"123")
+    worker = threading.Thread(target=come_and_go)
+    worker.start()
+    try:
+        assert {pulling._largest(tmp_path) for _ in range(300)} == {3}
+    finally:
+        done.set()
+        worker.join()

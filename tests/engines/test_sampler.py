@@ -15,7 +15,7 @@ from .reference import distribution, penalised
 
 LOGITS = [2.0, 1.5, 1.5, 0.3, -0.2, -1.0, -1.0, -4.0]
 PROMPT, OUTPUT = (0, 3), (1, 1, 4)
-DRAWS = 40_000
+DRAWS = 20_000
 VARIETY = [
     Sampling(),
     Sampling(temperature=0.3),
@@ -101,12 +101,12 @@ def test_ties_go_to_the_lowest_id():
 
 
 def test_top_p_one_and_min_p_zero_cut_nothing_of_a_large_vocabulary():
-    logits = torch.zeros(300, 50_000)
-    mixed = [Sampling(top_k=50_000, top_p=1.0), Sampling(), Sampling(top_p=0.999999)] * 100
-    seeds = [seed // 3 for seed in range(300)]
+    logits = torch.zeros(60, 50_000)
+    mixed = [Sampling(top_k=50_000, top_p=1.0), Sampling(), Sampling(top_p=0.999999)] * 20
+    seeds = [seed // 3 for seed in range(60)]
     chosen = draw(logits, mixed, seeds)
     assert chosen[0::3] == chosen[1::3]  # the same noise, and nothing cut
-    assert max(chosen[1::3]) > 48_000
+    assert max(chosen[1::3]) > 45_000
 
 
 @pytest.mark.parametrize("vocab", [8, 1000, 49_152])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests import tiny
-from vllm_flow.core.errors import EngineError
+from vllm_flow.core.errors import ContextOverflow, EngineError
 from vllm_flow.core.sampling import Sampling, Schedule
 from vllm_flow.core.values import Prompt, Request, Token, assistant, user
 from vllm_flow.engines.transformers import loop as loops
@@ -213,6 +213,25 @@ def test_a_row_that_makes_the_model_fail_fails_alone(loaded: Loaded, monkeypatch
     for one in good:
         (alone,) = run(Loop(loaded, Limits()), [dataclasses.replace(one)]).values()
         assert ids(found[one]) == ids(alone)
+
+
+def test_when_a_whole_step_fails_nobody_is_left_waiting(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor those that were done with in the same step, before it failed."""
+
+    def broken(*_: Any) -> torch.Tensor:
+        raise RuntimeError("no sampler")
+
+    monkeypatch.setattr(loops, "choose", broken)
+    loop = Loop(loaded, Limits())
+    too_long, fine = job("hi", tokens=10_000), job("hi")
+    loop.add(too_long)
+    loop.add(fine)
+    with pytest.raises(RuntimeError, match="no sampler"):
+        loop.step()
+    told = {one: type(item) for one, item in loop.fail_all("the engine failed. Report this.")}
+    assert told == {too_long: ContextOverflow, fine: EngineError}
+    assert loop.idle
+    assert loop.fail_all("again") == []
 
 
 def test_what_does_not_fit_beside_the_others_waits_and_is_served(loaded: Loaded) -> None:

@@ -22,6 +22,7 @@ from vllm_flow.core.resources import Engine
 from vllm_flow.core.values import Completion, Request
 from vllm_flow.engines.transformers.load import load
 from vllm_flow.engines.transformers.options import Transformers
+from vllm_flow.models.progress import observed_by
 from vllm_flow.models.random_weights import build_model, build_tokenizer
 from vllm_flow.models.spec import Architecture, Model
 from vllm_flow.stages.infer import complete
@@ -214,12 +215,34 @@ def test_a_folder_without_usable_weights_is_refused(tmp_path: Path, make: str, w
     assert str(caught.value) == words.format(path=path)
 
 
+@pytest.mark.parametrize("revision", [None, "main", "a" * 40])
+def test_what_the_hub_gave_once_is_not_asked_for_again_and_its_commit_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, revision: str | None
+) -> None:
+    kept = tmp_path / "models--me--tiny"
+    build_model(SHAPE).save_pretrained(kept / "snapshots" / ("a" * 40))
+    build_tokenizer().save_pretrained(kept / "snapshots" / ("a" * 40))
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text("a" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    steps: list[str] = []
+    with observed_by(lambda step, done, total: steps.append(step)):
+        loaded = load(Model("tiny", hub="me/tiny", revision=revision))
+    assert loaded.facts["weights"] == f"me/tiny@{'a' * 40}"
+    assert steps == []
+
+
 def test_a_hub_that_cannot_be_reached_names_the_ways_without_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError) as caught:
+    steps: list[tuple[str, int]] = []
+    with (
+        pytest.raises(ModelError) as caught,
+        observed_by(lambda step, done, total: steps.append((step, done))),
+    ):
         Transformers(Model("qwen", hub="nobody/none")).open()
+    assert steps == [("nobody/none: fetch from the hub", 0)]
     assert str(caught.value).startswith("model.hub: nobody/none cannot be had: ")
     assert str(caught.value).endswith("Without a hub: model=smollm2, or model.path=FOLDER.")
     assert "\n" not in str(caught.value)

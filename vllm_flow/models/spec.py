@@ -68,7 +68,7 @@ class Model:
     hub: str | None = None
     """A model of the Hugging Face hub, such as `Qwen/Qwen2.5-0.5B-Instruct`."""
     revision: str | None = None
-    """Branch, tag or commit on the hub; null: its main branch."""
+    """Branch, tag or commit on the hub; null: its main branch. What has been fetched is not asked for again."""
     token: str | None = None
     """`${secret:NAME}`: the environment variable with the hub's access token."""
     architecture: Architecture | None = None

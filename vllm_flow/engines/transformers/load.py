@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from vllm_flow.engines.transformers.options import Device, DType
 from vllm_flow.engines.transformers.plain import PlainNetwork
 from vllm_flow.engines.transformers.render import Renderer
 from vllm_flow.models.locate import Folder, Hub, locate
+from vllm_flow.models.progress import tell
 from vllm_flow.models.spec import Model
 
 NO_HUB = "Without a hub: model=smollm2, or model.path=FOLDER."
@@ -93,25 +95,46 @@ def _built(model: Model, dtype: torch.dtype) -> tuple[Any, Any, str]:
 
 
 def _read(model: Model, dtype: torch.dtype) -> tuple[Any, Any, str]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     source = locate(model)
-    name = str(source.path) if isinstance(source, Folder) else source.name
-    how: dict[str, Any] = {"trust_remote_code": False}
-    if isinstance(source, Hub):
-        how |= {"revision": source.revision or "main", "token": source.token}
-    else:
-        how |= {"local_files_only": True}
     with _quiet():
         try:
-            weights = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, **how)
-            tokenizer = AutoTokenizer.from_pretrained(name, **how)
+            if isinstance(source, Folder):
+                return *_pretrained(str(source.path), dtype, local_files_only=True), str(source.path)
+            weights, tokenizer = _from_hub(source, dtype)
         except Exception as cause:  # whatever malformed files make transformers raise
             raise ModelError(_why(source, cause)) from cause
-    if isinstance(source, Folder):
-        return weights, tokenizer, str(source.path)
-    commit = getattr(weights.config, "_commit_hash", None) or source.revision or "main"
-    return weights, tokenizer, f"{source.name}@{commit}"
+    return weights, tokenizer, f"{source.name}@{_commit(source)}"
+
+
+def _from_hub(source: Hub, dtype: torch.dtype) -> tuple[Any, Any]:
+    """From the hub's own cache, without asking the hub, or else fetched: without a network asking takes minutes."""
+    how = {"revision": source.revision or "main", "token": source.token}
+    try:
+        return _pretrained(source.name, dtype, local_files_only=True, **how)
+    except OSError:
+        step = f"{source.name}: fetch from the hub"
+        tell(step, 0, 1)
+        loaded = _pretrained(source.name, dtype, **how)
+        tell(step, 1, 1)
+        return loaded
+
+
+def _commit(source: Hub) -> str:
+    """The commit that a branch or tag stood for when it was fetched: the hub's cache names the folder after it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    revision = source.revision or "main"
+    found = try_to_load_from_cache(source.name, "config.json", revision=revision)
+    return Path(found).parent.name if isinstance(found, str) else revision
+
+
+def _pretrained(name: str, dtype: torch.dtype, **how: Any) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    weights = AutoModelForCausalLM.from_pretrained(
+        name, dtype=dtype, use_safetensors=True, trust_remote_code=False, **how
+    )
+    return weights, AutoTokenizer.from_pretrained(name, trust_remote_code=False, **how)
 
 
 def _why(source: Folder | Hub, cause: Exception) -> str:

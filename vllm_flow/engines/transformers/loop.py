@@ -71,23 +71,26 @@ class Loop:
     @torch.inference_mode()
     def step(self) -> list[Delivery]:
         """One round. Returns the tokens it made, and the errors of the answers that cannot go on."""
-        self._deliveries = []
         self._drop_cancelled()
         self._admit()
         spans = {row: row.next_token() for row in self._decoding}
         drawn, pieces = self._pieces()
         drawn += self._read({**spans, **pieces})
         self._draw(drawn)
-        return self._deliveries
+        return self._handed_over()
 
     def fail_all(self, why: str) -> list[Delivery]:
-        """End everything in flight."""
+        """End everything in flight. Returns that, and what a step that failed had made before."""
         jobs = [*self._waiting, *(row.job for row in (*self._reading, *self._decoding))]
         for row in (*self._reading, *self._decoding):
             self._network.leave(row.sequence)
         self._waiting.clear()
         self._reading, self._decoding = [], []
-        return [(job, EngineError(why)) for job in jobs]
+        return [*self._handed_over(), *((job, EngineError(why)) for job in jobs)]
+
+    def _handed_over(self) -> list[Delivery]:
+        deliveries, self._deliveries = self._deliveries, []
+        return deliveries
 
     def _drop_cancelled(self) -> None:
         for row in [row for row in (*self._reading, *self._decoding) if row.job.cancelled]:

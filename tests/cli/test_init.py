@@ -219,7 +219,9 @@ def test_every_command_of_the_readme_works(
         match shlex.split(line):
             case ["vllm-flow", "check", *words]:
                 assert main(["check", *words]) == 0
-                assert "no faults" in capsys.readouterr().out
+                said = capsys.readouterr()
+                assert "no faults" in said.out
+                assert said.err == ""
             case ["vllm-flow", *words]:
                 assert main([*words, "engine=echo"]) == 0
                 said = capsys.readouterr()

@@ -73,6 +73,10 @@ class Facts:
         facts = Text(f"({' '.join(context.facts.values())})\n")
         return Prompt((*first, *context.messages, Message("user", (facts, *turn.message.parts))))
 
+    def advise(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Nothing: what the clock changes stands behind the history, so that what was read before can be used again."""
+        yield from ()
+
 
 def newest(texts: Iterable[str], words: Mapping[str, T]) -> T | None:
     """What the word stands for that the first of the texts has in it; the longest word, when there are several."""

@@ -15,7 +15,7 @@ from vllm_flow.config.groups import read_groups
 from vllm_flow.config.layers import in_project, sample_input
 
 if TYPE_CHECKING:  # completion needs neither, and not to import them saves a fifth of its time
-    from vllm_flow.core.options import JsonSchema
+    from vllm_flow.core.phrases import JsonSchema
     from vllm_flow.core.spec import RunSpec
 
 __all__ = ["compose", "groups", "run_jobs", "sample_input", "schema"]

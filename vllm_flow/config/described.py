@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from vllm_flow.core.describe import default_of, field_docs, paragraphs
-from vllm_flow.core.options import NOUNS, ChangesOf, JsonSchema, schema_of
+from vllm_flow.core.options import ChangesOf, schema_of
+from vllm_flow.core.phrases import NOUNS, JsonSchema
 
 REFERENCE = r"^\?\?\?$|\$\{"
 KINDS = {**NOUNS, "object": "a mapping", "array": "a list", "null": "null"}

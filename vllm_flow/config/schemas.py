@@ -19,7 +19,8 @@ from vllm_flow.config.limits import REFUSED_HYDRA
 from vllm_flow.config.project import own_files
 from vllm_flow.config.spec import NESTED, SAMPLE, Settings
 from vllm_flow.core import plugins, registry
-from vllm_flow.core.options import JsonSchema, schema_of
+from vllm_flow.core.options import schema_of
+from vllm_flow.core.phrases import JsonSchema
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.models.spec import Model
 

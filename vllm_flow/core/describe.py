@@ -17,7 +17,8 @@ from typing import Any
 
 from vllm_flow.core import registry
 from vllm_flow.core.errors import told
-from vllm_flow.core.options import JsonSchema, schema_of, takes
+from vllm_flow.core.options import schema_of
+from vllm_flow.core.phrases import JsonSchema, takes
 from vllm_flow.core.ports import ports_of, type_name
 from vllm_flow.core.registry import Entry, Registry
 

@@ -234,6 +234,29 @@ def test_when_a_whole_step_fails_nobody_is_left_waiting(loaded: Loaded, monkeypa
     assert loop.fail_all("again") == []
 
 
+def test_a_schedule_that_raises_fails_its_answer_alone(loaded: Loaded) -> None:
+    class Broken(Schedule):
+        def at(self, token: int) -> Sampling:
+            if token == 2:
+                raise KeyError("lost")
+            return super().at(token)
+
+    loop = Loop(loaded, Limits())
+    good = job("question", 1)
+    bad = Job(Request(Prompt((user("hi"),)), Broken(Sampling(max_tokens=6))), loop=None)  # type: ignore[arg-type]
+    for one in (bad, good):
+        loop.add(one)
+    found: dict[Job, list[Any]] = {good: [], bad: []}
+    while not loop.idle:
+        for one, item in loop.step():
+            found[one].append(item)
+    assert [type(item) for item in found[bad]] == [Token, Token, EngineError]
+    assert str(found[bad][-1]) == (
+        "the model failed: KeyError: 'lost'. Other requests go on; the log has the details at DEBUG."
+    )
+    assert found[good][-1].finish is not None
+
+
 def test_what_does_not_fit_beside_the_others_waits_and_is_served(loaded: Loaded) -> None:
     loop = Loop(loaded, Limits(kv_bytes=1))
     found = run(loop, [job(f"question {seed}", seed, tokens=3) for seed in range(4)])

@@ -9,13 +9,16 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vllm_flow.core.errors import ContextOverflow, EngineError, FlowError
+from vllm_flow.core.errors import EngineError, FlowError
+from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.values import Token
+from vllm_flow.engines.transformers.failures import check_numbers, check_room, told
 from vllm_flow.engines.transformers.load import Loaded
 from vllm_flow.engines.transformers.network import Span
 from vllm_flow.engines.transformers.prefix import Node, PrefixCache
@@ -115,7 +118,7 @@ class Loop:
             sequence = self._network.sequence(len(prompt))
             self._reading.append(Row(job, prompt, sequence, self._loaded.decode, self._prefixes.root))
         except Exception as error:
-            self._deliveries.append((job, _told(error)))
+            self._deliveries.append((job, told(error)))
         return True
 
     def _has_room(self, tokens: int) -> bool:
@@ -195,57 +198,41 @@ class Loop:
                 yield from self._logits({row: span})
 
     def _draw(self, drawn: list[Drawn]) -> None:
-        for one in [one for one in drawn if not _finite(one.logits)]:
-            drawn.remove(one)
-            index = len(one.row.output)
-            self._fail(one.row, EngineError(NOT_FINITE.format(index=index)))
-        if not drawn:
+        """The next token of each, all drawn at once. What goes wrong with one of them is that one's alone."""
+        ready: list[tuple[Drawn, Sampling]] = []
+        for one in drawn:
+            with self._alone(one.row):
+                check_numbers(one.logits, len(one.row.output))
+                ready.append((one, one.row.sampling))
+        if not ready:
             return
-        logits, rows = torch.stack([one.logits for one in drawn]), [one.row for one in drawn]
+        logits, rows = torch.stack([one.logits for one, _ in ready]), [one.row for one, _ in ready]
         seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
-        chosen = choose(logits, [row.sampling for row in rows], seeds, indices, [row.seen for row in rows]).tolist()
+        chosen = choose(logits, [how for _, how in ready], seeds, indices, [row.seen for row in rows]).tolist()
         for place, (row, token_id) in enumerate(zip(rows, chosen, strict=True)):
-            token = row.take(token_id, self._loaded.end_ids, logits[place])
-            self._deliveries.append((row.job, token))
-            if token.finish is not None:
-                self._retire(row)
-            elif row not in self._decoding:
-                self._reading.remove(row)
-                self._decoding.append(row)
-                self._network.begin_decoding(row.sequence)
+            with self._alone(row):
+                self._go_on(row, row.take(token_id, self._loaded.end_ids, logits[place]))
+
+    def _go_on(self, row: Row, token: Token) -> None:
+        self._deliveries.append((row.job, token))
+        if token.finish is not None:
+            self._retire(row)
+        elif row not in self._decoding:
+            self._reading.remove(row)
+            self._decoding.append(row)
+            self._network.begin_decoding(row.sequence)
+
+    @contextmanager
+    def _alone(self, row: Row) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # a schedule, for one, is anybody's code
+            self._fail(row, error)
 
     def _fail(self, row: Row, error: Exception) -> None:
-        self._deliveries.append((row.job, _told(error)))
+        self._deliveries.append((row.job, told(error)))
         self._retire(row)
 
     def _retire(self, row: Row) -> None:
         (self._decoding if row in self._decoding else self._reading).remove(row)
         self._network.leave(row.sequence)
-
-
-NOT_FINITE = "the model's logits are not finite at generated token {index}. Choose dtype=float32, or other weights."
-
-
-def check_room(prompt_tokens: int, max_tokens: int, context_length: int) -> None:
-    """Raises ContextOverflow unless prompt and answer fit."""
-    if prompt_tokens + max_tokens > context_length:
-        raise ContextOverflow(
-            f"the prompt has {prompt_tokens} tokens and sampling.max_tokens asks for {max_tokens}, but the model reads "
-            f"{context_length}. Choose context=window, a smaller sampling.max_tokens, or a model that reads more."
-        )
-
-
-def _finite(logits: Tensor) -> bool:
-    """NaN and +inf come through a maximum; all -inf is one."""
-    return bool(logits.amax().isfinite())
-
-
-def _told(cause: Exception) -> FlowError:
-    if isinstance(cause, FlowError):
-        return cause
-    log.debug("a request failed", exc_info=cause)
-    first = str(cause).strip().partition("\n")[0].rstrip(".")
-    if isinstance(cause, torch.OutOfMemoryError) or "allocate memory" in first:
-        return EngineError(f"out of memory: {first}. Choose a smaller model, a shorter context, or a smaller dtype.")
-    what = f"the model failed: {type(cause).__name__}: {first}"
-    return EngineError(f"{what}. Other requests go on; the log has the details at DEBUG.")

@@ -1,0 +1,41 @@
+"""Failures: why a request cannot be answered, in one line with what would be right."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from vllm_flow.core.errors import ContextOverflow, EngineError, FlowError
+
+log = logging.getLogger("vllm_flow")
+
+
+def check_room(prompt_tokens: int, max_tokens: int, context_length: int) -> None:
+    """Raises ContextOverflow unless prompt and answer fit."""
+    if prompt_tokens + max_tokens > context_length:
+        raise ContextOverflow(
+            f"the prompt has {prompt_tokens} tokens and sampling.max_tokens asks for {max_tokens}, but the model reads "
+            f"{context_length}. Choose context=window, a smaller sampling.max_tokens, or a model that reads more."
+        )
+
+
+def check_numbers(logits: Tensor, index: int) -> None:
+    """Raises EngineError for logits from which nothing can be drawn. index: of the token, from 0."""
+    if not bool(logits.amax().isfinite()):  # NaN and +inf come through a maximum; all -inf is one
+        raise EngineError(
+            f"the model's logits are not finite at generated token {index}. Choose dtype=float32, or other weights."
+        )
+
+
+def told(cause: Exception) -> FlowError:
+    """Whatever went wrong with one request, as an error of ours."""
+    if isinstance(cause, FlowError):
+        return cause
+    log.debug("a request failed", exc_info=cause)
+    first = str(cause).strip().partition("\n")[0].rstrip(".")
+    if isinstance(cause, torch.OutOfMemoryError) or "allocate memory" in first:
+        return EngineError(f"out of memory: {first}. Choose a smaller model, a shorter context, or a smaller dtype.")
+    what = f"the model failed: {type(cause).__name__}: {first}"
+    return EngineError(f"{what}. Other requests go on; the log has the details at DEBUG.")

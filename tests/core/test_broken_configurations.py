@@ -148,7 +148,9 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "value nobody reads",
         {"spare": {"use": "schedule/sampling"}},
-        ["graph.spare: nobody reads this value, and it is not the output. Read it, or remove the node."],
+        [
+            "graph.spare: nobody reads this value, and it is not the output. Read it, name it as output, or remove the node."
+        ],
     ),
     (
         "cycle",
@@ -164,8 +166,8 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
         {"reply": {"use": "fake/guard"}},
         [
             "graph: the values need each other in a circle: reply → reply. Wire one of them to another value.",
-            "graph.prompt: nobody reads this value, and it is not the output. Read it, or remove the node.",
-            "graph.schedule: nobody reads this value, and it is not the output. Read it, or remove the node.",
+            "graph.prompt: nobody reads this value, and it is not the output. Read it, name it as output, or remove the node.",
+            "graph.schedule: nobody reads this value, and it is not the output. Read it, name it as output, or remove the node.",
         ],
     ),
     (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shlex
 import signal
 import sys
-from collections.abc import AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,8 +101,8 @@ def main(arguments: list[str]) -> int:
     with Engines() as engines:
         play = Play(as_json, engines)
         run_jobs([word for word in arguments if word != "--json"], play.job, _runnable)
-    if len(play.folders) == 1 and not as_json:
-        _say_next(play.pipeline)
+    if len(play.folders) == 1 and not as_json and not play.failed:
+        _say_next(play.pipeline, arguments)
     return 1 if play.failed else 0
 
 
@@ -125,11 +127,14 @@ def shown(folder: Path) -> str:
     return os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
 
 
-def _say_next(pipeline: str) -> None:
+def _say_next(pipeline: str, arguments: Sequence[str]) -> None:
+    """With the engine and the model that ran, or the next command would load another."""
+    kept = [shlex.quote(word) for word in arguments if re.match(r"(engine|model)[.=]", word)]
+    same = " ".join([f"pipeline={pipeline}", *kept])
     print(
         "Next:\n"
-        f"  vllm-flow chat pipeline={pipeline}\n"
-        f'  vllm-flow pipeline={pipeline} sampling=creative input.text="Tell me about the sea."\n'
-        f"  vllm-flow check pipeline={pipeline}",
+        f"  vllm-flow chat {same}\n"
+        f'  vllm-flow {same} sampling=creative input.text="Tell me about the sea."\n'
+        f"  vllm-flow check {same}",
         file=sys.stderr,
     )

@@ -42,7 +42,7 @@ class Node:
     """The parameter that gets one item of its source's tuple at a time."""
     when: Condition | None = None
     blocking: bool = False
-    makes: Any = None
+    makes: Any = Any
     """The type of the value."""
 
     def reads(self) -> tuple[str, ...]:

@@ -31,7 +31,9 @@ def ports_of(cls: type, method: str = "run") -> Ports:
     """Read a method's parameters and return type. Raises TypeError when one has no annotation or an unusable one."""
     function = getattr(cls, method)
     hints = typing.get_type_hints(function)
-    parameters = list(inspect.signature(function).parameters.values())[1:]
+    own, *parameters = inspect.signature(function).parameters.values()
+    if own.name != "self":
+        raise TypeError(f"the first parameter of {method} is '{own.name}'. Write self before it")
     for one in parameters:
         if one.kind not in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY):
             raise TypeError(f"'{one}' is no port: it takes no value by its name. Write each parameter of {method} out")
@@ -86,6 +88,19 @@ def _fits_one(given: Any, wanted: Any) -> bool:
     if typing.get_origin(wanted) is tuple:
         return typing.get_origin(given) is tuple and fits(typing.get_args(given)[0], typing.get_args(wanted)[0])
     return inspect.isclass(given) and inspect.isclass(wanted) and issubclass(given, wanted)
+
+
+def holds(value: Any, hint: Any) -> bool:
+    """Whether a value is of a port type."""
+    return any(_holds_one(value, one) for one in _options(hint))
+
+
+def _holds_one(value: Any, hint: Any) -> bool:
+    if hint is Any:
+        return True
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(holds(item, typing.get_args(hint)[0]) for item in value)
+    return isinstance(value, hint)
 
 
 def element(hint: Any) -> Any:

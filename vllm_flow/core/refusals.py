@@ -11,10 +11,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vllm_flow.core.errors import told
+from vllm_flow.core.errors import listed, nearest, shown, told
 from vllm_flow.core.graph import Graph, Node
 from vllm_flow.core.options import OptionProblem
 from vllm_flow.core.spec import Path
@@ -43,7 +44,9 @@ def foreseen(graph: Graph, known: Mapping[str, Any], path: Path = ("graph",)) ->
             yield from foreseen(node.stage, wired, ("pipelines", node.use.removeprefix(NESTED), "graph"))
             continue
         sure = not node.each and not node.when
-        value = _ask(getattr(node.stage, "foresee", None), node, known) if sure else None
+        value = None
+        with suppress(Exception):  # the stage is somebody else's: then nothing is known, and `run` will say why
+            value = _ask(getattr(node.stage, "foresee", None), node, known) if sure else None
         yield Foreseen((*path, node.name), node, dict(known), value)
         known[node.name] = value
 
@@ -52,18 +55,33 @@ def said(stages: Iterable[Foreseen], method: Literal["check", "advise"]) -> Iter
     """Path and text of all that the stages refuse, or warn of."""
     for one in stages:
         try:
-            answers = tuple(_ask(getattr(one.node.stage, method, None), one.node, one.known) or ())
+            answers = _pairs(_ask(getattr(one.node.stage, method, None), one.node, one.known))
         except Exception as error:  # the stage is somebody else's
-            answers = (((), f"{one.node.use}: its '{method}' fails: {told(error)}. Mend it."),)
+            answers = [((), f"{one.node.use}: its '{method}' fails: {told(error).removesuffix('.')}. Mend it.")]
         for place, text in answers:
             yield place or one.path, text
+
+
+def _pairs(answer: Any) -> list[tuple[Path, str]]:
+    """What the method yields. Raises TypeError when it is anything but pairs of a path and a text."""
+    found: list[Any] = [answer] if isinstance(answer, str) else list(answer or ())
+    for one in found:
+        if not (isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], tuple) and isinstance(one[1], str)):
+            raise TypeError(f'it gave {shown(one)}. Yield pairs: `yield (), "what is wrong. What would be right."`')
+    return found
 
 
 def _ask(method: Callable[..., Any] | None, node: Node, known: Mapping[str, Any]) -> Any:
     """The method's answer, or None when there is no such method or a value it wants is not known yet."""
     if method is None:
         return None
-    values = {one: known.get(node.sources.get(one, one)) for one in inspect.signature(method).parameters}
+    asked = inspect.signature(method).parameters
+    there = {*node.sources, *known}
+    if unknown := [one for one in asked if one not in there]:
+        raise TypeError(
+            f"nothing here is called '{unknown[0]}'.{nearest(unknown[0], there)} There are: {listed(there)}"
+        )
+    values = {one: known.get(node.sources.get(one, one)) for one in asked}
     return method(**values) if all(value is not None for value in values.values()) else None
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from vllm_flow.core.errors import FlowError, StageError
 from vllm_flow.core.events import Event, Inferred, NodeDone, TokenMade
 from vllm_flow.core.graph import Graph, Node
+from vllm_flow.core.ports import holds, type_name
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.seeds import derive_seed
 from vllm_flow.core.values import Completion, Finish, Prompt, Request, Token, Turn, Usage
@@ -129,6 +130,10 @@ class Walk:
         name = prefix + node.name
         inputs = {parameter: values[source] for parameter, source in node.sources.items()}
         value = await self._named(self._each if node.each else self._call, node, inputs, name, live)
+        if not holds(value, node.makes):  # or it would be its readers that fail, or a store that keeps it
+            given, declared = type_name(type(value)), type_name(node.makes)
+            cause = TypeError(f"run gave {given} and declares {declared}. Make the two agree")
+            raise StageError(name, node.use, cause)
         self.publish(NodeDone(self.turn, name, value))
         return value
 

@@ -167,7 +167,7 @@ class Wiring:
 
     def _check_all_read(self, nodes: Mapping[str, Node]) -> None:
         read = {name for node in nodes.values() for name in node.reads()} | {self.output}
-        what = "nobody reads this value, and it is not the output. Read it, or remove the node."
+        what = "nobody reads this value, and it is not the output. Read it, name it as output, or remove the node."
         for name in self.drafts:
             if self.types[name] is not types.NoneType and name not in read:
                 self.report(("graph", name), what)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests import tiny
-from vllm_flow.core.errors import ContextOverflow, EngineError
+from vllm_flow.core.errors import ContextOverflow, EngineError, ModelError
 from vllm_flow.core.sampling import Sampling, Schedule
 from vllm_flow.core.values import Prompt, Request, Token, assistant, user
 from vllm_flow.engines.transformers import loop as loops
@@ -285,6 +285,17 @@ def test_a_family_that_does_not_batch_says_why_and_keeps_its_own_layers(family: 
     before = [type(module) for module in model.modules()]
     assert fitted(model).why_plain == why
     assert [type(module) for module in model.modules()] == before
+
+
+def test_a_model_that_would_forget_what_it_has_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As models did whose cache had another name: their answers were wrong, and nothing said so."""
+    monkeypatch.setattr("vllm_flow.engines.transformers.plain.CACHES", ("unheard_of",))
+    with pytest.raises(ModelError) as caught:
+        fitted(tiny.build("Mamba"))
+    assert str(caught.value) == (
+        "model: MambaForCausalLM does not go on from a cache of transformers' usual kind. Choose another model, or "
+        "another version of transformers."
+    )
 
 
 def test_positions_that_depend_on_the_company_are_not_batched() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vllm_flow.core.errors import ModelError
 from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.network import Network, Span, Unfit
 from vllm_flow.engines.transformers.packed import pack, unpack
@@ -53,6 +54,7 @@ def fitted(model: Any) -> Fit:
         log.debug("the plain path is taken", exc_info=True)
         unpack(replaced)
         model.set_attn_implementation(before)
+        _check_goes_on(model, plain, wanted)
         reason = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
         return Fit(plain, why_plain=reason.partition("\n")[0])
 
@@ -61,21 +63,37 @@ def _proven(model: Any, wanted: Tensor) -> Network:
     """The fast network, its logits held against those of the plain one."""
     network = Network(model)
     try:
-        ids = _ids(model, 2 * HALF)
-        sequence = network.sequence(HALF)
-        found = network.read([Span(sequence, ids[:HALF])])
-        network.begin_decoding(sequence)
-        for token_id in ids[HALF:]:
-            found = network.read([Span(sequence, [token_id])])
-        network.leave(sequence)
-        # No more than another order of summation explains.
-        allowed = (1e-3 if model.dtype == torch.float32 else 0.1) * (float(wanted.abs().amax()) + 1.0)
-        if not bool((found[0] - wanted).abs().amax() <= allowed):
+        if not _alike(_in_steps(model, network), wanted, model.dtype):
             raise Unfit("its attention does more than its interface says")
     except Exception:
         network.close()
         raise
     return network
+
+
+def _check_goes_on(model: Any, plain: PlainNetwork, wanted: Tensor) -> None:
+    """Raises ModelError for a model that forgets what it has read: it may take a cache that it is never given."""
+    if not _alike(_in_steps(model, plain), wanted, model.dtype):
+        problem = f"{type(model).__name__} does not go on from a cache of transformers' usual kind"
+        raise ModelError(f"model: {problem}. Choose another model, or another version of transformers.")
+
+
+def _in_steps(model: Any, network: Network | PlainNetwork) -> Tensor:
+    """The logits after the trial's tokens, the first half read as a prompt and the others one by one."""
+    ids = _ids(model, 2 * HALF)
+    sequence = network.sequence(HALF)
+    found = network.read([Span(sequence, ids[:HALF])])
+    network.begin_decoding(sequence)
+    for token_id in ids[HALF:]:
+        found = network.read([Span(sequence, [token_id])])
+    network.leave(sequence)
+    return found[0]
+
+
+def _alike(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
+    """Whether no more differs than another order of summation explains."""
+    allowed = (1e-3 if dtype == torch.float32 else 0.1) * (float(wanted.abs().amax()) + 1.0)
+    return bool((found - wanted).abs().amax() <= allowed)
 
 
 @torch.inference_mode()

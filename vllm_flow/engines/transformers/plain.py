@@ -17,6 +17,9 @@ from transformers import DynamicCache
 from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.network import Span
 
+CACHES = ("cache", "past_key_values", "cache_params")
+"""What models call it; until transformers 5.24 by one of the last two."""
+
 
 class PlainSequence(Sequence):
     """A sequence with a cache of the model's own kind."""
@@ -36,7 +39,7 @@ class PlainNetwork:
     def __init__(self, model: Any) -> None:
         self.model = model
         takes = inspect.signature(model.forward).parameters
-        self._cache = "cache" if "cache" in takes else "past_key_values"  # the older name, until transformers 5.24
+        self._cache = next((name for name in CACHES if name in takes), None)
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
 
     def sequence(self, prompt_tokens: int) -> Sequence:
@@ -58,7 +61,7 @@ class PlainNetwork:
 
     def _read(self, span: Span) -> Tensor:
         ids = torch.tensor([list(span.tokens)], device=self.model.device)
-        own = {self._cache: span.sequence.cache} if isinstance(span.sequence, PlainSequence) else {}
+        own = {self._cache: span.sequence.cache} if self._cache and isinstance(span.sequence, PlainSequence) else {}
         logits: Tensor = self.model(input_ids=ids, use_cache=True, **own, **self._last_only).logits
         span.sequence.length += len(span.tokens)
         return logits[:, -1].float()

@@ -128,4 +128,4 @@ def test_what_to_do_next_is_said_of_the_pipeline_that_ran(project: Path, capsys:
     text = f"{HEAD}# a.\ndefaults: [override /pipeline: story]\n"
     (project / "conf/experiment/a.yaml").write_text(text, encoding="utf-8")
     assert main(["experiment=a", "engine=echo", "input.text=hi"]) == 0
-    assert "\nNext:\n  vllm-flow chat pipeline=story\n" in capsys.readouterr().err
+    assert "\nNext:\n  vllm-flow chat pipeline=story engine=echo\n" in capsys.readouterr().err

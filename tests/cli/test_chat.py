@@ -110,6 +110,7 @@ def test_another_answer_is_asked_with_the_history_that_came_with_the_turn(tmp_pa
     store.begin(Turn("a", user("Who am I?"), history, number=1))
     store.close()
     said = flow(tmp_path, *ECHO, "-c", input="/retry\n/context\n")
+    assert said.stderr.startswith("Going on with a, 1 turn so far.\n")
     assert (said.returncode, said.stdout) == (0, "Who am I?\n")
     assert "user  My name is Ann." in said.stderr
 
@@ -172,8 +173,11 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(tmp_path: Path) -> None:
         screen += os.read(terminal, 4096)
     os.write(terminal, b"\x03")
     until(b"(stopped; /retry answers again)")
-    os.write(terminal, b"/bye\n")
+    until(b"you  ")
+    screen = b""
+    os.write(terminal, b"\x04")
     until(b"goes on with it.")
+    assert b"\n" in screen.partition(b"Conversation")[0]
     os.waitpid(child, 0)
     os.close(terminal)
     store = Sqlite(str(tmp_path / "kept.sqlite")).open()

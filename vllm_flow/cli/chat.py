@@ -112,7 +112,8 @@ class Chat:
             if last is None or self.store is None:
                 raise FlowError("chat -c: no conversation is stored here yet. Start one with `vllm-flow chat`.")
             self.conversation = last
-            self.screen.status(f"Going on with {last}, {len(self.store.turns(last))} turns so far.")
+            count = len(self.store.turns(last))
+            self.screen.status(f"Going on with {last}, {count} turn{'' if count == 1 else 's'} so far.")
         if is_terminal(sys.stdin):
             self.screen.status("Type a line. Ctrl-C stops an answer, /help lists commands, /bye leaves.")
 
@@ -127,6 +128,8 @@ class Chat:
             try:
                 line = input("\nyou  " if asking else "").strip()
             except EOFError:
+                if asking:
+                    self.screen.status("")  # Ctrl-D leaves the cursor behind the prompt
                 return
             except KeyboardInterrupt:
                 self.screen.status("\n(Ctrl-D or /bye leaves)")

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from vllm_flow.core.errors import listed, nearest
-from vllm_flow.core.options import at_least
+from vllm_flow.core.options import OptionProblem, at_least
 from vllm_flow.core.secrets import is_reference
+from vllm_flow.models.layers import check_layers, parse_layers
 from vllm_flow.models.packages import PACKAGES
 
 BYTE_VOCABULARY = 260
@@ -75,10 +76,20 @@ class Model:
     """Random weights; for tests, for timings and for training from nothing."""
     context_length: Annotated[int, at_least(1)] | None = None
     """Tokens of prompt and answer together, if fewer than the model reads."""
+    layers: str | None = None
+    """Which decoder layers run, such as `0-11,20-29`: numbers from 0, in the order written; null: all.
 
-    def problems(self) -> list[str]:
+    A layer named twice runs twice. Those left out take no memory and no time; the record says what was saved.
+    """
+
+    @property
+    def is_random(self) -> bool:
+        """Whether its weights are made from `architecture`, since nothing names others."""
+        return self.architecture is not None and not (self.path or self.gguf or self.package or self.hub)
+
+    def problems(self) -> list[str | OptionProblem]:
         """Combinations that name no model, or two."""
-        found = [*self._source_problems()]
+        found: list[str | OptionProblem] = [*self._source_problems(), *self._layer_problems()]
         if self.package is not None and self.package not in PACKAGES:
             close = nearest(self.package, PACKAGES)
             found.append(f"there is no packaged model '{self.package}'.{close} There are: {listed(PACKAGES)}.")
@@ -90,6 +101,17 @@ class Model:
                 f"{self.architecture.max_context}. Choose at most that."
             )
         return found
+
+    def _layer_problems(self) -> list[OptionProblem]:
+        if self.layers is None:
+            return []
+        try:
+            layers = parse_layers(self.layers)
+            if self.is_random and self.architecture is not None:
+                check_layers(layers, self.architecture.layers)
+        except ValueError as problem:
+            return [OptionProblem(("layers",), str(problem))]
+        return []
 
     def _source_problems(self) -> list[str]:
         if self.path is not None or self.gguf is not None:

@@ -122,7 +122,7 @@ def offered(line: str) -> list[str]:
         ("models pull ", ["smollm2"]),
         ("models pull smollm2 ", []),
         ("models --", ["--help", "--json"]),
-        ("ls model", ["model.architecture.heads", "model.architecture.hidden_size", "model.architecture.intermediate_size", "model.architecture.kv_heads", "model.architecture.layers", "model.architecture.max_context", "model.architecture.seed", "model.architecture.vocab_size", "model.context_length", "model.gguf", "model.hub", "model.name", "model.package", "model.path", "model.revision", "model.token", "models"]),
+        ("ls model", ["model.adapter", "model.architecture.heads", "model.architecture.hidden_size", "model.architecture.intermediate_size", "model.architecture.kv_heads", "model.architecture.layers", "model.architecture.max_context", "model.architecture.seed", "model.architecture.vocab_size", "model.context_length", "model.gguf", "model.hub", "model.layers", "model.name", "model.package", "model.path", "model.revision", "model.token", "models"]),
         ("ls sto", ["store/memory", "store/sqlite", "stores", "story"]),
         ("ls mine", ["mine/shout"]),
         ("ls stages ea", ["each"]),

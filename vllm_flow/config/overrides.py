@@ -22,7 +22,7 @@ LINE = re.compile(r"(?P<sign>~|\+{0,2})(?P<key>[^=+~][^=]*)(?P<equals>=?)(?P<val
 TEXT_KEYS = frozenset({"text", "system"})
 LISTS = ("model.layers",)
 """Keys whose text may have commas in it, and may be `null`."""
-PLACE_KEYS = frozenset({"path", "gguf"})
+PLACE_KEYS = frozenset({"path", "gguf", "adapter"})
 AWKWARD = re.compile(r"[^\w./:\\ +%-]", re.ASCII)
 """What Hydra's grammar takes amiss, or may, in the name of a file."""
 PLAIN_CHOICES = re.compile(r"[\w./-]+(,[\w./-]+)*")

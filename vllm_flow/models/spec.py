@@ -12,6 +12,7 @@ from typing import Annotated
 from vllm_flow.core.errors import listed, nearest
 from vllm_flow.core.options import OptionProblem, at_least
 from vllm_flow.core.secrets import is_reference
+from vllm_flow.models.adapter import find_adapter
 from vllm_flow.models.layers import check_layers, parse_layers
 from vllm_flow.models.packages import PACKAGES
 
@@ -81,6 +82,8 @@ class Model:
 
     A layer named twice runs twice. Those left out take no memory and no time; the record says what was saved.
     """
+    adapter: str | None = None
+    """A folder with a LoRA, as peft writes it; merged into the weights. Needs `vllm-flow[adapt]`."""
 
     @property
     def is_random(self) -> bool:
@@ -89,7 +92,11 @@ class Model:
 
     def problems(self) -> list[str | OptionProblem]:
         """Combinations that name no model, or two."""
-        found: list[str | OptionProblem] = [*self._source_problems(), *self._layer_problems()]
+        found: list[str | OptionProblem] = [
+            *self._source_problems(),
+            *self._layer_problems(),
+            *self._adapter_problems(),
+        ]
         if self.package is not None and self.package not in PACKAGES:
             close = nearest(self.package, PACKAGES)
             found.append(f"there is no packaged model '{self.package}'.{close} There are: {listed(PACKAGES)}.")
@@ -111,6 +118,15 @@ class Model:
                 check_layers(layers, self.architecture.layers)
         except ValueError as problem:
             return [OptionProblem(("layers",), str(problem))]
+        return []
+
+    def _adapter_problems(self) -> list[OptionProblem]:
+        if self.adapter is None:
+            return []
+        try:
+            find_adapter(self.adapter)
+        except ValueError as problem:
+            return [OptionProblem(("adapter",), str(problem))]
         return []
 
     def _source_problems(self) -> list[str]:

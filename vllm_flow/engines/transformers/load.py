@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from vllm_flow.core.errors import ModelError
+from vllm_flow.engines.transformers.adapter import merge_adapter
 from vllm_flow.engines.transformers.fitting import fitted, least_tokens
 from vllm_flow.engines.transformers.layers import count_layers, keep_layers
 from vllm_flow.engines.transformers.network import Network
@@ -16,6 +17,7 @@ from vllm_flow.engines.transformers.options import Device, DType
 from vllm_flow.engines.transformers.plain import PlainNetwork
 from vllm_flow.engines.transformers.render import Renderer
 from vllm_flow.engines.transformers.weights import read_weights
+from vllm_flow.models.adapter import Adapter, find_adapter
 from vllm_flow.models.layers import parse_layers, written_layers
 from vllm_flow.models.spec import Model
 
@@ -42,7 +44,9 @@ def load(model: Model, device: Device = "auto", dtype: DType = "auto", determini
     """Weights in memory. Raises ModelError."""
     place = _device(device)
     number = _dtype(dtype, place)
+    adapter = _adapter(model)  # before all that takes time
     weights, tokenizer, source = read_weights(model, number)
+    weights = _adapted(weights, adapter)
     layers = _kept_layers(model, weights)
     weights = weights.to(place).eval()
     own_attention = weights.config._attn_implementation
@@ -56,6 +60,7 @@ def load(model: Model, device: Device = "auto", dtype: DType = "auto", determini
         "weights": source,
         "device": str(place),
         "dtype": str(number).removeprefix("torch."),
+        "adapter": adapter.identity if adapter else None,
         "layers": layers,
         "parameters": sum(numbers for numbers, _ in sizes),
         "weight_bytes": sum(size for _, size in sizes),
@@ -68,6 +73,22 @@ def load(model: Model, device: Device = "auto", dtype: DType = "auto", determini
     }
     ends = _end_ids(weights, tokenizer)
     return Loaded(fit.network, renderer, _decoder(tokenizer), ends, length, facts, own_attention)
+
+
+def _adapter(model: Model) -> Adapter | None:
+    try:
+        return find_adapter(model.adapter) if model.adapter is not None else None
+    except ValueError as problem:
+        raise ModelError(f"model.adapter: {problem}") from None
+
+
+def _adapted(weights: Any, adapter: Adapter | None) -> Any:
+    if adapter is None:
+        return weights
+    try:
+        return merge_adapter(weights, adapter)
+    except ValueError as problem:
+        raise ModelError(f"model.adapter: {adapter.folder}: {problem}") from problem
 
 
 def _kept_layers(model: Model, weights: Any) -> str:

@@ -1,9 +1,10 @@
-"""Customised models: a choice of layers. What runs is held against transformers' own model of that kind."""
+"""Customised models: families from numbers, a choice of layers; held against transformers' own model of that kind."""
 
 from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from vllm_flow.core.errors import ModelError
 from vllm_flow.engines.transformers.engine import TransformersEngine
 from vllm_flow.engines.transformers.layers import keep_layers
 from vllm_flow.engines.transformers.load import load
+from vllm_flow.models.families import FAMILIES, FamilyName
 from vllm_flow.models.layers import parse_layers
+from vllm_flow.models.random_weights import build_model
 from vllm_flow.models.spec import Architecture, Model
 from vllm_flow.testing import prompt
 
@@ -61,6 +64,54 @@ def test_chosen_layers_answer_as_a_model_that_has_only_them(family: str, text: s
         tokens = torch.tensor([ids])
         assert (reference(tokens).logits - whole(tokens).logits).abs().max() > 1e-3
     assert loaded.facts["batching"].startswith("none" if family == "Mamba" else "continuous")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_is_built_as_asked_and_answers_as_transformers_does(family: FamilyName) -> None:
+    kind, shape = FAMILIES[family], Architecture(48, 3, 6, max_context=128, intermediate_size=80, family=family, seed=4)
+    if kind.kv_heads:
+        shape = replace(shape, kv_heads=2)
+    if kind.head_dim:
+        shape = replace(shape, head_dim=10)
+    loaded, reference = load(Model("x", architecture=shape), "cpu", "float32"), build_model(shape).eval()
+    config = loaded.network.model.config
+    assert (config.model_type, config.hidden_size, config.num_hidden_layers) == (kind.model_type, 48, 3)
+    assert (config.num_attention_heads, config.max_position_embeddings) == (6, 128)
+    assert getattr(config, kind.feed_forward) == 80
+    assert getattr(config, "num_key_value_heads", 2) == 2
+    assert getattr(config, "head_dim", None) in ((10,) if kind.head_dim else (None,))
+    engine = TransformersEngine(loaded)
+    ids, reply = loaded.renderer.ids(prompt("hello")), greedy(engine, "hello", 12)
+    engine.close()
+    close_to_greedy(reference, ids, list(reply.token_ids), loaded.end_ids)
+    assert loaded.facts["batching"] == "continuous"
+
+
+def test_more_of_a_familys_configuration_can_be_set() -> None:
+    more = {"sliding_window": 16, "layer_types": ["full_attention", "sliding_attention"], "tie_word_embeddings": False}
+    shape = Architecture(32, 2, 4, family="gemma3", config=more)
+    config = load(Model("x", architecture=shape), "cpu").network.model.config
+    assert {name: getattr(config, name) for name in more} == more
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize(
+    "name", ["slidng_window", "n_embd", "n_inner", "eos_token_id", "dtype", "_attn_implementation"]
+)
+def test_a_field_that_the_family_does_not_have_is_refused(family: FamilyName, name: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load(Model("x", architecture=Architecture(32, 2, 4, family=family, config={name: 1})))
+    assert str(caught.value).startswith(f"model.architecture.config: a {family} has no '{name}'.")
+    assert ", tie_word_embeddings" in str(caught.value).partition(" There are: ")[2]
+
+
+def test_a_value_that_transformers_refuses_is_told_in_one_line() -> None:
+    with pytest.raises(ModelError) as caught:
+        load(Model("x", architecture=Architecture(32, 2, 4, family="mistral", config={"sliding_window": "wide"})))
+    assert str(caught.value).startswith("model.architecture: transformers cannot build this mistral: ")
+    assert "'sliding_window'" in str(caught.value)
+    assert str(caught.value).endswith(". Choose other values.")
+    assert "\n" not in str(caught.value)
 
 
 def test_the_record_says_what_leaving_layers_out_saves() -> None:

@@ -6,11 +6,13 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from vllm_flow.core import options
+from vllm_flow.models.families import FAMILIES, FamilyName
 from vllm_flow.models.spec import Architecture, Model
 
 PRESETS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
@@ -41,11 +43,33 @@ PRESETS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
             Architecture(12, 1, 4),
             "each head gets 3 of hidden_size, but rotary positions need an even number. Choose a multiple of 8.",
         ),
+        (Architecture(16, 1, 4, head_dim=5), "head_dim is 5, but rotary positions need an even number. Choose one."),
+        (
+            Architecture(16, 1, 4, kv_heads=2, family="gpt2"),
+            "every head of a gpt2 has its own keys and values. Set kv_heads to null.",
+        ),
+        (
+            Architecture(16, 1, 4, head_dim=8, family="qwen2"),
+            "the heads of a qwen2 share hidden_size evenly. Set head_dim to null.",
+        ),
+        (
+            Architecture(16, 1, 4, config={"num_hidden_layers": 3}),
+            "config names num_hidden_layers, which is an option of its own. Write layers beside it.",
+        ),
         (Architecture(16, 1, 4, kv_heads=3), "heads is 4, which kv_heads=3 does not divide. Choose a divisor."),
     ],
 )
 def test_combinations_that_make_no_model_are_explained(model: Model | Architecture, words: str) -> None:
     assert model.problems() == [words]
+
+
+def test_what_rotary_positions_need_is_not_asked_of_families_without_them() -> None:
+    assert Architecture(12, 1, 4, family="gpt2").problems() == []
+    assert Architecture(10, 1, 4, head_dim=8, family="qwen3").problems() == []
+
+
+def test_every_family_has_a_name_that_may_be_written() -> None:
+    assert set(get_args(FamilyName)) == set(FAMILIES)
 
 
 @pytest.mark.parametrize("own", [{"path": "here"}, {"gguf": "here.gguf"}])

@@ -71,7 +71,7 @@ def test_merged_weights_give_what_peft_gives_and_the_base_does_not(
     base = logits(tiny.build(family))
     wanted = logits(train(tiny.build(family), tmp_path / "adapter", TARGETS[family], **more))
     model = Model("x", path=str(folder), adapter=str(tmp_path / "adapter"))
-    engine = TransformersEngine(load(model, "cpu", "float32"))
+    engine = TransformersEngine(lambda: load(model, "cpu", "float32"))
     found = engine.forward(IDS).logits
     facts = engine.describe()
     engine.close()
@@ -96,7 +96,9 @@ def test_an_adapter_is_merged_before_layers_are_left_out(base: Path, adapter: Pa
     merged.model.layers = merged.model.layers[1:]
     merged.config.num_hidden_layers = 1
     merged.model.layers[0].self_attn.layer_idx = 0
-    engine = TransformersEngine(load(Model("x", path=str(base), adapter=str(adapter), layers="1"), "cpu", "float32"))
+    engine = TransformersEngine(
+        lambda: load(Model("x", path=str(base), adapter=str(adapter), layers="1"), "cpu", "float32")
+    )
     found, wanted = engine.forward(IDS).logits, logits(merged)
     engine.close()
     assert float((found - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())

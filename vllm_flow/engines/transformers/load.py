@@ -13,8 +13,9 @@ from vllm_flow.engines.transformers.adapter import merge_adapter
 from vllm_flow.engines.transformers.fitting import fitted, least_tokens
 from vllm_flow.engines.transformers.layers import count_layers, keep_layers
 from vllm_flow.engines.transformers.network import Network
-from vllm_flow.engines.transformers.options import Device, DType
+from vllm_flow.engines.transformers.options import Device, DType, Quantize
 from vllm_flow.engines.transformers.plain import PlainNetwork
+from vllm_flow.engines.transformers.quantized import quantise, weight_bytes
 from vllm_flow.engines.transformers.render import Renderer
 from vllm_flow.engines.transformers.weights import read_weights
 from vllm_flow.models.adapter import Adapter, find_adapter
@@ -40,17 +41,28 @@ class Loaded:
     """What transformers calls the attention that this model has by itself."""
 
 
-def load(model: Model, device: Device = "auto", dtype: DType = "auto", deterministic: bool | None = None) -> Loaded:
-    """Weights in memory. Raises ModelError."""
+def load(
+    model: Model,
+    device: Device = "auto",
+    dtype: DType = "auto",
+    deterministic: bool | None = None,
+    quantize: Quantize | None = None,
+) -> Loaded:
+    """Weights in memory. The arguments are the engine's options. Raises ModelError."""
     place = _device(device)
     number = _dtype(dtype, place)
     adapter = _adapter(model)  # before all that takes time
-    weights, tokenizer, source = read_weights(model, number)
+    # Rounded to bfloat16 first, weights of 4 bits would not come back as they were.
+    weights, tokenizer, source = read_weights(model, torch.float32 if quantize else number)
     weights = _adapted(weights, adapter)
     layers = _kept_layers(model, weights)
     weights = weights.to(place).eval()
     own_attention = weights.config._attn_implementation
-    sizes = [(one.numel(), one.nbytes) for one in weights.parameters()]  # packing takes them away
+    parameters = sum(one.numel() for one in weights.parameters())
+    if quantize:
+        quantise(weights, quantize, number)
+        weights = weights.to(number)
+    size = weight_bytes(weights)  # packing takes them away
     fit = fitted(weights)
     renderer = Renderer(tokenizer)
     length = _context_length(model, weights.config)
@@ -62,8 +74,9 @@ def load(model: Model, device: Device = "auto", dtype: DType = "auto", determini
         "dtype": str(number).removeprefix("torch."),
         "adapter": adapter.identity if adapter else None,
         "layers": layers,
-        "parameters": sum(numbers for numbers, _ in sizes),
-        "weight_bytes": sum(size for _, size in sizes),
+        "quantize": quantize,
+        "parameters": parameters,
+        "weight_bytes": size,
         "kv_bytes_per_token": fit.network.bytes_per_token or None,  # None where the cache is the model's own
         "context_length": length,
         "template": renderer.template,

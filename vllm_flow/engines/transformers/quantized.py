@@ -1,8 +1,8 @@
 """Quantised linear layers: weights of 4 or 8 bits on the CPU, a quarter or half of the memory, read faster at few rows.
 
 int4: groups of 32 along the input, each with its own scale and smallest value. Weights that were quantised so before
-(GGUF's Q4_1, the body of SmolLM2) come back without loss. int8: one scale for each output. Activations stay as they are.
-The kernels are PyTorch's own but not public. One kernel serves any number of rows, so that company changes nothing.
+(GGUF's Q4_1, the body of SmolLM2) come back without loss. int8: one scale for each output. Activations are not
+quantised. The kernels are PyTorch's own but not public. One serves any number of rows, so that company changes nothing.
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ class Int4Linear(nn.Module):
 
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
-        groups = layer.weight.data.float().unflatten(1, (-1, GROUP))
+        groups = layer.weight.data.float().view(layer.out_features, -1, GROUP)
         low, high = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
         scale = (high - low).clamp_(min=torch.finfo(torch.float32).tiny) / 15
         digits = ((groups - low) / scale).round_().clamp_(0, 15).to(torch.int32).flatten(1)
         self.bias = layer.bias
-        self._weight: Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(digits, INNER_K_TILES)
+        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(digits, INNER_K_TILES)
+        self.register_buffer("weight", packed, persistent=False)
         # The kernel counts digits from -8, so it is given what the digit 8 stands for.
-        self._scales = torch.cat([scale, low + 8 * scale], -1).transpose(0, 1).contiguous().to(dtype)
+        scales = torch.cat([scale, low + 8 * scale], -1).transpose(0, 1).contiguous().to(dtype)
+        self.register_buffer("scales", scales, persistent=False)
 
     def forward(self, rows: Tensor) -> Tensor:
         flat = rows.flatten(0, -2)
-        made: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(flat, self._weight, GROUP, self._scales)
+        made: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(flat, self.weight, GROUP, self.scales)
         return _shaped(made, rows, self.bias)
 
 
@@ -51,16 +53,16 @@ class Int8Linear(nn.Module):
         weight = layer.weight.data.float()
         scale = weight.abs().amax(1).clamp_(min=torch.finfo(torch.float32).tiny) / 127
         self.bias = layer.bias
-        self._weight = (weight / scale[:, None]).round_().to(torch.int8)
-        self._scales = scale.to(dtype)
+        self.register_buffer("weight", (weight / scale[:, None]).round_().to(torch.int8), persistent=False)
+        self.register_buffer("scales", scale.to(dtype), persistent=False)
 
     def forward(self, rows: Tensor) -> Tensor:
-        made: Tensor = torch.ops.aten._weight_int8pack_mm(rows.flatten(0, -2).contiguous(), self._weight, self._scales)
+        made: Tensor = torch.ops.aten._weight_int8pack_mm(rows.flatten(0, -2).contiguous(), self.weight, self.scales)
         return _shaped(made, rows, self.bias)
 
 
 def _shaped(made: Tensor, rows: Tensor, bias: Tensor | None) -> Tensor:
-    made = made.unflatten(0, rows.shape[:-1])
+    made = made.view(*rows.shape[:-1], -1)
     return made if bias is None else made + bias
 
 
@@ -70,26 +72,37 @@ def _fits_int4(layer: nn.Linear) -> bool:
 
 KINDS: dict[Quantize, tuple[Callable[[nn.Linear, torch.dtype], nn.Module], Callable[[nn.Linear], bool]]] = {
     "int4": (Int4Linear, _fits_int4),
-    "int8": (Int8Linear, lambda layer: True),
+    "int8": (Int8Linear, lambda _: True),
 }
 
 
-def quantize(model: Any, kind: Quantize, dtype: torch.dtype) -> int:
-    """Replace the linear layers of a model in place, its head too; returns how many. What computes is then in `dtype`.
+def quantise(model: Any, kind: Quantize, dtype: torch.dtype) -> int:
+    """Replace the linear layers of a model in place; returns how many. What computes is then in `dtype`.
 
-    model: its weights as exact as they are to be had. Layers whose shape the kernel does not take stay. Raises
-    ModelError where nothing can be quantised.
+    model: its weights as exact as they are to be had. Its head stays, which costs little time and most of the loss
+    (SmolLM2: KL 0.05 with it, 0.0000 without); so do layers whose shape the kernel does not take. Raises ModelError
+    where nothing can be quantised.
     """
     where = "resources.engine.quantize"
     if model.device.type != "cpu":
         raise ModelError(f"{where}: {kind} runs on the CPU only, and this is {model.device}. Set device=cpu, or null.")
     made, fits = KINDS[kind]
+    head = model.get_output_embeddings()
     replaced = 0
     for module in list(model.modules()):
         for name, layer in list(module.named_children()):
-            if type(layer) is nn.Linear and fits(layer):
+            if type(layer) is nn.Linear and layer is not head and fits(layer):
                 setattr(module, name, made(layer, dtype))
                 replaced += 1
     if not replaced:
         raise ModelError(f"{where}: none of {type(model).__name__}'s layers can be {kind}. Set it to null.")
     return replaced
+
+
+def weight_bytes(model: Any) -> int:
+    """Of parameters and of what quantised layers keep instead; each tensor once, however many layers share it."""
+    kept = [*model.parameters()]
+    for layer in model.modules():
+        if isinstance(layer, Int4Linear | Int8Linear):
+            kept += layer.buffers(recurse=False)
+    return sum({id(one): one.nbytes for one in kept}.values())

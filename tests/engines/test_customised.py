@@ -55,7 +55,7 @@ def rebuilt(model: Any, layers: tuple[int, ...]) -> Any:
 def test_chosen_layers_answer_as_a_model_that_has_only_them(family: str, text: str, tmp_path: Path) -> None:
     whole, asked = four_layers(family), "What is the capital of France?"
     loaded = load(Model("tiny", path=str(tiny.save(tmp_path, family, whole)), layers=text), "cpu", "float32")
-    engine = TransformersEngine(loaded)
+    engine = TransformersEngine(lambda: loaded)
     reply, ids = greedy(engine, asked), loaded.renderer.ids(prompt(asked))
     engine.close()
     reference = rebuilt(whole, parse_layers(text))
@@ -80,7 +80,7 @@ def test_a_family_is_built_as_asked_and_answers_as_transformers_does(family: Fam
     assert getattr(config, kind.feed_forward) == 80
     assert getattr(config, "num_key_value_heads", 2) == 2
     assert getattr(config, "head_dim", None) in ((10,) if kind.head_dim else (None,))
-    engine = TransformersEngine(loaded)
+    engine = TransformersEngine(lambda: loaded)
     ids, reply = loaded.renderer.ids(prompt("hello")), greedy(engine, "hello", 12)
     engine.close()
     close_to_greedy(reference, ids, list(reply.token_ids), loaded.end_ids)

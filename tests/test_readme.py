@@ -84,7 +84,7 @@ def python(folder: Path, mark: str) -> list[str]:
 
 
 def test_the_session_shown_talks_streams_and_runs_a_batch(tmp_path: Path, smollm2: Path) -> None:
-    lines = python(tmp_path, "vllm_flow.load")
+    lines = python(tmp_path, "session.stream(")
     (folder,) = tmp_path.glob("outputs/runs/*/*-dialogue-python-*")
     assert lines[-1] == str(folder)
     assert all(lines)

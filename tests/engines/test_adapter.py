@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_merged_weights_give_what_peft_gives_and_the_base_does_not(
     base = logits(tiny.build(family))
     wanted = logits(train(tiny.build(family), tmp_path / "adapter", TARGETS[family], **more))
     model = Model("x", path=str(folder), adapter=str(tmp_path / "adapter"))
-    engine = TransformersEngine(lambda: load(model, "cpu", "float32"))
+    engine = TransformersEngine(partial(load, model, "cpu", "float32"))
     found = engine.forward(IDS).logits
     facts = engine.describe()
     engine.close()
@@ -89,6 +90,16 @@ def test_the_record_names_the_adapter_by_what_is_in_it(base: Path, adapter: Path
     assert load(Model("x", path=str(base)), "cpu").facts["adapter"] is None
 
 
+def test_an_adapter_that_lies_beside_the_weights_is_not_loaded_unasked(adapter: Path, tmp_path: Path) -> None:
+    folder = tiny.save(tmp_path / "base", "Llama")
+    for file in adapter.glob("adapter_*"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    engine = TransformersEngine(partial(load, Model("x", path=str(folder)), "cpu", "float32"))
+    found, base = engine.forward(IDS).logits, logits(tiny.build("Llama"))
+    engine.close()
+    assert float((found - base).abs().max()) < 1e-4 * float(base.abs().max())
+
+
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's own
 def test_an_adapter_is_merged_before_layers_are_left_out(base: Path, adapter: Path) -> None:
     whole = AutoModelForCausalLM.from_pretrained(base)
@@ -97,7 +108,7 @@ def test_an_adapter_is_merged_before_layers_are_left_out(base: Path, adapter: Pa
     merged.config.num_hidden_layers = 1
     merged.model.layers[0].self_attn.layer_idx = 0
     engine = TransformersEngine(
-        lambda: load(Model("x", path=str(base), adapter=str(adapter), layers="1"), "cpu", "float32")
+        partial(load, Model("x", path=str(base), adapter=str(adapter), layers="1"), "cpu", "float32")
     )
     found, wanted = engine.forward(IDS).logits, logits(merged)
     engine.close()

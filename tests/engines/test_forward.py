@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     family = request.param
     model = tiny.build(family, layers=4, **({"layer_types": TYPES} if family == "Gemma3" else {}))
     folder = tiny.save(tmp_path_factory.mktemp(family), family, model)
-    engine = TransformersEngine(lambda: load(Model("tiny", path=str(folder)), "cpu", "float32"))
+    engine = TransformersEngine(partial(load, Model("tiny", path=str(folder)), "cpu", "float32"))
     yield engine, model
     engine.close()
 
@@ -53,7 +54,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def engine() -> Iterator[TransformersEngine]:
     engine = TransformersEngine(
-        lambda: load(Model("x", architecture=Architecture(32, 3, 4, max_context=64)), "cpu", "float32")
+        partial(load, Model("x", architecture=Architecture(32, 3, 4, max_context=64)), "cpu", "float32")
     )
     yield engine
     engine.close()

@@ -18,6 +18,8 @@ from vllm_flow.models.locate import Folder, Hub, locate
 from vllm_flow.models.progress import tell
 from vllm_flow.models.spec import Model
 
+NO_ADAPTER = {"subfolder": "no-adapter", "local_files_only": True}
+"""Where transformers is to look for an adapter that it would load unasked where peft is installed: nowhere."""
 NO_HUB = "Without a hub: model=smollm2, or model.path=FOLDER."
 
 
@@ -72,7 +74,7 @@ def _pretrained(name: str, dtype: torch.dtype, **how: Any) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     weights = AutoModelForCausalLM.from_pretrained(
-        name, dtype=dtype, use_safetensors=True, trust_remote_code=False, **how
+        name, dtype=dtype, use_safetensors=True, trust_remote_code=False, adapter_kwargs=NO_ADAPTER, **how
     )
     return weights, AutoTokenizer.from_pretrained(name, trust_remote_code=False, **how)
 

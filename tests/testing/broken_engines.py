@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.registry import resource
@@ -28,7 +28,8 @@ class Broken:
     engine: str
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(getattr(ENGINES[self.engine], "honours", ALL), logprobs=True)
+        engine = ENGINES[self.engine]
+        return Capabilities(getattr(engine, "honours", ALL), logprobs=True, **getattr(engine, "says", {}))
 
     def open(self) -> EchoEngine:
         return ENGINES[self.engine]()
@@ -98,6 +99,18 @@ class HonoursWhatThereIsNot(EchoEngine):
 class EndsTwice(Changed):
     def change(self, token: Token, place: int, request: Request) -> Token:
         return replace(token, finish=token.finish or Finish("stop", Usage(1, 1))) if place == 1 else token
+
+
+@told("only_what_it_says_is_unknown: it gives token ids, though capabilities say token_ids=False. Say True.")
+class KnowsIdsAfterAll(EchoEngine):
+    says: ClassVar = {"token_ids": False}
+
+
+@told(
+    "only_what_it_says_is_unknown: count gave 11, though capabilities say counts=False. Raise EngineError, or say True."
+)
+class CountsAfterAll(EchoEngine):
+    says: ClassVar = {"counts": False}
 
 
 @told("usage_counts_the_tokens: usage.completion_tokens is 12. It should be 11.")

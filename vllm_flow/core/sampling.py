@@ -7,7 +7,8 @@ renormalised, ties by (logit descending, token id ascending). An engine that can
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -53,6 +54,17 @@ def unsupported(sampling: Sampling, honoured: Iterable[str]) -> list[str]:
     """The parameters in force that are not among `honoured`, in their declared order."""
     kept = set(honoured) | {"max_tokens", "n"}
     return [name for name in in_force(sampling) if name not in kept]
+
+
+def outside(sampling: Sampling, ranges: Mapping[str, tuple[float, float]]) -> Iterator[tuple[str, str]]:
+    """Name and problem of the parameters in force that lie outside of what an engine takes of them."""
+    for name, value in in_force(sampling).items():
+        low, high = ranges.get(name, (-math.inf, math.inf))
+        several = isinstance(value, Sized)
+        if not low <= (len(value) if several else value) <= high:
+            what = f"{len(value)} are more" if several else f"{value} is {'less' if value < low else 'more'}"
+            right = f"at most {high:g}" if several else f"from {low:g} to {high:g}"
+            yield name, f"{what} than the engine takes. Choose {right}, or another engine."
 
 
 @dataclass(frozen=True, slots=True)

@@ -344,7 +344,7 @@ def test_a_sampling_parameter_is_told_with_what_the_presets_set(ls: Any, told: A
         "Divides the logits; 0 is greedy: always the most probable token.\n"
         "\n"
         "takes a number of 0 or more; default 1.0\n"
-        "set by sampling: balanced 0.7, creative 1.0, diverse 0.9, greedy 0\n"
+        "set by sampling: balanced 0.7, creative 1.0, diverse 0.9, greedy 0, plain 0.7\n"
         "\n"
         "vllm-flow sampling.temperature=VALUE\n"
     )  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from vllm_flow.core import options
+from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.spec import Architecture, Model
 
 PRESETS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
@@ -56,12 +57,24 @@ def test_a_folder_or_a_file_of_ones_own_beats_every_other_source(own: dict[str, 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_presets_are_models_and_their_folder_can_be_overridden(preset: Path) -> None:
     given = yaml.safe_load(preset.read_text("utf-8"))
+    given.pop("defaults", None)
     assert options.problems(Model, given) == []
     model = options.build(Model, given)
     assert model.problems() == []
     assert model.architecture is None or model.architecture.problems() == []
-    assert {"path", "context_length"} <= set(given)  # Hydra overrides only keys that are there
+    assert {"path", "context_length"} <= set(given) or "served" in given  # what runs here can be another's weights
     assert set(given) <= {field.name for field in dataclasses.fields(Model)}
+
+
+def test_a_model_that_a_server_runs_has_no_weights_for_an_engine_that_reads_them() -> None:
+    served = Model("x", served="gpt")
+    assert served.problems() == []
+    assert served.weightless() == [
+        "it runs on a server, and no weights are named. Choose engine=openai, or give path, gguf or hub."
+    ]
+    assert Model("x", served="gpt", hub="a/b").weightless() == []
+    (problem,) = Transformers(served).problems()
+    assert (problem.path, problem.problem) == (("model",), served.weightless()[0])
 
 
 def test_the_options_of_all_engines_import_no_torch() -> None:

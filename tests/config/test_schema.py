@@ -61,6 +61,7 @@ MUTANTS = [
     ("conf/context/window.yaml", "turns: 8", "turns: many"),
     ("conf/context/window.yaml", "turns: 8", "turns: 8\nturn: 8"),
     ("conf/engine/echo.yaml", "use: engine/echo", "use: engine/echo\ndevice: cpu"),
+    ("conf/engine/llama_cpp.yaml", "gpu_layers: 0", "gpu_layers: -1"),
     ("conf/engine/openai.yaml", "dialect: openai", "dialect: opnai"),
     ("conf/engine/openai.yaml", "timeout_s: 120", "timeout_s: 0"),
     ("conf/engine/transformers.yaml", "use: engine/transformers", "use: engine/transfomers"),

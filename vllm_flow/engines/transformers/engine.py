@@ -16,7 +16,7 @@ import torch
 
 from vllm_flow.core.errors import EngineError, FlowError
 from vllm_flow.core.values import Prompt, Request, Token
-from vllm_flow.engines.transformers.load import Loaded
+from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.loop import Delivery, Limits, Loop
 from vllm_flow.engines.transformers.row import Job
 

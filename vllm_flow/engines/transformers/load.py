@@ -6,9 +6,8 @@ No code and no pickle of a model is ever run: remote code is off, and weights ar
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 
 from vllm_flow.core.errors import ModelError
 from vllm_flow.engines.transformers.fitting import fitted, least_tokens
+from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.network import Network
 from vllm_flow.engines.transformers.options import Device, DType
 from vllm_flow.engines.transformers.plain import PlainNetwork
@@ -25,22 +25,6 @@ from vllm_flow.models.progress import tell
 from vllm_flow.models.spec import Model
 
 NO_HUB = "Without a hub: model=smollm2, or model.path=FOLDER."
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model ready to run, and what is known of it."""
-
-    network: Network | PlainNetwork
-    """Runs a transformers causal language model, in eval mode."""
-    renderer: Renderer
-    decode: Callable[..., str]
-    """Token ids to text, special tokens left out."""
-    end_ids: frozenset[int]
-    """Ids that end a sequence."""
-    context_length: int
-    facts: Mapping[str, Any]
-    """For the record: JSON values."""
 
 
 def load(model: Model, device: Device = "auto", dtype: DType = "auto", deterministic: bool | None = None) -> Loaded:

@@ -19,8 +19,7 @@ from vllm_flow.core.errors import EngineError, FlowError
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.values import Token
 from vllm_flow.engines.transformers.failures import check_numbers, check_room, told
-from vllm_flow.engines.transformers.load import Loaded
-from vllm_flow.engines.transformers.network import Span
+from vllm_flow.engines.transformers.loaded import Loaded, Span
 from vllm_flow.engines.transformers.prefix import Node, PrefixCache
 from vllm_flow.engines.transformers.row import Job, Row
 from vllm_flow.engines.transformers.sampler import choose

@@ -12,7 +12,7 @@ from vllm_flow.core.errors import FlowError
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.values import Finish, FinishReason, Request, Token, Usage
 from vllm_flow.engines.transformers.kv import Sequence
-from vllm_flow.engines.transformers.network import Span
+from vllm_flow.engines.transformers.loaded import Span
 from vllm_flow.engines.transformers.prefix import Node
 from vllm_flow.engines.transformers.sampler import Seen, penalises
 from vllm_flow.engines.transformers.text import TextStream

@@ -1,24 +1,29 @@
-"""The transformers engine against transformers' own `generate`, on SmolLM2, both in this process and in turns.
+"""The transformers engine against transformers' own `generate`, on SmolLM2, in two processes and in turns.
 
-    python tests/bench/decode.py [--rounds 3] [--dtype float32]
+    python tests/bench/decode.py [--rounds 3] [--dtype bfloat16] [engine.option=value …]
 
 Prints the median of the rounds and the ratio: tokens a second for 1, 8 and 32 greedy requests in flight; a sweep of 16
 settings over 8 prompts, all at once against one `generate` a setting; and the time to first token of a turn that follows
-a long history, against that of the same prompt read anew. Loading is not counted; `generate` gets token ids, the engine
-messages, and it streams.
+a long history, against that of the same prompt read anew by the same engine. Loading is not counted; `generate` gets
+token ids, the engine messages, and it streams. Both make exactly 48 tokens a row.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM
+import yaml
 
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.sampling import Sampling, Schedule
@@ -29,58 +34,62 @@ from vllm_flow.models.spec import Model
 from vllm_flow.stages.infer import complete
 
 TOKENS = 48
-PROMPT_TOKENS = 40
-SETTINGS = [
-    Sampling(temperature=t, top_p=p, max_tokens=TOKENS) for t in (0.3, 0.7, 1.0, 1.3) for p in (0.5, 0.8, 0.9, 0.95)
-]
+SETTINGS = [(t, p) for t in (0.3, 0.7, 1.0, 1.3) for p in (0.5, 0.8, 0.9, 0.95)]
 PROMPTS = 8
-HISTORY = 1024
+STORY = "Write a story about a dog."
+HISTORIES = (1024, 4096)
 _count = iter(range(10**9))
 
 
 def fresh(text: str) -> Prompt:
-    """A prompt of about PROMPT_TOKENS tokens that was never read before."""
+    """A short prompt that was never read before."""
     return Prompt((user(f"Request {next(_count)}. {text} Take your time, and use as many words as you like."),))
 
 
-def ours(engine: Engine, requests: list[Request]) -> Callable[[], int]:
+def asked(prompt: Prompt, seed: int = 0, **sampling: Any) -> Request:
+    how = Sampling(**{"max_tokens": TOKENS, **sampling})
+    return Request(prompt, Schedule(how), seed=seed)
+
+
+def tokens_a_second(engine: Engine, requests: list[Request]) -> float:
     async def all_at_once() -> int:
         done = await asyncio.gather(*(complete(engine, request) for request in requests))
         return sum(len(one.token_ids) for one in done)
 
-    return lambda: asyncio.run(all_at_once())
-
-
-def theirs(model: Any, rows: int, **how: Any) -> Callable[[], int]:
-    ids = torch.randint(100, 40_000, (rows, PROMPT_TOKENS))
-    fixed = {
-        "max_new_tokens": TOKENS,
-        "min_new_tokens": TOKENS,
-        "pad_token_id": 2,
-        "attention_mask": torch.ones_like(ids),
-    }
-
-    def run() -> int:
-        model.generate(ids, **fixed, **how)
-        return rows * TOKENS
-
-    return run
-
-
-def rate(case: Callable[[], int]) -> float:
-    """Tokens a second."""
     started = time.perf_counter()
-    return case() / (time.perf_counter() - started)
+    return asyncio.run(all_at_once()) / (time.perf_counter() - started)
+
+
+Peer = Callable[[int, list[dict[str, Any]]], float]
+
+
+@contextmanager
+def generate(folder: Path, dtype: str, prompt_tokens: int) -> Iterator[Peer]:
+    """Tokens a second of `generate`, one after the other for each setting; prompts have as many tokens as ours."""
+    program = [sys.executable, str(Path(__file__).with_name("generate_peer.py"))]
+    arguments = [str(folder), dtype, str(TOKENS), str(prompt_tokens)]
+    with subprocess.Popen([*program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+
+        def rate(rows: int, settings: list[dict[str, Any]]) -> float:
+            print(json.dumps({"rows": rows, "settings": settings}), file=process.stdin, flush=True)
+            return rows * len(settings) * TOKENS / float(json.loads(process.stdout.readline()))
+
+        yield rate
+        process.stdin.close()
 
 
 def first_token(engine: Engine, prompt: Prompt) -> float:
+    """Seconds."""
+
     async def first() -> float:
-        stream, started = (
-            engine.generate(Request(prompt, Schedule(Sampling(temperature=0, max_tokens=1)))),
-            time.perf_counter(),
-        )
+        stream, started = engine.generate(asked(prompt, temperature=0)), time.perf_counter()
         async for _ in stream:
-            return time.perf_counter() - started
+            took = time.perf_counter() - started
+            await stream.aclose()
+            return took
         raise RuntimeError("no token came")
 
     return asyncio.run(first())
@@ -92,42 +101,65 @@ def told(what: str, unit: str, mine: list[float], peer: list[float]) -> None:
     print(f"{what:44} {figures} ratio {statistics.median(ratios):.2f}", flush=True)
 
 
+def greedy(engine: Engine, peer: Peer, rounds: int) -> None:
+    for rows in (1, 8, 32):
+        mine, others = [], []
+        for _ in range(rounds):
+            requests = [asked(fresh(STORY), temperature=0) for _ in range(rows)]
+            mine.append(tokens_a_second(engine, requests))
+            others.append(peer(rows, [{"do_sample": False}]))
+        told(f"{rows} greedy requests at once", "tok/s", mine, others)
+
+
+def sweep(engine: Engine, peer: Peer, rounds: int) -> None:
+    mine, others = [], []
+    for _ in range(rounds):
+        prompts = [fresh(STORY) for _ in range(PROMPTS)]
+        requests = [
+            asked(prompt, seed, temperature=t, top_p=p) for seed, prompt in enumerate(prompts) for t, p in SETTINGS
+        ]
+        mine.append(tokens_a_second(engine, requests))
+        others.append(
+            peer(PROMPTS, [{"do_sample": True, "temperature": t, "top_p": p, "top_k": 0} for t, p in SETTINGS])
+        )
+    told(f"{len(SETTINGS)} settings of {PROMPTS} prompts", "tok/s", mine, others)
+
+
+def histories(engine: Engine, rounds: int) -> None:
+    for length in HISTORIES:
+        mine, others = [], []
+        for _ in range(rounds):
+            said = "The sea was calm that morning. " * (length // 7)
+            first_token(engine, Prompt((user(f"{next(_count)} {said}"),)))
+            history = user(f"{next(_count)} {said}")
+            first_token(engine, Prompt((history,)))
+            turn = user("And what did the old fisherman say to them then? " * 2)
+            mine.append(first_token(engine, Prompt((history, turn))))
+            others.append(first_token(engine, Prompt((user(f"{next(_count)} {said}"), turn))))
+        told(f"first token after {length} tokens of history", "s", mine, others)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--only", choices=("greedy", "sweep", "histories"))
+    parser.add_argument("options", nargs="*", metavar="option=value", help="of the engine, such as deterministic=false")
     given = parser.parse_args()
+    options = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in given.options)}
     folder = pull("smollm2")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, given.dtype)).eval()
-    engine = Transformers(Model("smollm2", path=str(folder)), dtype=given.dtype).open()
-    print(f"{given.dtype}, {torch.get_num_threads()} threads, median of {given.rounds} rounds: ours, peer")
-    greedy = Schedule(Sampling(temperature=0, max_tokens=TOKENS))
-    for rows in (1, 8, 32):
-        mine, peer = [], []
-        for _ in range(given.rounds):
-            mine.append(rate(ours(engine, [Request(fresh("Write a story about a dog."), greedy) for _ in range(rows)])))
-            peer.append(rate(theirs(model, rows, do_sample=False)))
-        told(f"{rows} greedy requests at once", "tok/s", mine, peer)
-    mine, peer = [], []
-    for _ in range(given.rounds):
-        prompts = [fresh("Write a story about a dog.") for _ in range(PROMPTS)]
-        requests = [Request(one, Schedule(how), seed=place) for place, one in enumerate(prompts) for how in SETTINGS]
-        mine.append(rate(ours(engine, requests)))
-        runs = [
-            theirs(model, PROMPTS, do_sample=True, temperature=how.temperature, top_p=how.top_p, top_k=0)
-            for how in SETTINGS
-        ]
-        peer.append(rate(lambda runs=runs: sum(run() for run in runs)))
-    told(f"{len(SETTINGS)} settings of {PROMPTS} prompts", "tok/s", mine, peer)
-    mine, peer = [], []
-    for _ in range(given.rounds):
-        history = f"{next(_count)} " + "The sea was calm that morning. " * (HISTORY // 7)
-        first_token(engine, Prompt((user(history),)))
-        mine.append(
-            first_token(engine, Prompt((user(history), user("And what did the old fisherman say to them then?"))))
-        )
-        peer.append(first_token(engine, Prompt((user(f"{next(_count)} {history}"), user("And what did he say?")))))
-    told(f"first token after {HISTORY} tokens of history", "s", mine, peer)
+    engine = Transformers(Model("smollm2", path=str(folder)), dtype=given.dtype, **options).open()
+    facts = engine.describe()
+    print({key: facts[key] for key in ("dtype", "forward", "deterministic")}, f"load {os.getloadavg()[0]:.1f}")
+    prompt_tokens = engine.count(fresh(STORY))
+    print(f"prompts of {prompt_tokens} tokens, median of {given.rounds} rounds: ours, peer")
+    with generate(folder, given.dtype, prompt_tokens) as peer:
+        if given.only in {None, "greedy"}:
+            greedy(engine, peer, given.rounds)
+        if given.only in {None, "sweep"}:
+            sweep(engine, peer, given.rounds)
+    if given.only in {None, "histories"}:
+        histories(engine, given.rounds)
     engine.close()
 
 

@@ -269,7 +269,7 @@ def test_a_family_that_batches_is_bitwise_the_same_in_company(family: str) -> No
     assert fit.why_plain == ""
     assert fit.packed > 0
     assert isinstance(fit.network, Network)
-    assert least_tokens(fit.network) == 2
+    assert least_tokens(fit.network) == 4
     fit.network.close()
 
 
@@ -307,6 +307,29 @@ def test_positions_that_depend_on_the_company_are_not_batched() -> None:
 def test_attention_that_does_more_than_it_says_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     from vllm_flow.engines.transformers import attention
 
-    real = attention.weighted
-    monkeypatch.setattr(attention, "weighted", lambda *a, **how: real(*a, **how) * 1.05)
+    real = attention._masked
+    monkeypatch.setattr(attention, "_masked", lambda *given: real(*given) * 1.05)
     assert fitted(tiny.build("Qwen2")).why_plain == "its attention does more than its interface says"
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_llama_and_its_kin_take_the_lean_way_with_their_own_logits(family: str) -> None:
+    model = tiny.build(family)
+    ids = torch.arange(40, 60)
+    with torch.inference_mode():
+        wanted = model(ids[None]).logits[0, -1]
+        network = fitted(model).network
+        assert isinstance(network, Network)
+        assert (network.lean is not None) == (family in {"Llama", "Qwen2", "Qwen3", "Mistral"})
+        found = network.read([Span(network.sequence(20), ids.tolist())])[0]
+    assert torch.allclose(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().amax()))
+
+
+def test_a_lean_way_that_gives_other_logits_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm_flow.engines.transformers import lean
+
+    monkeypatch.setattr(lean, "silu", lambda rows: rows)
+    monkeypatch.setattr(lean, "PackedLinear", type(None))
+    fit = fitted(tiny.build("Qwen2"))
+    assert isinstance(fit.network, Network)
+    assert fit.network.lean is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -56,4 +57,4 @@ class LlamaCpp:
         from vllm_flow.engines.transformers.engine import TransformersEngine
         from vllm_flow.engines.transformers.loop import Limits
 
-        return TransformersEngine(load(self), Limits(rows=1))
+        return TransformersEngine(partial(load, self), Limits(rows=1))

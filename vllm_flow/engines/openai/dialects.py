@@ -26,8 +26,8 @@ SEED_BITS = 2**63 - 1
 class Dialect:
     """One way to write a chat completion."""
 
-    numbers: frozenset[str]
-    """Sampling parameters that are sent as they are."""
+    takes: frozenset[str]
+    """Sampling parameters that are sent by their own names, beside `stop` and the limit."""
     limit: str = "max_tokens"
     """What it calls `max_tokens`."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=nothing)
@@ -45,7 +45,7 @@ class Dialect:
     def capabilities(self, seeds: bool) -> Capabilities:
         """seeds: whether the server is sent any."""
         return Capabilities(
-            sampling=(self.numbers | {"stop", "max_tokens"}) & KNOWN,
+            sampling=(self.takes | {"stop", "max_tokens"}) & KNOWN,
             logprobs=self.logprobs,
             ranges=self.ranges,
             sampler_order=() if self.own_order else None,
@@ -66,9 +66,8 @@ class Dialect:
             self.limit: now.max_tokens,
             **self.fields,
         }
-        for name in sorted(self.numbers & KNOWN):
-            value = getattr(now, name)
-            body[name] = NO_LIMIT if name == "top_k" and value is None else _plain(value)
+        for name in sorted(self.takes & KNOWN):
+            body[name] = _plain(name, getattr(now, name))
         if now.stop:
             body["stop"] = list(now.stop)
         if seeds and now.temperature > 0:
@@ -82,6 +81,7 @@ NO_LIMIT = -1
 """What vLLM calls no top-k."""
 PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
 COMMON = frozenset({"temperature", "top_p"})
+OF_VLLM = frozenset({"top_k", "min_p", "repetition_penalty", "logit_bias", "bad_words", "min_tokens"})
 OF_OPENAI = {
     "temperature": (0, 2),
     "presence_penalty": (-2, 2),
@@ -90,9 +90,9 @@ OF_OPENAI = {
 }
 DIALECTS: Mapping[Name, Dialect] = MappingProxyType(
     {
-        "openai": Dialect(COMMON | PENALTIES, "max_completion_tokens", MappingProxyType(OF_OPENAI)),
+        "openai": Dialect(COMMON | PENALTIES | {"logit_bias"}, "max_completion_tokens", MappingProxyType(OF_OPENAI)),
         "vllm": Dialect(
-            COMMON | PENALTIES | {"top_k", "min_p", "repetition_penalty"},
+            COMMON | PENALTIES | OF_VLLM,
             ranges=MappingProxyType(dict.fromkeys(PENALTIES, (-2, 2))),
             own_order=False,  # ours is vLLM's
             fields=MappingProxyType({"return_token_ids": True}),
@@ -102,5 +102,8 @@ DIALECTS: Mapping[Name, Dialect] = MappingProxyType(
 )
 
 
-def _plain(value: Any) -> Any:
+def _plain(name: str, value: Any) -> Any:
+    """As JSON has it; a mapping's keys become texts there by themselves."""
+    if name == "top_k" and value is None:
+        return NO_LIMIT
     return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vllm_flow.core.errors import ModelError
 from vllm_flow.engines.transformers.kv import Sequence
+from vllm_flow.engines.transformers.lean import Lean
 from vllm_flow.engines.transformers.loaded import Span
 from vllm_flow.engines.transformers.network import Network, Unfit
 from vllm_flow.engines.transformers.packed import pack, unpack
@@ -23,7 +24,8 @@ from vllm_flow.engines.transformers.plain import PlainNetwork
 log = logging.getLogger("vllm_flow")
 HALF = 4
 """Tokens of a trial that are read as a prompt, and again as many as an answer."""
-LEAST = (2, 4, 8, 16)
+LEAST = (4, 8, 16)
+"""Four rows are read in less time than one or two: the kernels are made for that."""
 COMPANY = (1, 2, 5, 6, 29, 60)
 """How many other rows a row is read with, to see whether it notices."""
 MOVING_ROPES = frozenset({"dynamic", "longrope"})
@@ -69,6 +71,11 @@ def _proven(model: Any, wanted: Tensor) -> Network:
     except Exception:
         network.close()
         raise
+    if Lean.knows(model):
+        network.lean = Lean(model, network.looks)
+        if not _alike(_in_steps(model, network), wanted, model.dtype):
+            log.debug("the lean forward pass gives other logits")
+            network.lean = None
     return network
 
 

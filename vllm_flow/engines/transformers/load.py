@@ -47,6 +47,7 @@ def load(model: Model, device: Device = "auto", dtype: DType = "auto", determini
         "context_length": length,
         "template": renderer.template,
         "packed_layers": fit.packed,
+        "forward": "lean" if isinstance(fit.network, Network) and fit.network.lean else "transformers",
         "batching": f"none: {fit.why_plain}" if fit.why_plain else "continuous",
         "deterministic": _made_deterministic(fit.network, deterministic),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from typing import Any
 
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from vllm_flow.engines.transformers.attention import UNDERSTOOD, Chunk, Decode
+from vllm_flow.engines.transformers.attention import UNDERSTOOD, Chunk, Decode, Look
 from vllm_flow.engines.transformers.kv import KVCache, Plane, Sequence
+from vllm_flow.engines.transformers.lean import Lean
 from vllm_flow.engines.transformers.loaded import Span
 
 CHUNK = 64
@@ -34,12 +36,19 @@ class Network:
         self.least = least
         self._name = f"vllm_flow_{next(_numbers)}"
         self._parts: list[Chunk | Decode] = []
-        self._seen: dict[int, tuple[Plane, Plane]] = {}
+        self._seen: dict[int, tuple[Look, Plane, Plane]] = {}
+        self.lean: Lean | None = None
+        """A shorter way through the same layers, for models that have one."""
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
         AttentionInterface.register(self._name, self._attend)
         AttentionMaskInterface.register(self._name, _no_mask)
         model.set_attn_implementation(self._name)
         self.kv = self._measured()
+
+    @property
+    def looks(self) -> list[Look]:
+        """What each layer was seen to ask of its attention."""
+        return [self._seen[layer][0] for layer in sorted(self._seen)]
 
     @property
     def bytes_per_token(self) -> int:
@@ -63,14 +72,16 @@ class Network:
         """
         ids: list[int] = []
         positions: list[int] = []
-        ends: list[int] = []
-        for span in spans:
+        ends: dict[Sequence, int] = {}
+        ordered = self._in_order(spans)
+        for span in ordered:
             ids += span.tokens
             positions += range(span.sequence.length, span.sequence.length + len(span.tokens))
-            ends.append(len(ids) - 1)
+            ends[span.sequence] = len(ids) - 1
+        self._parts = self._planned(ordered, ends)
+        places = [ends[span.sequence] for span in spans]
         extra = max(0, self.least - len(ids))
-        self._parts = self._planned(spans, ends)
-        kept = ends + [ends[0]] * max(0, self.least - len(ends))
+        kept = places + [places[0]] * max(0, self.least - len(places))
         logits = self._call(ids + [ids[0]] * extra, positions + [0] * extra, kept)
         for span in spans:
             span.sequence.length += len(span.tokens)
@@ -85,33 +96,41 @@ class Network:
         for interface in (AttentionInterface, AttentionMaskInterface):
             interface._global_mapping.pop(self._name, None)
 
-    def _planned(self, spans: Many[Span], ends: Many[int]) -> list[Chunk | Decode]:
+    def _in_order(self, spans: Many[Span]) -> list[Span]:
+        """Those in slots first, as they lie there, so that no row has to be gathered; then the pieces of prompts."""
+        slotted = [span for span in spans if span.sequence.slots is not None]
+        for span in slotted:
+            self.kv.make_room(span.sequence)
+        slotted.sort(key=lambda span: (span.sequence.slots.length if span.sequence.slots else 0, span.sequence.slot))
+        return slotted + [span for span in spans if span.sequence.slots is None]
+
+    def _planned(self, ordered: Many[Span], ends: Mapping[Sequence, int]) -> list[Chunk | Decode]:
         device = self.model.device
         parts: list[Chunk | Decode] = []
-        decoding: dict[Sequence, int] = {}
-        for span, end in zip(spans, ends, strict=True):
-            if span.sequence.slots is None:
-                parts.append(Chunk(slice(end + 1 - len(span.tokens), end + 1), span.sequence, device))
-            else:
-                self.kv.make_room(span.sequence)
-                decoding[span.sequence] = end
-        for slots in self.kv.classes if decoding else ():
-            rows = [one for one in slots.sequences if one in decoding]
-            if rows:
-                parts.append(Decode(torch.tensor([decoding[one] for one in rows], device=device), slots, rows, device))
+        for slots, group in itertools.groupby(ordered, key=lambda span: span.sequence.slots):
+            some = list(group)
+            if slots is not None:
+                tokens = slice(ends[some[0].sequence], ends[some[-1].sequence] + 1)
+                parts.append(Decode(tokens, slots, [span.sequence for span in some], device))
+                continue
+            for span in some:
+                end = ends[span.sequence] + 1
+                parts.append(Chunk(slice(end - len(span.tokens), end), span.sequence, device))
         return parts
 
     def _call(self, ids: list[int], positions: list[int], kept: list[int]) -> Tensor:
         device = self.model.device
-        places = torch.tensor(kept, device=device)
-        some = {"logits_to_keep": places} if self._keeps else {}
-        logits: Tensor = self.model(
-            input_ids=torch.tensor([ids], device=device),
-            position_ids=torch.tensor([positions], device=device),
-            use_cache=False,
-            **some,
-        ).logits[0]
-        return (logits if self._keeps else logits[places]).float()
+        tokens, places, ends = (torch.tensor(numbers, device=device) for numbers in (ids, positions, kept))
+        if self.lean is not None:
+            return self.lean(tokens, places, ends, self._attended).float()
+        return self._through_transformers(tokens, places, ends).float()
+
+    def _through_transformers(self, ids: Tensor, positions: Tensor, kept: Tensor) -> Tensor:
+        some = {"logits_to_keep": kept} if self._keeps else {}
+        logits: Tensor = self.model(input_ids=ids[None], position_ids=positions[None], use_cache=False, **some).logits[
+            0
+        ]
+        return logits if self._keeps else logits[kept]
 
     def _attend(  # noqa: PLR0917  the order of its parameters is transformers'
         self,
@@ -133,14 +152,21 @@ class Network:
         if strange or attention_mask is not None:
             raise Unfit(f"its attention asks for {', '.join(strange) or 'a mask of its own'}")
         layer = module.layer_idx
-        self._seen[layer] = (Plane(key.shape[1], key.shape[3]), Plane(value.shape[1], value.shape[3]))
-        found = query.new_zeros(query.shape[2], query.shape[1], value.shape[3])
+        look = Look(layer, sliding_window, query.shape[3] ** -0.5 if scaling is None else scaling, softcap)
+        self._seen[layer] = (look, Plane(key.shape[1], key.shape[3]), Plane(value.shape[1], value.shape[3]))
+        query, key, value = (one[0].transpose(0, 1) for one in (query, key, value))
+        return self._attended(look, query, key, value)[None], None
+
+    def _attended(self, look: Look, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """query: [tokens, heads, dim] of all parts; key, value with their own heads. Returns [tokens, heads, dim].
+
+        Tokens that only fill up a call belong to no part; theirs is 0.
+        """
+        found = query.new_zeros(query.shape[0], query.shape[1], value.shape[2])
         for part in self._parts:
             at = part.tokens
-            found[at] = part.attend(
-                layer, query[0, :, at], key[0, :, at], value[0, :, at], sliding_window, scaling=scaling, softcap=softcap
-            )
-        return found[None], None
+            found[at] = part.attend(look, query[at], key[at], value[at])
+        return found
 
     def _measured(self) -> KVCache:
         """The cache this model needs: a call without any sequence shows what each layer would keep."""
@@ -150,16 +176,12 @@ class Network:
             raise Unfit("its attention is its own")
         if sorted(self._seen) != list(range(len(self._seen))):
             raise Unfit("some of its layers have no attention")
-        planes = [plane for layer in sorted(self._seen) for plane in self._seen[layer]]
+        planes = [plane for layer in sorted(self._seen) for plane in self._seen[layer][1:]]
         return KVCache(planes, self.model.dtype, self.model.device)
 
 
 class Unfit(Exception):
     """The model needs what this network does not do; the reason."""
-
-
-def _is_off(given: Any) -> bool:
-    return given is None or given is False
 
 
 def _no_mask(*_: Any, **__: Any) -> None:

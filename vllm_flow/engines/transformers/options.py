@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 from vllm_flow.core.options import OptionProblem, above, at_least
@@ -55,4 +56,6 @@ class Transformers:
 
         kv_bytes, prefix_bytes = (int(gib * 2**30) for gib in (self.kv_cache_gib, self.prefix_cache_gib))
         limits = Limits(self.max_rows, kv_bytes=kv_bytes, prefix_bytes=prefix_bytes)
-        return TransformersEngine(load(self.model, self.device, self.dtype, self.deterministic), limits, self.threads)
+        return TransformersEngine(
+            partial(load, self.model, self.device, self.dtype, self.deterministic), limits, self.threads
+        )

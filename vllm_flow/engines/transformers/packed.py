@@ -19,7 +19,7 @@ Replaced = tuple[Any, str, nn.Module]
 
 
 class PackedLinear(nn.Module):
-    """A linear layer with a packed weight."""
+    """A linear layer with a packed weight; what follows it can be done in the same pass."""
 
     def __init__(self, layer: nn.Linear | Conv1D) -> None:
         super().__init__()
@@ -28,7 +28,26 @@ class PackedLinear(nn.Module):
         self._packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, 1)
 
     def forward(self, rows: Tensor) -> Tensor:
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self._packed, self.bias, "none", [], "")
+        return self._then(rows, "none")
+
+    def silu(self, rows: Tensor) -> Tensor:
+        """SiLU of what it makes."""
+        return self._then(rows, "swish")
+
+    def times(self, rows: Tensor, other: Tensor) -> Tensor:
+        """What it makes, times `other`."""
+        return self._with(rows, other, "mul")
+
+    def plus(self, rows: Tensor, other: Tensor) -> Tensor:
+        """What it makes, plus `other`."""
+        return self._with(rows, other, "add")
+
+    def _then(self, rows: Tensor, function: str) -> Tensor:
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self._packed, self.bias, function, [], "")
+        return found
+
+    def _with(self, rows: Tensor, other: Tensor, operation: str) -> Tensor:
+        found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(rows, other, self._packed, self.bias, operation)
         return found
 
 

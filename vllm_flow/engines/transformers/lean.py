@@ -1,0 +1,87 @@
+"""The lean forward pass: Llama's arithmetic and that of its nearest kin, with nothing around it.
+
+It runs the layers that transformers loaded, in transformers' order, but calls only what computes, and lets a packed
+layer do what follows it in the same pass. `fitting.py` takes it when its logits are the model's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence as Many
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import rms_norm, silu
+
+from vllm_flow.engines.transformers.attention import Look
+from vllm_flow.engines.transformers.packed import PackedLinear
+
+KIN = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+"""Model types whose forward pass this is; they differ in biases, norms of heads and windows."""
+Attend = Callable[[Look, Tensor, Tensor, Tensor], Tensor]
+"""Of how a layer looks, query [tokens, heads, dim], key and value with their own heads; [tokens, heads, dim]."""
+
+
+class Lean:
+    """The forward pass of one model."""
+
+    def __init__(self, model: Any, looks: Many[Look]) -> None:
+        """looks: what each layer was seen to ask of its attention."""
+        self._model = model
+        self._layers = list(zip(model.model.layers, looks, strict=True))
+
+    @staticmethod
+    def knows(model: Any) -> bool:
+        config = model.config
+        return config.model_type in KIN and config.hidden_act in {"silu", "swish"} and not model.training
+
+    def __call__(self, ids: Tensor, positions: Tensor, kept: Tensor, attend: Attend) -> Tensor:
+        """Logits after the kept places, [kept, vocab]. ids, positions: int64 [tokens]."""
+        decoder = self._model.model
+        hidden = decoder.embed_tokens(ids)
+        cos, sin = (one[0, :, None] for one in decoder.rotary_emb(hidden[None], positions[None]))
+        half = cos.shape[-1] // 2
+        signed = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
+        for layer, look in self._layers:
+            hidden = _block(layer, look, hidden, (cos, signed), attend)
+        logits: Tensor = self._model.lm_head(_normed(decoder.norm, hidden[kept]))
+        return logits
+
+
+def _block(layer: Any, look: Look, hidden: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    attention, feed = layer.self_attn, layer.mlp
+    normed = _normed(layer.input_layernorm, hidden)
+    query, key, value = (
+        project(normed).unflatten(-1, (-1, attention.head_dim))
+        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    if hasattr(attention, "q_norm"):
+        query, key = _normed(attention.q_norm, query), _normed(attention.k_norm, key)
+    found = attend(look, _turned(query, rope), _turned(key, rope), value)
+    hidden = _plus(attention.o_proj, found.flatten(1), hidden)
+    normed = _normed(layer.post_attention_layernorm, hidden)
+    return _plus(feed.down_proj, _gated(feed, normed), hidden)
+
+
+def _normed(norm: Any, rows: Tensor) -> Tensor:
+    return rms_norm(rows, (rows.shape[-1],), norm.weight, norm.variance_epsilon)
+
+
+def _turned(heads: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary positions: [tokens, heads, dim], each half of dim beside the other (Su 2021, arXiv:2104.09864)."""
+    cos, signed = rope
+    return torch.addcmul(heads * cos, heads.roll(heads.shape[-1] // 2, -1), signed)
+
+
+def _gated(feed: Any, rows: Tensor) -> Tensor:
+    gate, up = feed.gate_proj, feed.up_proj
+    if isinstance(gate, PackedLinear) and isinstance(up, PackedLinear):
+        return up.times(rows, gate.silu(rows))
+    made: Tensor = silu(gate(rows)) * up(rows)
+    return made
+
+
+def _plus(layer: Any, rows: Tensor, other: Tensor) -> Tensor:
+    made: Tensor = layer.plus(rows, other) if isinstance(layer, PackedLinear) else layer(rows) + other
+    return made

@@ -29,6 +29,15 @@ def check_numbers(logits: Tensor, index: int) -> None:
         )
 
 
+def check_left(logits: Tensor, index: int) -> None:
+    """Raises EngineError for a row of which bias, bans and penalties have left nothing. index: as above."""
+    if not bool(logits.amax().isfinite()):
+        raise EngineError(
+            f"sampling: bans and penalties leave nothing to draw from at generated token {index}. Remove some "
+            "bad_words, lower min_tokens, or choose smaller penalties."
+        )
+
+
 def told(cause: Exception) -> FlowError:
     """Whatever went wrong with one request, as an error of ours."""
     if isinstance(cause, FlowError):

@@ -210,12 +210,12 @@ class Loop:
         logits, rows = torch.stack([one.logits for one, _ in ready]), [one.row for one, _ in ready]
         seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
         samplings = [how for _, how in ready]
-        processed = adjusted(logits, samplings, [row.history for row in rows])
-        chosen = choose(processed, samplings, seeds, indices).tolist()
+        marked = adjusted(logits, samplings, [row.history for row in rows])
+        left = marked.amax(-1).isfinite().tolist()
+        chosen = choose(marked, samplings, seeds, indices).tolist()
         for place, (row, token_id) in enumerate(zip(rows, chosen, strict=True)):
             with self._alone(row):
-                if processed is not logits:
-                    check_left(processed[place], len(row.output))
+                check_left(left[place], len(row.output))
                 self._go_on(row, row.take(token_id, self._loaded.end_ids, logits[place]))
 
     def _go_on(self, row: Row, token: Token) -> None:

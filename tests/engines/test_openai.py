@@ -81,7 +81,7 @@ def test_what_a_dialect_takes_is_sent_and_neutral_values_too(server: ChatServer)
     sent = [{name: value for name, value in one.body.items() if name not in beside} for one in server.asked]
     assert sent == [
         {"temperature": 0.5, "top_p": 0.9, "presence_penalty": 0.1, "frequency_penalty": 0.0, "stop": ["x"], "max_completion_tokens": 7, "seed": 2**63 - 1},
-        {"temperature": 0.5, "top_p": 0.9, "presence_penalty": 0.1, "frequency_penalty": 0.0, "stop": ["x"], "max_tokens": 7, "seed": 2**63 - 1, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True},
+        {"temperature": 0.5, "top_p": 0.9, "presence_penalty": 0.1, "frequency_penalty": 0.0, "stop": ["x"], "max_tokens": 7, "seed": 2**63 - 1, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "min_tokens": 0, "return_token_ids": True},
         {"temperature": 0.5, "top_p": 0.9, "stop": ["x"], "max_tokens": 7, "seed": 2**63 - 1},
     ]  # fmt: skip
     assert all(one.body["stream_options"] == {"include_usage": True} and one.body["stream"] for one in server.asked)
@@ -89,7 +89,7 @@ def test_what_a_dialect_takes_is_sent_and_neutral_values_too(server: ChatServer)
 
 def test_every_parameter_a_dialect_claims_is_in_what_it_sends(server: ChatServer) -> None:
     for name, dialect in DIALECTS.items():
-        sent = dialect.body(MODEL, Request(prompt("a"), schedule(stop=("x",), top_k=3)), seeds=True)
+        sent = dialect.body(MODEL, Request(prompt("a"), schedule(stop=("x",), top_k=3, logit_bias={5: 1.0}, bad_words=("x",))), seeds=True)
         claimed = dialect.capabilities(seeds=True).sampling - {"max_tokens"} | {dialect.limit}
         assert claimed <= set(sent), name
 

@@ -18,6 +18,7 @@ from vllm_flow.core.values import Prompt
 from vllm_flow.engines.llama_cpp.network import LlamaNetwork
 from vllm_flow.engines.llama_cpp.options import LlamaCpp
 from vllm_flow.engines.transformers.loaded import Loaded
+from vllm_flow.engines.transformers.vocabulary import Vocabulary
 from vllm_flow.models.locate import gguf_file
 
 log = logging.getLogger("vllm_flow")
@@ -64,7 +65,9 @@ def load(options: LlamaCpp) -> Loaded:
         "batching": "none: one request at a time",
         "deterministic": True,
     }
-    return Loaded(LlamaNetwork(model), renderer, _decoder(model), _end_ids(model), length, facts)
+    ends = _end_ids(model)
+    vocabulary = Vocabulary(GgufTokenizer(model), model.n_vocab(), ends)
+    return Loaded(LlamaNetwork(model), renderer, _decoder(model), ends, vocabulary, length, facts)
 
 
 def _context_length(options: LlamaCpp, file: Path, where: str) -> int:
@@ -95,6 +98,22 @@ def _told(header: Any, key: str) -> str:
     room = ctypes.create_string_buffer(256)
     llama_cpp.llama_model_meta_val_str(header, key.encode(), room, len(room))
     return room.value.decode("utf-8", "replace")
+
+
+class GgufTokenizer:
+    """The file's tokenizer as `vocabulary.py` asks one: control tokens by their names, and none added."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __len__(self) -> int:
+        return int(self._model.n_vocab())
+
+    def encode(self, text: str, **_how: Any) -> list[int]:
+        return [int(one) for one in self._model.tokenize(text.encode("utf-8", "replace"), add_bos=False, special=True)]
+
+    def batch_decode(self, several: Sequence[list[int]], **_how: Any) -> list[str]:
+        return [self._model.detokenize(ids, special=True).decode("utf-8", "replace") for ids in several]
 
 
 class GgufRenderer:

@@ -20,6 +20,7 @@ from vllm_flow.engines.transformers.network import Network
 from vllm_flow.engines.transformers.options import Device, DType
 from vllm_flow.engines.transformers.plain import PlainNetwork
 from vllm_flow.engines.transformers.render import Renderer
+from vllm_flow.engines.transformers.vocabulary import Vocabulary
 from vllm_flow.models.locate import Folder, Hub, locate
 from vllm_flow.models.progress import tell
 from vllm_flow.models.spec import Model
@@ -51,7 +52,9 @@ def load(model: Model, device: Device = "auto", dtype: DType = "auto", determini
         "batching": f"none: {fit.why_plain}" if fit.why_plain else "continuous",
         "deterministic": _made_deterministic(fit.network, deterministic),
     }
-    return Loaded(fit.network, renderer, _decoder(tokenizer), _end_ids(weights, tokenizer), length, facts)
+    ends = _end_ids(weights, tokenizer)
+    vocabulary = Vocabulary(tokenizer, weights.config.get_text_config().vocab_size, ends)
+    return Loaded(fit.network, renderer, _decoder(tokenizer), ends, vocabulary, length, facts)
 
 
 def _made_deterministic(way: Network | PlainNetwork, wanted: bool | None) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.transformers.kv import Sequence
+from vllm_flow.engines.transformers.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Loaded:
     """Token ids to text, special tokens left out."""
     end_ids: frozenset[int]
     """Ids that end a sequence."""
+    vocabulary: Vocabulary
     context_length: int
     facts: Mapping[str, Any]
     """For the record: JSON values."""

@@ -7,7 +7,7 @@ vLLM does those of a model's generation_config.json. What it does not take is re
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -27,7 +27,7 @@ class Dialect:
     """One way to write a chat completion."""
 
     takes: frozenset[str]
-    """Sampling parameters that are sent by their own names, beside `stop` and the limit."""
+    """Sampling parameters that are sent by their own names, beside the limit."""
     limit: str = "max_tokens"
     """What it calls `max_tokens`."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=nothing)
@@ -45,7 +45,7 @@ class Dialect:
     def capabilities(self, seeds: bool) -> Capabilities:
         """seeds: whether the server is sent any."""
         return Capabilities(
-            sampling=(self.takes | {"stop", "max_tokens"}) & KNOWN,
+            sampling=(self.takes & KNOWN) | {"max_tokens"},
             logprobs=self.logprobs,
             ranges=self.ranges,
             sampler_order=() if self.own_order else None,
@@ -67,9 +67,13 @@ class Dialect:
             **self.fields,
         }
         for name in sorted(self.takes & KNOWN):
-            body[name] = _plain(name, getattr(now, name))
-        if now.stop:
-            body["stop"] = list(now.stop)
+            value = getattr(now, name)
+            if not isinstance(value, Sized):
+                body[name] = NO_LIMIT if name == "top_k" and value is None else value
+            elif (
+                value
+            ):  # of none no server has a default of its own; numbers as keys become texts in JSON by themselves
+                body[name] = dict(value) if isinstance(value, Mapping) else list(value)
         if seeds and now.temperature > 0:
             body["seed"] = request.seed & SEED_BITS
         if request.logprobs:
@@ -80,7 +84,7 @@ class Dialect:
 NO_LIMIT = -1
 """What vLLM calls no top-k."""
 PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
-COMMON = frozenset({"temperature", "top_p"})
+COMMON = frozenset({"temperature", "top_p", "stop"})
 OF_VLLM = frozenset({"top_k", "min_p", "repetition_penalty", "logit_bias", "bad_words", "min_tokens"})
 OF_OPENAI = {
     "temperature": (0, 2),
@@ -100,10 +104,3 @@ DIALECTS: Mapping[Name, Dialect] = MappingProxyType(
         "common": Dialect(COMMON, logprobs=False),
     }
 )
-
-
-def _plain(name: str, value: Any) -> Any:
-    """As JSON has it; a mapping's keys become texts there by themselves."""
-    if name == "top_k" and value is None:
-        return NO_LIMIT
-    return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value

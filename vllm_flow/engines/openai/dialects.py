@@ -7,7 +7,7 @@ vLLM does those of a model's generation_config.json. What it does not take is re
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sized
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -68,11 +68,9 @@ class Dialect:
         }
         for name in sorted(self.takes & KNOWN):
             value = getattr(now, name)
-            if not isinstance(value, Sized):
+            if not isinstance(value, Collection):
                 body[name] = NO_LIMIT if name == "top_k" and value is None else value
-            elif (
-                value
-            ):  # of none no server has a default of its own; numbers as keys become texts in JSON by themselves
+            elif value:  # none is sent as nothing: no server has any of its own
                 body[name] = dict(value) if isinstance(value, Mapping) else list(value)
         if seeds and now.temperature > 0:
             body["seed"] = request.seed & SEED_BITS

@@ -93,3 +93,8 @@ def test_the_session_shown_talks_streams_and_runs_a_batch(tmp_path: Path, smollm
 
 def test_the_pipeline_shown_in_python_answers(tmp_path: Path) -> None:
     assert python(tmp_path, "build(table") == ["Hello there."]
+
+
+def test_the_model_shown_is_looked_into(tmp_path: Path, smollm2: Path) -> None:
+    shapes = ["30 torch.Size([1, 9, 5, 5])", "torch.Size([1, 5, 49152])"]
+    assert python(tmp_path, "engine.forward") == [" Paris", *shapes]

@@ -39,13 +39,13 @@ GAIN = 8.0
 """The usual initial weights leave logits nearly flat; with this gain the answer depends on the prompt."""
 
 
-def build(family: str, seed: int = 0) -> Any:
+def build(family: str, seed: int = 0, layers: int = 2, **more: Any) -> Any:
     """A causal language model of a transformers family, float32, for the byte-level tokenizer."""
     tokenizer = build_tokenizer()
     ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    shape: dict[str, Any] = {**SHAPE, **{**FAMILIES, **PLAIN}[family]}
+    shape: dict[str, Any] = {**SHAPE, **{**FAMILIES, **PLAIN}[family], "num_hidden_layers": layers, **more}
     if family == "GPT2":
-        shape = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}
+        shape = {"n_embd": 32, "n_layer": layers, "n_head": 4, "n_positions": 512}
     kind = {"Gemma3": "Gemma3Text"}.get(family, family)
     config = getattr(transformers, f"{kind}Config")(vocab_size=len(tokenizer), **shape, **ids)
     with torch.random.fork_rng(devices=[]):

@@ -87,6 +87,14 @@ def test_it_says_what_it_runs_and_that_requests_take_turns(engine: Engine, file:
 
 
 @needed
+def test_it_has_no_forward_pass_of_transformers(engine: Any) -> None:
+    assert engine.decode(engine.encode("to be")) == "to be"
+    with pytest.raises(EngineError) as caught:
+        engine.forward([[1]])
+    assert str(caught.value) == "the engine 'llama_cpp' has no forward pass to call. Choose engine=transformers."
+
+
+@needed
 def test_what_does_not_fit_is_refused(engine: Engine, file: Path) -> None:
     with pytest.raises(ContextOverflow, match=r"the prompt has 3 tokens and sampling\.max_tokens asks for 126"):
         ask(engine, "xyz", max_tokens=126)

@@ -89,7 +89,11 @@ def test_what_a_dialect_takes_is_sent_and_neutral_values_too(server: ChatServer)
 
 def test_every_parameter_a_dialect_claims_is_in_what_it_sends(server: ChatServer) -> None:
     for name, dialect in DIALECTS.items():
-        sent = dialect.body(MODEL, Request(prompt("a"), schedule(stop=("x",), top_k=3, logit_bias={5: 1.0}, bad_words=("x",))), seeds=True)
+        sent = dialect.body(
+            MODEL,
+            Request(prompt("a"), schedule(stop=("x",), top_k=3, logit_bias={5: 1.0}, bad_words=("x",))),
+            seeds=True,
+        )
         claimed = dialect.capabilities(seeds=True).sampling - {"max_tokens"} | {dialect.limit}
         assert claimed <= set(sent), name
 

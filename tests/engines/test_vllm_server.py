@@ -95,7 +95,13 @@ def test_it_keeps_the_promises_of_an_engine(options: OpenAI, dialect: Any) -> No
 
 @pytest.mark.parametrize(
     "given",
-    [{}, {"repetition_penalty": 1.3}, {"presence_penalty": 1.0, "frequency_penalty": 0.5}, {"stop": ("a", ".")}, {"bad_words": ("Paris", "red", "1"), "min_tokens": 15, "logit_bias": {28: 2.0}}],
+    [
+        {},
+        {"repetition_penalty": 1.3},
+        {"presence_penalty": 1.0, "frequency_penalty": 0.5},
+        {"stop": ("a", ".")},
+        {"bad_words": ("Paris", "red", "1"), "min_tokens": 15, "logit_bias": {28: 2.0}},
+    ],
 )
 def test_greedy_answers_equal_those_of_our_own_engine(options: OpenAI, smollm2: Path, given: dict[str, Any]) -> None:
     theirs, ours = options.open(), Transformers(Model("smollm2", path=str(smollm2)), threads=1).open()

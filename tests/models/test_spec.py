@@ -6,12 +6,16 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from vllm_flow.core import options
+from vllm_flow.engines.llama_cpp.options import LlamaCpp
+from vllm_flow.engines.openai.options import OpenAI
 from vllm_flow.engines.transformers.options import Transformers
+from vllm_flow.models.families import FAMILIES, FamilyName
 from vllm_flow.models.spec import Architecture, Model
 
 PRESETS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
@@ -42,11 +46,33 @@ PRESETS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
             Architecture(12, 1, 4),
             "each head gets 3 of hidden_size, but rotary positions need an even number. Choose a multiple of 8.",
         ),
+        (Architecture(16, 1, 4, head_dim=5), "head_dim is 5, but rotary positions need an even number. Choose one."),
+        (
+            Architecture(16, 1, 4, kv_heads=2, family="gpt2"),
+            "every head of a gpt2 has its own keys and values. Set kv_heads to null.",
+        ),
+        (
+            Architecture(16, 1, 4, head_dim=8, family="qwen2"),
+            "the heads of a qwen2 share hidden_size evenly. Set head_dim to null.",
+        ),
+        (
+            Architecture(16, 1, 4, config={"num_hidden_layers": 3}),
+            "config names num_hidden_layers, which is an option of its own. Write layers beside it.",
+        ),
         (Architecture(16, 1, 4, kv_heads=3), "heads is 4, which kv_heads=3 does not divide. Choose a divisor."),
     ],
 )
 def test_combinations_that_make_no_model_are_explained(model: Model | Architecture, words: str) -> None:
     assert model.problems() == [words]
+
+
+def test_what_rotary_positions_need_is_not_asked_of_families_without_them() -> None:
+    assert Architecture(12, 1, 4, family="gpt2").problems() == []
+    assert Architecture(10, 1, 4, head_dim=8, family="qwen3").problems() == []
+
+
+def test_every_family_has_a_name_that_may_be_written() -> None:
+    assert set(get_args(FamilyName)) == set(FAMILIES)
 
 
 @pytest.mark.parametrize("own", [{"path": "here"}, {"gguf": "here.gguf"}])
@@ -75,6 +101,16 @@ def test_a_model_that_a_server_runs_has_no_weights_for_an_engine_that_reads_them
     assert Model("x", served="gpt", hub="a/b").weightless() == []
     (problem,) = Transformers(served).problems()
     assert (problem.path, problem.problem) == (("model",), served.weightless()[0])
+
+
+def test_an_engine_that_takes_a_model_as_it_is_refuses_what_would_change_it() -> None:
+    model = Model("x", gguf="x.gguf", served="x", layers="0-3", adapter="here")
+    problem = "this engine takes the model as it is. Leave it out, or choose engine=transformers."
+    for options_of in (OpenAI, LlamaCpp):
+        found = [one for one in options_of(model).problems() if not isinstance(one, str)]
+        assert [(one.path, one.problem) for one in found] == [
+            (("model", name), problem) for name in ("layers", "adapter")
+        ]
 
 
 def test_the_options_of_all_engines_import_no_torch() -> None:

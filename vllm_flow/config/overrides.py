@@ -20,7 +20,9 @@ from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 
 LINE = re.compile(r"(?P<sign>~|\+{0,2})(?P<key>[^=+~][^=]*)(?P<equals>=?)(?P<value>.*)", re.S)
 TEXT_KEYS = frozenset({"text", "system"})
-PLACE_KEYS = frozenset({"path", "gguf"})
+LISTS = ("model.layers",)
+"""Keys whose text may have commas in it, and may be `null`."""
+PLACE_KEYS = frozenset({"path", "gguf", "adapter"})
 AWKWARD = re.compile(r"[^\w./:\\ +%-]", re.ASCII)
 """What Hydra's grammar takes amiss, or may, in the name of a file."""
 PLAIN_CHOICES = re.compile(r"[\w./-]+(,[\w./-]+)*")
@@ -120,6 +122,8 @@ def _value(one: Given, key: str) -> str | Fault:
         return one.fault(_needed(key)) if key in TOP else _line("~", key, one.value)
     value, last = one.value or "", key.rpartition(".")[2]
     if last in PLACE_KEYS and not one.verbatim and AWKWARD.search(value) and not _stands(value) and "," not in value:
+        value = quoted(value)
+    if key.endswith(LISTS) and not one.verbatim and value != "null" and not _stands(value):
         value = quoted(value)
     if last in TEXT_KEYS and not one.verbatim:
         text = _text(one, value)

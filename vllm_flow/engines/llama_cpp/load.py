@@ -133,16 +133,22 @@ class GgufRenderer:
     def ids(self, prompt: Prompt) -> list[int]:
         """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
         if self._format is None:
-            text, special = "\n".join(message.text for message in prompt.messages), False
+            found = self.encode("\n".join(message.text for message in prompt.messages))
         else:
-            text, special = self._rendered(prompt), True  # the template wrote them already
-        data = text.encode("utf-8", "replace")  # llama.cpp reads no half surrogate pairs
-        found = [int(one) for one in self._model.tokenize(data, add_bos=not special, special=special)]
+            found = self._tokens(self._rendered(prompt), special=True)  # the template wrote them already
         if not found and self._bos >= 0:
             found = [self._bos]
         if not found:
             raise EngineError("prompt: it has no tokens, and this model has none that begins a text. Say something.")
         return found
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokens(text, special=False)
+
+    def _tokens(self, text: str, special: bool) -> list[int]:
+        """special: control tokens are read by their names, and none is added."""
+        data = text.encode("utf-8", "replace")  # llama.cpp reads no half surrogate pairs
+        return [int(one) for one in self._model.tokenize(data, add_bos=not special, special=special)]
 
     def _rendered(self, prompt: Prompt) -> str:
         messages = [{"role": message.role, "content": message.text} for message in prompt.messages]

@@ -39,6 +39,8 @@ class LlamaCpp:
     """Tokens of prompt and answer together, of a model that reads more: the memory for them is taken at once."""
 
     def problems(self) -> Iterator[OptionProblem | str]:
+        for one in self.model.changed():
+            yield OptionProblem(("model", *one.path), one.problem)
         if self.model.path is not None or (self.model.gguf is None and self.model.package is None):
             problem = "llama.cpp reads GGUF files alone. Give model.gguf=FILE and no path, or model=smollm2."
             yield OptionProblem(("model",), problem)

@@ -52,6 +52,8 @@ class OpenAI:
         return self.model.served or self.model.hub or ""
 
     def problems(self) -> Iterator[OptionProblem | str]:
+        for one in self.model.changed():
+            yield OptionProblem(("model", *one.path), one.problem)
         if not self.served:
             problem = "nothing says what the server calls the model. Give model.served=NAME, or model=gpt."
             yield OptionProblem(("model",), problem)

@@ -13,18 +13,44 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from vllm_flow.core.errors import EngineError, FlowError
 from vllm_flow.core.values import Prompt, Request, Token
+from vllm_flow.engines.transformers.failures import told
+from vllm_flow.engines.transformers.forward import Forward, forward
+from vllm_flow.engines.transformers.inputs import (
+    Inputs,
+    Layers,
+    Table,
+    checked_ids,
+    checked_layers,
+    checked_mask,
+    checked_positions,
+)
 from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.loop import Delivery, Limits, Loop
 from vllm_flow.engines.transformers.row import Job
 
+T = TypeVar("T")
 log = logging.getLogger("vllm_flow")
 CLOSED = "the engine was closed before the answer was complete. Open a new one."
+
+
+class Call(Generic[T]):
+    """Work for the engine's thread."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self.outcome: Future[T] = Future()
+
+    def run(self) -> None:
+        try:
+            self.outcome.set_result(self._work())
+        except Exception as error:
+            self.outcome.set_exception(told(error))
 
 
 class TransformersEngine:
@@ -35,7 +61,7 @@ class TransformersEngine:
         loading: Future[Loaded] = Future()
         self._limits = limits or Limits()
         self._threads = threads
-        self._arrivals: SimpleQueue[Job | None] = SimpleQueue()
+        self._arrivals: SimpleQueue[Job | Call[Any] | None] = SimpleQueue()
         self._closed = False
         self._door = threading.Lock()
         """Held while something arrives, so that nothing can come in behind the None that ends it all."""
@@ -49,10 +75,7 @@ class TransformersEngine:
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
         job = Job(request, asyncio.get_running_loop())
-        with self._door:
-            if self._closed:
-                raise EngineError(CLOSED)
-            self._arrivals.put(job)
+        self._hand_in(job)
         try:
             while True:
                 item = await job.arrived.get()
@@ -63,6 +86,52 @@ class TransformersEngine:
                     return
         finally:
             job.cancelled = True
+
+    def forward(
+        self,
+        ids: Table,
+        attention_mask: Table | None = None,
+        position_ids: Table | None = None,
+        layers: Layers | None = None,
+        *,
+        hidden_states: bool = False,
+        attentions: bool = False,
+    ) -> Forward:
+        """One call of the model, between two steps of what is being generated. Blocks; may be called in any thread.
+
+        ids: [batch, tokens]. attention_mask: [batch, tokens], 0 at padding; or [batch, 1, tokens, tokens], 1 where a
+        token (third axis) looks at another (fourth). Such a mask is all there is: it need not be causal, and a layer's
+        own window is not applied to it. position_ids: [batch, tokens]; without them the model counts its own.
+        layers: as `model.layers`, or numbers, of the layers that the engine has loaded, for this call only.
+
+        The numbers are those of transformers' own forward pass up to the rounding of packed weights: in float32
+        within 1e-4 of the largest logit. Raises EngineError.
+        """
+        loaded = self._loaded
+        model: Any = getattr(loaded.network, "model", None)
+        if model is None:
+            name = loaded.facts["engine"]
+            raise EngineError(f"the engine '{name}' has no forward pass to call. Choose engine=transformers.")
+        checked = checked_ids(ids, int(model.config.get_text_config().vocab_size), loaded.context_length)
+        inputs = Inputs(
+            checked,
+            checked_mask(attention_mask, checked),
+            checked_positions(position_ids, checked, loaded.context_length),
+            checked_layers(layers),
+            hidden_states,
+            attentions,
+        )
+        call = Call(lambda: forward(model, loaded.own_attention, inputs))
+        self._hand_in(call)
+        return call.outcome.result()
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text, with the tokens that the tokenizer itself puts around one; for `forward`."""
+        return self._loaded.renderer.encode(text)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of token ids, special tokens left out."""
+        return self._loaded.decode(list(ids))
 
     def count(self, prompt: Prompt) -> int:
         return len(self._loaded.renderer.ids(prompt))
@@ -77,6 +146,12 @@ class TransformersEngine:
                 self._closed = True
                 self._arrivals.put(None)
         self._worker.join()
+
+    def _hand_in(self, what: Job | Call[Any]) -> None:
+        with self._door:
+            if self._closed:
+                raise EngineError(CLOSED)
+            self._arrivals.put(what)
 
     def _run(self, load: Callable[[], Loaded], loading: Future[Loaded]) -> None:
         if self._threads is not None:
@@ -104,10 +179,15 @@ class TransformersEngine:
     def _let_in(self, loop: Loop) -> bool:
         """Pass on what has arrived, waiting if there is nothing else to do. False when the engine was closed."""
         while loop.idle or not self._arrivals.empty():
-            job = self._arrivals.get()
-            if job is None:
+            arrived = self._arrivals.get()
+            if arrived is None:
                 return False
-            loop.add(job)
+            if isinstance(arrived, Job):
+                loop.add(arrived)
+                continue
+            arrived.run()
+            if not loop.idle:  # one between two steps: however many come, the answers go on
+                break
         return True
 
 

@@ -1,40 +1,39 @@
-"""Loading: from a Model to weights on a device, with the tokenizer and the facts that the engine needs.
-
-No code and no pickle of a model is ever run: remote code is off, and weights are safetensors or they are refused.
-"""
+"""Loading: from a Model to what runs on a device, with the tokenizer and the facts that the engine needs."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from vllm_flow.core.errors import ModelError
+from vllm_flow.engines.transformers.adapter import merge_adapter
 from vllm_flow.engines.transformers.fitting import fitted, least_tokens
+from vllm_flow.engines.transformers.layers import count_layers, keep_layers
 from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.network import Network
 from vllm_flow.engines.transformers.options import Device, DType
 from vllm_flow.engines.transformers.plain import PlainNetwork
 from vllm_flow.engines.transformers.render import Renderer
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
-from vllm_flow.models.locate import Folder, Hub, locate
-from vllm_flow.models.progress import tell
+from vllm_flow.engines.transformers.weights import read_weights
+from vllm_flow.models.adapter import Adapter, find_adapter
+from vllm_flow.models.layers import parse_layers, written_layers
 from vllm_flow.models.spec import Model
-
-NO_HUB = "Without a hub: model=smollm2, or model.path=FOLDER."
 
 
 def load(model: Model, device: Device = "auto", dtype: DType = "auto", deterministic: bool | None = None) -> Loaded:
     """Weights in memory. Raises ModelError."""
     place = _device(device)
     number = _dtype(dtype, place)
-    weights, tokenizer, source = _built(model, number) if _is_random(model) else _read(model, number)
+    adapter = _adapter(model)  # before all that takes time
+    weights, tokenizer, source = read_weights(model, number)
+    weights = _adapted(weights, adapter)
+    layers = _kept_layers(model, weights)
     weights = weights.to(place).eval()
-    parameters = sum(weight.numel() for weight in weights.parameters())
+    own_attention = weights.config._attn_implementation
+    sizes = [(one.numel(), one.nbytes) for one in weights.parameters()]  # packing takes them away
     fit = fitted(weights)
     renderer = Renderer(tokenizer)
     length = _context_length(model, weights.config)
@@ -44,7 +43,11 @@ def load(model: Model, device: Device = "auto", dtype: DType = "auto", determini
         "weights": source,
         "device": str(place),
         "dtype": str(number).removeprefix("torch."),
-        "parameters": parameters,
+        "adapter": adapter.identity if adapter else None,
+        "layers": layers,
+        "parameters": sum(numbers for numbers, _ in sizes),
+        "weight_bytes": sum(size for _, size in sizes),
+        "kv_bytes_per_token": fit.network.bytes_per_token or None,  # None where the cache is the model's own
         "context_length": length,
         "template": renderer.template,
         "packed_layers": fit.packed,
@@ -54,7 +57,36 @@ def load(model: Model, device: Device = "auto", dtype: DType = "auto", determini
     }
     ends = _end_ids(weights, tokenizer)
     vocabulary = Vocabulary(tokenizer, weights.config.get_text_config().vocab_size, ends)
-    return Loaded(fit.network, renderer, _decoder(tokenizer), ends, vocabulary, length, facts)
+    return Loaded(fit.network, renderer, _decoder(tokenizer), ends, vocabulary, length, facts, own_attention)
+
+
+def _adapter(model: Model) -> Adapter | None:
+    try:
+        return find_adapter(model.adapter) if model.adapter is not None else None
+    except ValueError as problem:
+        raise ModelError(f"model.adapter: {problem}") from None
+
+
+def _adapted(weights: Any, adapter: Adapter | None) -> Any:
+    if adapter is None:
+        return weights
+    try:
+        return merge_adapter(weights, adapter)
+    except ValueError as problem:
+        raise ModelError(f"model.adapter: {adapter.folder}: {problem}") from problem
+
+
+def _kept_layers(model: Model, weights: Any) -> str:
+    """Leaves the other layers out. Returns which run, for the record."""
+    there = count_layers(weights)
+    if model.layers is None:
+        return f"all {there}"
+    try:
+        layers = parse_layers(model.layers)
+        keep_layers(weights, layers)
+    except ValueError as problem:
+        raise ModelError(f"model.layers: {model.layers}: {problem}") from None
+    return f"{written_layers(layers)} of {there}"
 
 
 def _made_deterministic(way: Network | PlainNetwork, wanted: bool | None) -> bool:
@@ -68,88 +100,6 @@ def _made_deterministic(way: Network | PlainNetwork, wanted: bool | None) -> boo
         problem = "the kernels of this machine give a row other logits in other company"
         raise ModelError(f"resources.engine.deterministic: {problem}. Choose another dtype or device, or null.")
     return least is not None
-
-
-def _is_random(model: Model) -> bool:
-    return model.architecture is not None and not (model.path or model.gguf or model.package or model.hub)
-
-
-def _built(model: Model, dtype: torch.dtype) -> tuple[Any, Any, str]:
-    from vllm_flow.models.random_weights import build_model, build_tokenizer
-
-    if model.architecture is None:
-        raise ModelError("model.architecture: it is missing. Give the dimensions.")
-    return build_model(model.architecture).to(dtype), build_tokenizer(), f"random, seed {model.architecture.seed}"
-
-
-def _read(model: Model, dtype: torch.dtype) -> tuple[Any, Any, str]:
-    source = locate(model)
-    with _quiet():
-        try:
-            if isinstance(source, Folder):
-                return *_pretrained(str(source.path), dtype, local_files_only=True), str(source.path)
-            weights, tokenizer = _from_hub(source, dtype)
-        except Exception as cause:  # whatever malformed files make transformers raise
-            raise ModelError(_why(source, cause)) from cause
-    return weights, tokenizer, f"{source.name}@{_commit(source)}"
-
-
-def _from_hub(source: Hub, dtype: torch.dtype) -> tuple[Any, Any]:
-    """From the hub's own cache, without asking the hub, or else fetched: without a network asking takes minutes."""
-    how = {"revision": source.revision or "main", "token": source.token}
-    try:
-        return _pretrained(source.name, dtype, local_files_only=True, **how)
-    except OSError:
-        step = f"{source.name}: fetch from the hub"
-        tell(step, 0, 1)
-        loaded = _pretrained(source.name, dtype, **how)
-        tell(step, 1, 1)
-        return loaded
-
-
-def _commit(source: Hub) -> str:
-    """The commit that a branch or tag stood for when it was fetched: the hub's cache names the folder after it."""
-    from huggingface_hub import try_to_load_from_cache
-
-    revision = source.revision or "main"
-    found = try_to_load_from_cache(source.name, "config.json", revision=revision)
-    return Path(found).parent.name if isinstance(found, str) else revision
-
-
-def _pretrained(name: str, dtype: torch.dtype, **how: Any) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    weights = AutoModelForCausalLM.from_pretrained(
-        name, dtype=dtype, use_safetensors=True, trust_remote_code=False, **how
-    )
-    return weights, AutoTokenizer.from_pretrained(name, trust_remote_code=False, **how)
-
-
-def _why(source: Folder | Hub, cause: Exception) -> str:
-    first = str(cause).strip().partition("\n")[0].rstrip(".")
-    if isinstance(source, Folder):
-        return (
-            f"{source.where}: it cannot be loaded: {type(cause).__name__}: {first}. Give a text model that "
-            "transformers knows, with its tokenizer, as `save_pretrained` writes it."
-        )
-    return f"model.hub: {source.name} cannot be had: {type(cause).__name__}: {first}. {NO_HUB}"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars and the hub's lines about its retries: one error says it all in the end."""
-    from transformers.utils import logging as bars
-
-    hub, shown = logging.getLogger("huggingface_hub"), bars.is_progress_bar_enabled()
-    level = hub.level
-    hub.setLevel(logging.ERROR)
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hub.setLevel(level)
-        if shown:
-            bars.enable_progress_bar()
 
 
 def _device(wanted: Device) -> torch.device:

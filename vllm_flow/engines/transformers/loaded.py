@@ -58,6 +58,10 @@ class Renders(Protocol):
         """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
         ...
 
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text, with the tokens that the tokenizer itself puts around one."""
+        ...
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -74,3 +78,5 @@ class Loaded:
     context_length: int
     facts: Mapping[str, Any]
     """For the record: JSON values."""
+    own_attention: str = ""
+    """What transformers calls the attention that its model has by itself."""

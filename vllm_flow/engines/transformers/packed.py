@@ -56,13 +56,15 @@ def pack(model: Any) -> list[Replaced]:
     if model.device.type != "cpu" or model.dtype not in DTYPES:
         return []
     found: list[Replaced] = []
+    packed: dict[nn.Module, PackedLinear] = {}  # a layer may stand in several places
     for module in list(model.modules()):
         for name, layer in list(module.named_children()):
             if type(layer) in (nn.Linear, Conv1D):
                 try:
-                    setattr(module, name, PackedLinear(layer))
+                    packed[layer] = packed.get(layer) or PackedLinear(layer)
                 except (RuntimeError, AttributeError, NotImplementedError):  # what a PyTorch without it raises
                     continue
+                setattr(module, name, packed[layer])
                 found.append((module, name, layer))
     return found
 

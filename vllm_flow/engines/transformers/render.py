@@ -35,6 +35,10 @@ class Renderer:
             raise EngineError("prompt: it has no tokens, and this model has none that begins a text. Say something.")
         return found
 
+    def encode(self, text: str) -> list[int]:
+        """The text's token ids, with those that the tokenizer itself puts around it."""
+        return self._encode(text, special=True)
+
     def _encode(self, text: str, special: bool) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=special, verbose=False))
 

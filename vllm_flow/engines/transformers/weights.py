@@ -1,0 +1,104 @@
+"""Weights: from a Model to a transformers model and its tokenizer, from wherever the weights are.
+
+No code and no pickle of a model is ever run: remote code is off, and weights are safetensors or they are refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vllm_flow.core.errors import ModelError
+from vllm_flow.models.locate import Folder, Hub, locate
+from vllm_flow.models.progress import tell
+from vllm_flow.models.spec import Model
+
+NO_HUB = "Without a hub: model=smollm2, or model.path=FOLDER."
+
+
+def read_weights(model: Model, dtype: torch.dtype) -> tuple[Any, Any, str]:
+    """The model on the CPU, its tokenizer, and where they come from, for the record. Raises ModelError."""
+    return _built(model, dtype) if model.is_random else _read(model, dtype)
+
+
+def _built(model: Model, dtype: torch.dtype) -> tuple[Any, Any, str]:
+    from vllm_flow.models.random_weights import build_model, build_tokenizer
+
+    if model.architecture is None:
+        raise ModelError("model.architecture: it is missing. Give the dimensions.")
+    return build_model(model.architecture).to(dtype), build_tokenizer(), f"random, seed {model.architecture.seed}"
+
+
+def _read(model: Model, dtype: torch.dtype) -> tuple[Any, Any, str]:
+    source = locate(model)
+    with quiet():
+        try:
+            if isinstance(source, Folder):
+                return *_pretrained(str(source.path), dtype, local_files_only=True), str(source.path)
+            weights, tokenizer = _from_hub(source, dtype)
+        except Exception as cause:  # whatever malformed files make transformers raise
+            raise ModelError(_why(source, cause)) from cause
+    return weights, tokenizer, f"{source.name}@{_commit(source)}"
+
+
+def _from_hub(source: Hub, dtype: torch.dtype) -> tuple[Any, Any]:
+    """From the hub's own cache, without asking the hub, or else fetched: without a network asking takes minutes."""
+    how = {"revision": source.revision or "main", "token": source.token}
+    try:
+        return _pretrained(source.name, dtype, local_files_only=True, **how)
+    except OSError:
+        step = f"{source.name}: fetch from the hub"
+        tell(step, 0, 1)
+        loaded = _pretrained(source.name, dtype, **how)
+        tell(step, 1, 1)
+        return loaded
+
+
+def _commit(source: Hub) -> str:
+    """The commit that a branch or tag stood for when it was fetched: the hub's cache names the folder after it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    revision = source.revision or "main"
+    found = try_to_load_from_cache(source.name, "config.json", revision=revision)
+    return Path(found).parent.name if isinstance(found, str) else revision
+
+
+def _pretrained(name: str, dtype: torch.dtype, **how: Any) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    weights = AutoModelForCausalLM.from_pretrained(
+        name, dtype=dtype, use_safetensors=True, trust_remote_code=False, **how
+    )
+    return weights, AutoTokenizer.from_pretrained(name, trust_remote_code=False, **how)
+
+
+def _why(source: Folder | Hub, cause: Exception) -> str:
+    first = str(cause).strip().partition("\n")[0].rstrip(".")
+    if isinstance(source, Folder):
+        return (
+            f"{source.where}: it cannot be loaded: {type(cause).__name__}: {first}. Give a text model that "
+            "transformers knows, with its tokenizer, as `save_pretrained` writes it."
+        )
+    return f"model.hub: {source.name} cannot be had: {type(cause).__name__}: {first}. {NO_HUB}"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' progress bars and the hub's lines about its retries: one error says it all in the end."""
+    from transformers.utils import logging as bars
+
+    hub, shown = logging.getLogger("huggingface_hub"), bars.is_progress_bar_enabled()
+    level = hub.level
+    hub.setLevel(logging.ERROR)
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hub.setLevel(level)
+        if shown:
+            bars.enable_progress_bar()

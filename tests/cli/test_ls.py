@@ -179,8 +179,9 @@ def test_of_two_kinds_with_one_name_both_are_told_and_their_file_is_shown_once(l
         "engine/echo: resource\n"
         "Says the newest user message back, word by word; needs no weights.\n"
         "\n"
-        "It honours every sampling parameter: all probability is on one token, so temperature, cuts and penalties change "
-        "nothing, each token's logprob is 0, and `max_tokens` and `stop` end the answer as they do everywhere.\n"
+        "All probability is on one token, so temperature, cuts and penalties change nothing, each token's logprob is 0, and "
+        "`max_tokens` and `stop` end the answer as they do everywhere. Logit bias, bad words and min tokens would make it "
+        "say something else, so it does not honour them.\n"
         "\n"
         "opens     EchoEngine\n"
         "\n"
@@ -223,8 +224,11 @@ def test_the_example_of_every_built_in_part_comes_from_a_file_and_passes_check(
     (part,) = (one for one in told(name) if one["kind"] == kind)
     example = part["example"]
     assert Path(example["file"]).is_file(), "no shipped file uses it. Ship one, or `ls` has no example that runs."
-    assert main(["check", *example["overrides"]]) == 0
-    assert "no faults" in capsys.readouterr().out
+    code, told_by_check = main(["check", *example["overrides"]]), capsys.readouterr()
+    if "is not installed. Install it: pip install" in told_by_check.err:
+        pytest.skip(told_by_check.err.strip())
+    assert code == 0
+    assert "no faults" in told_by_check.out
     shown = OmegaConf.to_container(OmegaConf.create(example["yaml"]))
     assert isinstance(shown, dict)
     assert within(shown, compose(example["overrides"]).content())
@@ -344,7 +348,7 @@ def test_a_sampling_parameter_is_told_with_what_the_presets_set(ls: Any, told: A
         "Divides the logits; 0 is greedy: always the most probable token.\n"
         "\n"
         "takes a number of 0 or more; default 1.0\n"
-        "set by sampling: balanced 0.7, creative 1.0, diverse 0.9, greedy 0\n"
+        "set by sampling: balanced 0.7, creative 1.0, diverse 0.9, greedy 0, inventive 1.0, plain 0.7\n"
         "\n"
         "vllm-flow sampling.temperature=VALUE\n"
     )  # fmt: skip

@@ -314,7 +314,7 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
         "sampling typo",
         {"sampling_": {"temprature": 1}},
         [
-            "sampling.temprature: there is no option 'temprature'. Did you mean 'temperature'? Options: frequency_penalty, max_tokens, min_p, n, presence_penalty, repetition_penalty, stop, temperature, top_k, top_p."
+            "sampling.temprature: there is no option 'temprature'. Did you mean 'temperature'? Options: bad_words, dry_allowed_length, dry_base, dry_multiplier, dry_sequence_breakers, frequency_penalty, logit_bias, max_tokens, min_p, min_tokens, n, presence_penalty, repetition_penalty, stop, temperature, top_k, top_n_sigma, top_p, typical_p, xtc_probability, xtc_threshold."
         ],
     ),
     (
@@ -340,13 +340,44 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
         "schedule that sets a typo",
         {"schedule": {"use": "schedule/sampling", "set": {"temprature": 0}}},
         [
-            "graph.schedule.set.temprature: there is no option 'temprature'. Did you mean 'temperature'? Options: frequency_penalty, max_tokens, min_p, n, presence_penalty, repetition_penalty, stop, temperature, top_k, top_p."
+            "graph.schedule.set.temprature: there is no option 'temprature'. Did you mean 'temperature'? Options: bad_words, dry_allowed_length, dry_base, dry_multiplier, dry_sequence_breakers, frequency_penalty, logit_bias, max_tokens, min_p, min_tokens, n, presence_penalty, repetition_penalty, stop, temperature, top_k, top_n_sigma, top_p, typical_p, xtc_probability, xtc_threshold."
         ],
     ),
     (
         "schedule that sets several answers",
         {"schedule": {"use": "schedule/sampling", "set": {"n": 2}}},
         ["graph.reply: 2 answers are asked for, but infer/generate makes one. Use infer/sample (pipeline=best_of)."],
+    ),
+    (
+        "an answer that must be longer than it may be",
+        {
+            "sampling_": {"max_tokens": 5, "min_tokens": 6},
+            "resources": {
+                "engine": {"use": "engine/transformers", "model": {"name": "x", "hub": "me/x"}},
+                "store": {"use": "store/memory"},
+            },
+        },
+        ["sampling.min_tokens: min_tokens 6 is more than max_tokens 5. Lower the one, or raise the other."],
+    ),
+    (
+        "a schedule that sets an answer to be longer than it may be",
+        {
+            "schedule": {"use": "schedule/sampling", "set": {"min_tokens": 500}},
+            "resources": {
+                "engine": {"use": "engine/transformers", "model": {"name": "x", "hub": "me/x"}},
+                "store": {"use": "store/memory"},
+            },
+        },
+        ["graph.schedule: min_tokens 500 is more than max_tokens 256. Lower the one, or raise the other."],
+    ),
+    (
+        "a logit bias of what are no ids",
+        {"sampling_": {"logit_bias": {" Paris": 1, 7: 101, "-1": 2}}},
+        [
+            "sampling.logit_bias: ' Paris' does not fit. It takes an integer of 0 or more, or a text of digits.",
+            "sampling.logit_bias: '-1' does not fit. It takes an integer of 0 or more, or a text of digits.",
+            "sampling.logit_bias.7: 101 does not fit. It takes a number from -100 to 100.",
+        ],
     ),
     (
         "engine cannot honour",

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from vllm_flow.core.errors import EngineError
+from vllm_flow.core.errors import ConfigError, EngineError
+from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.registry import resource
 from vllm_flow.core.sampling import Sampling, in_force, unsupported
+from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Completion, Message, Request, Token, Usage, assistant, system, user
 from vllm_flow.engines.echo import Echo, pieces
 from vllm_flow.testing import EchoEngine, ask, prompt, schedule
+from vllm_flow.testing.engine_promises import TAME
 
 
 def reply(*said: str | Message, **sampling: Any) -> Completion:
@@ -84,7 +87,32 @@ def test_logprobs_are_zero() -> None:
     assert reply("a b", logprobs=True).logprobs == (0.0, 0.0)
 
 
-def test_no_parameter_is_unsupported_and_none_changes_the_answer() -> None:
-    wild = Sampling(0.2, 0.5, 3, 0.1, 1.3, 0.4, 0.2, 50, ("zz",), 2)
-    assert unsupported(wild, Echo().capabilities().sampling) == []
+def test_whatever_leaves_all_probability_on_one_token_changes_nothing() -> None:
+    honoured = Echo().capabilities().sampling
+    wild = Sampling(**{name: value for name, value in TAME.items() if name in honoured}, max_tokens=50)
+    assert unsupported(wild, honoured) == []
     assert reply("a b", **in_force(wild)).text == "a b"
+
+
+def test_what_would_make_it_say_something_else_is_refused_by_check() -> None:
+    spec = RunSpec(
+        "one",
+        {
+            "context": {"use": "context/full"},
+            "prompt": {"use": "fuse/chat"},
+            "schedule": {"use": "schedule/sampling"},
+            "reply": {"use": "infer/generate"},
+        },
+        "reply",
+        {"engine": {"use": "engine/echo"}, "store": {"use": "store/memory"}},
+        {"logit_bias": {"7": 1}, "bad_words": ["a"], "min_tokens": 3},
+    )
+    with pytest.raises(ConfigError) as caught:
+        Pipeline.build(spec)
+    told = [str(one) for one in caught.value.faults]
+    assert [one.partition(":")[0] for one in told] == [
+        "sampling.logit_bias",
+        "sampling.bad_words",
+        "sampling.min_tokens",
+    ]
+    assert all(": the engine cannot honour it. Remove it, or choose another engine;" in one for one in told)

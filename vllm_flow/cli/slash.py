@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllm_flow.core.codec import to_json
-from vllm_flow.core.errors import FlowError, listed, nearest
+from vllm_flow.core.errors import EngineError, FlowError, listed, nearest
 from vllm_flow.core.resources import Store
 from vllm_flow.core.values import Message, Prompt
 from vllm_flow.stages.context import said
@@ -56,7 +57,10 @@ class Slash:
     def context(self, rest: str) -> None:
         messages = self._messages()
         engine = self.chat.session.opened("engine")
-        tokens = f", {engine.count(Prompt(messages))} tokens as a prompt" if engine and messages else ""
+        tokens = ""
+        if engine and messages:
+            with suppress(EngineError):  # one without a tokenizer
+                tokens = f", {engine.count(Prompt(messages))} tokens as a prompt"
         lines = [f"{message.role:>9}  {_short(message.text)}" for message in messages]
         self.chat.screen.status("\n".join([f"{len(messages)} messages{tokens}", *lines]))
 

@@ -17,7 +17,7 @@ from vllm_flow.core.sampling import NEUTRAL, Sampling, Schedule
 from vllm_flow.core.spec import Path, RunSpec
 from vllm_flow.core.values import Prompt
 
-CUTS = ("top_p", "top_k", "min_p")
+CUTS = ("top_p", "top_k", "min_p", "typical_p", "top_n_sigma", "xtc_probability")
 Advice = Iterator[tuple[Path, str]]
 
 

@@ -159,9 +159,13 @@ def completion_from_json(data: Any, where: str = "completion") -> Completion:
         text_from_json(data["text"], f"{where}.text"),
         _token_ids(data["token_ids"], f"{where}.token_ids"),
         cast(FinishReason, reason),
-        Usage(**{name: whole_from_json(count, f"{where}.usage.{name}") for name, count in usage.items()}),
+        Usage(**{name: _count(count, f"{where}.usage.{name}") for name, count in usage.items()}),
         None if logprobs is None else _numbers(logprobs, f"{where}.logprobs"),
     )
+
+
+def _count(data: Any, where: str) -> int | None:
+    return None if data is None else whole_from_json(data, where)
 
 
 def whole_from_json(data: Any, where: str, low: int = 0) -> int:

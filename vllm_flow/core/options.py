@@ -20,6 +20,7 @@ from vllm_flow.core.phrases import JsonSchema, takes
 
 T = TypeVar("T")
 SCALARS: dict[Any, str] = {int: "integer", float: "number", str: "string", bool: "boolean"}
+DIGITS = "^[0-9]+$"
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,7 @@ def _schema(hint: Any) -> JsonSchema:
     if origin is tuple and arguments[1:] == (Ellipsis,):
         return {"type": "array", "items": _schema(arguments[0])}
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        names = {"propertyNames": {"type": "string"}}
-        return {"type": "object", "additionalProperties": _schema(arguments[1]), **names}
+        return {"type": "object", "additionalProperties": _schema(arguments[1]), "propertyNames": _key(arguments[0])}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return schema_of(hint)
     if hint is Any:
@@ -107,6 +107,15 @@ def _schema(hint: Any) -> JsonSchema:
     name = hint.__name__ if isinstance(hint, type) else repr(hint)
     known = "int, float, str, bool, Literal, tuple[…, ...], Mapping or a dataclass"
     raise TypeError(f"{name} is no type of an option. Use {known}")
+
+
+def _key(hint: Any) -> JsonSchema:
+    """JSON has no other keys than texts: there, and on a command line, a number is written in digits."""
+    return {"anyOf": [_schema(hint), {"type": "string", "pattern": DIGITS}]} if _is_whole(hint) else {"type": "string"}
+
+
+def _is_whole(hint: Any) -> bool:
+    return _schema(hint).get("type") == "integer"
 
 
 def _annotated(hint: Any, markers: tuple[Any, ...]) -> JsonSchema:
@@ -204,7 +213,8 @@ def _convert(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return build(hint, value)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return {key: _convert(arguments[1], item) for key, item in value.items()}
+        whole = _is_whole(arguments[0])
+        return {int(key) if whole else key: _convert(arguments[1], item) for key, item in value.items()}
     return float(value) if hint is float else value
 
 

@@ -24,7 +24,8 @@ def takes(schema: JsonSchema) -> str:
     if kind == "object":
         keys = listed(schema.get("properties", {}))
         return f"a mapping with: {keys}" if keys != "none" else "a mapping"
-    return NOUNS.get(str(kind), "a value") + _range(schema) + (" that is not empty" if "minLength" in schema else "")
+    text = " that is not empty" if "minLength" in schema else " of digits" if "pattern" in schema else ""
+    return NOUNS.get(str(kind), "a value") + _range(schema) + text
 
 
 def _range(schema: JsonSchema) -> str:

@@ -26,7 +26,7 @@ def result_row(result: Result) -> dict[str, Any]:
 
 def timing_row(event: Inferred) -> dict[str, Any]:
     """One line of `timings.jsonl`: one request to an engine, in seconds and tokens."""
-    decode_s, decoded = event.seconds - event.ttft_s, event.usage.completion_tokens - 1
+    decode_s, decoded = event.seconds - event.ttft_s, (event.usage.completion_tokens or 0) - 1
     return {
         **turn_key(event.turn),
         "node": event.node,

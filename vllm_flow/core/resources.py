@@ -8,11 +8,11 @@ resource, so an engine can be shared by everything that configures it alike.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from vllm_flow.core.values import Completion, Message, Prompt, Request, Token, Turn
+from vllm_flow.core.values import Completion, Message, Prompt, Request, Token, Turn, nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,22 @@ class Capabilities:
     """What an engine honours; a configuration that asks for more is refused before anything loads."""
 
     sampling: frozenset[str]
-    """Names of the sampling parameters it applies exactly as `sampling.py` defines them."""
+    """Names of the sampling parameters it applies, each by itself exactly as `sampling.py` defines it."""
     logprobs: bool = False
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=nothing)
+    """Lowest and highest value, of parameters that it takes only in part; of a list, how many entries."""
+    sampler_order: tuple[str, ...] | None = None
+    """The order in which it applies the parameters, by name; None: that of `sampling.py`. Empty: it is not known."""
+    penalty_window: Literal["prompt and output", "output"] | int = "prompt and output"
+    """Where `repetition_penalty` looks for tokens; a number: among so many of the newest."""
+    seeded: Literal["exactly", "best effort", "no"] = "exactly"
+    """exactly: equal seeds give the noise that every engine here draws with. best effort: mostly the same answer."""
+    batch_invariant: bool = True
+    """Whether an answer does not depend on the requests that are in flight beside it."""
+    token_ids: bool = True
+    """Whether it is told the ids of what the model writes. Without, a token it streams is a piece of text."""
+    counts: bool = True
+    """Whether it has `count`."""
 
 
 @runtime_checkable
@@ -36,7 +50,10 @@ class Engine(Protocol):
         ...
 
     def count(self, prompt: Prompt) -> int:
-        """How many tokens the model would read for this prompt, the template's own included."""
+        """How many tokens the model would read for this prompt, the template's own included.
+
+        Raises EngineError when there is no tokenizer here: `Capabilities.counts` says so beforehand.
+        """
         ...
 
     def describe(self) -> Mapping[str, Any]:

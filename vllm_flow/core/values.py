@@ -111,10 +111,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts, as the request determines them."""
+    """Token counts, as the request determines them. None where the engine is not told."""
 
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Completion:
 
     text: str
     token_ids: tuple[int, ...]
-    """Generated ids, the end-of-sequence id included when the model wrote it."""
+    """Generated ids, the end-of-sequence id included when the model wrote it; empty when the engine is told none."""
     finish_reason: FinishReason
     """stop: end of sequence or a stop string; length: `max_tokens` reached; interrupted: cut off by the user."""
     usage: Usage
@@ -152,7 +152,8 @@ class Finish:
 class Token:
     """One generated token, as an engine streams it."""
 
-    id: int
+    id: int | None
+    """None from an engine that is told texts alone, and for a finish that comes after the last token, by itself."""
     text: str
     """What this token adds to the visible text; empty while a character or a possible stop string is incomplete."""
     logprob: float | None = None

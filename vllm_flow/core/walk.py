@@ -16,7 +16,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vllm_flow.core.errors import FlowError, StageError
+from vllm_flow.core.errors import EngineError, FlowError, StageError
 from vllm_flow.core.events import Event, Inferred, NodeDone, TokenMade
 from vllm_flow.core.graph import Graph, Node
 from vllm_flow.core.ports import holds, type_name
@@ -52,8 +52,13 @@ class Said:
         """The answer as far as it was said, or None if nothing was."""
         if self.prompt is None or self.engine is None or not self.tokens:
             return None
-        text, ids = "".join(token.text for token in self.tokens), tuple(token.id for token in self.tokens)
-        return Completion(text, ids, "interrupted", Usage(self.engine.count(self.prompt), len(ids)))
+        text = "".join(token.text for token in self.tokens)
+        ids = tuple(token.id for token in self.tokens if token.id is not None)
+        try:
+            read = self.engine.count(self.prompt)
+        except EngineError:  # it has no tokenizer
+            read = None
+        return Completion(text, ids, "interrupted", Usage(read, len(ids) or None))
 
 
 class BoundEngine:

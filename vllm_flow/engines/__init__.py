@@ -1,6 +1,8 @@
 """The built-in engines. Importing this package registers their options; it imports no torch."""
 
 from vllm_flow.engines.echo import Echo, EchoEngine
+from vllm_flow.engines.llama_cpp.options import LlamaCpp
+from vllm_flow.engines.openai.options import OpenAI
 from vllm_flow.engines.transformers.options import Transformers
 
-__all__ = ["Echo", "EchoEngine", "Transformers"]
+__all__ = ["Echo", "EchoEngine", "LlamaCpp", "OpenAI", "Transformers"]

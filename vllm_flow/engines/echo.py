@@ -35,13 +35,14 @@ def token_id(piece: str) -> int:
 class Echo:
     """Says the newest user message back, word by word; needs no weights.
 
-    It honours every sampling parameter: all probability is on one token, so temperature, cuts and penalties change
-    nothing, each token's logprob is 0, and `max_tokens` and `stop` end the answer as they do everywhere.
+    All probability is on one token, so temperature, cuts and penalties change nothing, each token's logprob is 0, and
+    `max_tokens` and `stop` end the answer as they do everywhere. Logit bias, bad words and min tokens would make it say
+    something else, so it does not honour them.
     """
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
-        return Capabilities(sampling=names, logprobs=True)
+        return Capabilities(sampling=names - {"logit_bias", "bad_words", "min_tokens"}, logprobs=True)
 
     def open(self) -> EchoEngine:
         return EchoEngine()

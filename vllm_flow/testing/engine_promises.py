@@ -11,7 +11,7 @@ from typing import Any
 
 from vllm_flow.core import registry
 from vllm_flow.core.codec import completion_from_json, decode, encode
-from vllm_flow.core.errors import listed, nearest
+from vllm_flow.core.errors import EngineError, listed, nearest
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.testing.compare import brief, named, require, same
 from vllm_flow.testing.options import option_problems, registered
@@ -28,9 +28,20 @@ TAME: dict[str, Any] = {
     "top_p": 0.9,
     "top_k": 5,
     "min_p": 0.05,
+    "typical_p": 0.9,
+    "top_n_sigma": 2.0,
+    "xtc_probability": 0.5,
+    "xtc_threshold": 0.2,
     "repetition_penalty": 1.1,
     "presence_penalty": 0.1,
     "frequency_penalty": 0.1,
+    "dry_multiplier": 0.8,
+    "dry_base": 1.5,
+    "dry_allowed_length": 3,
+    "dry_sequence_breakers": ("\n",),
+    "logit_bias": {5: 1.0},
+    "bad_words": ("never said",),
+    "min_tokens": 2,
     "stop": ("\0never said\0",),
 }
 """A value for each parameter that is not the neutral one; `max_tokens` is always set, and `n` is the stage's affair."""
@@ -60,7 +71,7 @@ async def its_options_can_be_configured(trial: Trial) -> None:
 @promise
 async def its_capabilities_are_sampling_parameters(trial: Trial) -> None:
     known = [field.name for field in dataclasses.fields(Sampling)]
-    for name in sorted(trial.options.capabilities().sampling - set(known)):
+    for name in sorted(trial.can.sampling - set(known)):
         what = f"capabilities names '{name}', which is no sampling parameter.{nearest(name, known)}"
         raise AssertionError(f"{what} There are: {listed(known)}.")
 
@@ -77,13 +88,30 @@ async def no_token_but_the_last_carries_a_finish(trial: Trial) -> None:
 async def usage_counts_the_tokens(trial: Trial) -> None:
     for prompt in trial.prompts:
         answer = await trial.answer(trial.request(prompt))
-        same("usage.completion_tokens", answer.usage.completion_tokens, len(answer.token_ids))
-        same("usage.prompt_tokens", answer.usage.prompt_tokens, trial.engine.count(prompt))
+        if trial.can.token_ids:
+            same("usage.completion_tokens", answer.usage.completion_tokens, len(answer.token_ids))
+        if trial.can.counts:
+            same("usage.prompt_tokens", answer.usage.prompt_tokens, trial.engine.count(prompt))
+
+
+@promise
+async def only_what_it_says_is_unknown(trial: Trial) -> None:
+    """Ids and counts are there, or capabilities say that they are not."""
+    answer = await trial.answer(trial.request(trial.prompts[0]))
+    known = trial.can.token_ids or not answer.token_ids
+    require(known, "it gives token ids, though capabilities say token_ids=False. Say True.")
+    if trial.can.counts:
+        return
+    try:
+        count = trial.engine.count(trial.prompts[0])
+    except EngineError:
+        return
+    raise AssertionError(f"count gave {count}, though capabilities say counts=False. Raise EngineError, or say True.")
 
 
 @promise
 async def count_is_a_whole_number_above_zero(trial: Trial) -> None:
-    for prompt in trial.prompts:
+    for prompt in trial.prompts if trial.can.counts else ():
         count = trial.engine.count(prompt)
         require(type(count) is int and count > 0, f"count is {count!r}. It should be an int of 1 or more.")
 
@@ -113,7 +141,7 @@ async def max_tokens_ends_an_answer_with_length(trial: Trial) -> None:
     prompt, whole = await trial.long_answer()
     for limit in (1, len(whole) // 2):
         answer = await trial.answer(trial.greedy(prompt, max_tokens=limit))
-        same(f"number of tokens at max_tokens={limit}", len(answer.token_ids), limit)
+        same(f"number of tokens at max_tokens={limit}", trial.length(answer), limit)
         same(f"finish_reason at max_tokens={limit}", answer.finish_reason, "length")
 
 
@@ -129,7 +157,7 @@ async def a_stop_string_ends_the_answer_and_is_not_part_of_it(trial: Trial) -> N
     answer = await trial.answer(trial.greedy(prompt, stop=(stop,)))
     same(f"the text of {brief(whole)} with stop={stop!r}", answer.text, whole[: whole.index(stop)])
     same(f"finish_reason with stop={stop!r}", answer.finish_reason, "stop")
-    same(f"usage.completion_tokens with stop={stop!r}", answer.usage.completion_tokens, len(answer.token_ids))
+    same(f"usage.completion_tokens with stop={stop!r}", answer.usage.completion_tokens, trial.length(answer))
 
 
 @promise
@@ -146,9 +174,11 @@ async def each_parameter_it_honours_is_accepted(trial: Trial) -> None:
 
 @promise
 async def logprobs_come_when_asked_for_and_only_then(trial: Trial) -> None:
-    if not trial.options.capabilities().logprobs:
+    if not trial.can.logprobs:
         return
     for token in await trial.tokens(trial.request(trial.prompts[0], logprobs=True)):
+        if token.finish is not None and token.id is None and not token.text:
+            continue  # a finish by itself, which is no token of the model
         fits = isinstance(token.logprob, float) and math.isfinite(token.logprob) and token.logprob <= 0
         what = f"a token's logprob is {token.logprob!r}, though it was asked for"
         require(fits, f"{what}. It should be a number of 0 or less.")
@@ -178,6 +208,8 @@ async def greedy_says_the_same_whatever_the_seed(trial: Trial) -> None:
 @promise
 async def the_same_seed_says_the_same(trial: Trial) -> None:
     """To every sample, too. Two samples may differ or be equal: the runner gives each another seed, of 64 bits."""
+    if trial.can.seeded != "exactly":
+        return
     for prompt, sample in (*((prompt, 0) for prompt in trial.prompts), (trial.prompts[0], 1)):
         request = trial.request(prompt, seed=2**63 + 11, sample=sample)
         first = await trial.answer(request)
@@ -186,6 +218,8 @@ async def the_same_seed_says_the_same(trial: Trial) -> None:
 
 @promise
 async def an_answer_does_not_depend_on_its_company(trial: Trial) -> None:
+    if not trial.can.batch_invariant or trial.can.seeded != "exactly":
+        return
     requests = [
         trial.request(trial.prompts[place % len(trial.prompts)], seed=place, max_tokens=4 + place % 9)
         for place in range(CROWD)

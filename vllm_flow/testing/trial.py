@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from vllm_flow.core.resources import Engine, EngineOptions
+from vllm_flow.core.resources import Capabilities, Engine, EngineOptions
 from vllm_flow.core.values import Completion, Prompt, Request, Token
 from vllm_flow.stages.infer import complete
 from vllm_flow.testing import values
@@ -33,8 +33,16 @@ class Trial:
     engine: Engine
     prompts: tuple[Prompt, ...]
 
+    @property
+    def can(self) -> Capabilities:
+        return self.options.capabilities()
+
     def honours(self, parameter: str) -> bool:
-        return parameter in self.options.capabilities().sampling
+        return parameter in self.can.sampling
+
+    def length(self, answer: Completion) -> int | None:
+        """How many tokens the model wrote: those whose ids are there, else what the engine was told."""
+        return len(answer.token_ids) if self.can.token_ids else answer.usage.completion_tokens
 
     def request(
         self, prompt: Prompt, *, seed: int = 0, sample: int = 0, logprobs: bool = False, **sampling: Any

@@ -57,13 +57,25 @@ def _of_choice(group: str, choice: str, part: Part) -> Example:
     path = f"{group}/{choice}"
     place, values = contents(path)
     file = find(path) or Path()
-    text, overrides = body(text_of(file)), [f"{group}={choice}"]
+    text, overrides = body(text_of(file)), [_chooser(group, choice) or f"{group}={choice}"]
     for option in part.options:
         if values.get(option.name) == MISSING:
             given = _sample(option)
             text = text.replace(f"{option.name}: {MISSING}", f"{option.name}: {given}")
             overrides.append(f"{group}.{option.name}={given}")
     return Example(below(place, text), from_here(file), tuple(overrides))
+
+
+def _chooser(group: str, choice: str) -> str:
+    """The choice of another group that needs this one, and brings what it needs: a model its engine; empty if none."""
+    for other, names in groups().items():
+        for name in names:
+            for line in contents(f"{other}/{name}")[1].get("defaults") or ():
+                if isinstance(line, dict) and any(
+                    key.startswith(f"override /{group}@") and value == choice for key, value in line.items()
+                ):
+                    return f"{other}={name}"
+    return ""
 
 
 def _of_node(fits: Any) -> Example | None:

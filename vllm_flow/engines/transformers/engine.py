@@ -30,7 +30,7 @@ from vllm_flow.engines.transformers.inputs import (
     checked_mask,
     checked_positions,
 )
-from vllm_flow.engines.transformers.load import Loaded
+from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.loop import Delivery, Limits, Loop
 from vllm_flow.engines.transformers.row import Job
 
@@ -108,7 +108,10 @@ class TransformersEngine:
         within 1e-4 of the largest logit. Raises EngineError.
         """
         loaded = self._loaded
-        model = loaded.network.model
+        model: Any = getattr(loaded.network, "model", None)
+        if model is None:
+            name = loaded.facts["engine"]
+            raise EngineError(f"the engine '{name}' has no forward pass to call. Choose engine=transformers.")
         checked = checked_ids(ids, int(model.config.get_text_config().vocab_size), loaded.context_length)
         inputs = Inputs(
             checked,

@@ -29,6 +29,15 @@ def check_numbers(logits: Tensor, index: int) -> None:
         )
 
 
+def check_left(left: bool, index: int) -> None:
+    """Raises EngineError unless bias, bans and penalties have left something. index: as above."""
+    if not left:
+        raise EngineError(
+            f"sampling: bans and penalties leave nothing to draw from at generated token {index}. Remove some "
+            "bad_words, lower min_tokens, or choose smaller penalties."
+        )
+
+
 def told(cause: Exception) -> FlowError:
     """Whatever went wrong with one request, as an error of ours."""
     if isinstance(cause, FlowError):

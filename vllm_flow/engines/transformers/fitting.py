@@ -16,7 +16,8 @@ from torch import Tensor
 from vllm_flow.core.errors import ModelError
 from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.lean import Lean
-from vllm_flow.engines.transformers.network import Network, Span, Unfit
+from vllm_flow.engines.transformers.loaded import Span
+from vllm_flow.engines.transformers.network import Network, Unfit
 from vllm_flow.engines.transformers.packed import pack, unpack
 from vllm_flow.engines.transformers.plain import PlainNetwork
 

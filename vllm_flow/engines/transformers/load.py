@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,33 +11,17 @@ from vllm_flow.core.errors import ModelError
 from vllm_flow.engines.transformers.adapter import merge_adapter
 from vllm_flow.engines.transformers.fitting import fitted, least_tokens
 from vllm_flow.engines.transformers.layers import count_layers, keep_layers
+from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.network import Network
 from vllm_flow.engines.transformers.options import Device, DType, Quantize
 from vllm_flow.engines.transformers.plain import PlainNetwork
 from vllm_flow.engines.transformers.quantized import quantise, weight_bytes
 from vllm_flow.engines.transformers.render import Renderer
+from vllm_flow.engines.transformers.vocabulary import Vocabulary
 from vllm_flow.engines.transformers.weights import read_weights
 from vllm_flow.models.adapter import Adapter, find_adapter
 from vllm_flow.models.layers import parse_layers, written_layers
 from vllm_flow.models.spec import Model
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model ready to run, and what is known of it."""
-
-    network: Network | PlainNetwork
-    """Runs a transformers causal language model, in eval mode."""
-    renderer: Renderer
-    decode: Callable[..., str]
-    """Token ids to text, special tokens left out."""
-    end_ids: frozenset[int]
-    """Ids that end a sequence."""
-    context_length: int
-    facts: Mapping[str, Any]
-    """For the record: JSON values."""
-    own_attention: str
-    """What transformers calls the attention that this model has by itself."""
 
 
 def load(
@@ -86,7 +69,8 @@ def load(
         "deterministic": _made_deterministic(fit.network, deterministic),
     }
     ends = _end_ids(weights, tokenizer)
-    return Loaded(fit.network, renderer, _decoder(tokenizer), ends, length, facts, own_attention)
+    vocabulary = Vocabulary(tokenizer, weights.config.get_text_config().vocab_size, ends)
+    return Loaded(fit.network, renderer, _decoder(tokenizer), ends, vocabulary, length, facts, own_attention)
 
 
 def _adapter(model: Model) -> Adapter | None:

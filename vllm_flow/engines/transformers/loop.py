@@ -18,9 +18,9 @@ from torch import Tensor
 from vllm_flow.core.errors import EngineError, FlowError
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.values import Token
-from vllm_flow.engines.transformers.failures import check_numbers, check_room, told
-from vllm_flow.engines.transformers.load import Loaded
-from vllm_flow.engines.transformers.network import Span
+from vllm_flow.engines.transformers.failures import check_left, check_numbers, check_room, told
+from vllm_flow.engines.transformers.loaded import Loaded, Span
+from vllm_flow.engines.transformers.penalties import adjusted
 from vllm_flow.engines.transformers.prefix import Node, PrefixCache
 from vllm_flow.engines.transformers.row import Job, Row
 from vllm_flow.engines.transformers.sampler import choose
@@ -116,7 +116,7 @@ class Loop:
             if not self._has_room(len(prompt) + wanted):
                 return False
             sequence = self._network.sequence(len(prompt))
-            self._reading.append(Row(job, prompt, sequence, self._loaded.decode, self._prefixes.root))
+            self._reading.append(Row(job, prompt, sequence, self._loaded, self._prefixes.root))
         except Exception as error:
             self._deliveries.append((job, told(error)))
         return True
@@ -203,14 +203,18 @@ class Loop:
         for one in drawn:
             with self._alone(one.row):
                 check_numbers(one.logits, len(one.row.output))
-                ready.append((one, one.row.sampling))
+                ready.append((one, one.row.asked()))
         if not ready:
             return
         logits, rows = torch.stack([one.logits for one, _ in ready]), [one.row for one, _ in ready]
         seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
-        chosen = choose(logits, [how for _, how in ready], seeds, indices, [row.seen for row in rows]).tolist()
+        samplings = [how for _, how in ready]
+        marked = adjusted(logits, samplings, [row.history for row in rows])
+        left = marked.amax(-1).isfinite().tolist()
+        chosen = choose(marked, samplings, seeds, indices).tolist()
         for place, (row, token_id) in enumerate(zip(rows, chosen, strict=True)):
             with self._alone(row):
+                check_left(left[place], len(row.output))
                 self._go_on(row, row.take(token_id, self._loaded.end_ids, logits[place]))
 
     def _go_on(self, row: Row, token: Token) -> None:

@@ -10,7 +10,6 @@ import inspect
 import itertools
 from collections.abc import Mapping
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,18 +19,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from vllm_flow.engines.transformers.attention import UNDERSTOOD, Chunk, Decode, Look
 from vllm_flow.engines.transformers.kv import KVCache, Plane, Sequence
 from vllm_flow.engines.transformers.lean import Lean
+from vllm_flow.engines.transformers.loaded import Span
 
 CHUNK = 64
 """Prompts are read in pieces that end at multiples of this many tokens, so that equal beginnings are read alike."""
 _numbers = itertools.count()
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Tokens of one sequence that are to be read, after those that its cache holds."""
-
-    sequence: Sequence
-    tokens: Many[int]
 
 
 class Network:

@@ -15,6 +15,8 @@ from torch import Tensor
 
 MASK = (1 << 64) - 1
 GAMMA = 0x9E3779B97F4A7C15
+COIN = 0x5C4D1B7A0E9F2635
+"""Any constant: it sets the stream of coins apart from those of token noise."""
 STEPS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
@@ -28,6 +30,11 @@ def mix64(value: int) -> int:
 def key(seed: int, index: int) -> int:
     """Where the stream of the generated token with this index (from 0) starts; 64 bits."""
     return mix64((seed + GAMMA * (index + 1)) & MASK)
+
+
+def coin(seed: int, index: int) -> float:
+    """A uniform number strictly inside (0, 1) for the generated token with this index, apart from all token noise."""
+    return ((key(mix64(seed ^ COIN), index) >> 12) + 0.5) * 2.0**-52  # as in `uniforms`
 
 
 def hashes(keys: Tensor, ids: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
 
-from vllm_flow.core.options import above, at_least
+from vllm_flow.core.options import OptionProblem, above, at_least
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities, Engine
 from vllm_flow.core.sampling import Sampling
@@ -43,6 +43,9 @@ class Transformers:
     """GiB of keys and values for the answers in the making; further requests wait."""
     prefix_cache_gib: Annotated[float, at_least(0)] = 0.5
     """GiB of keys and values of earlier prompts, for prompts that begin alike."""
+
+    def problems(self) -> list[OptionProblem]:
+        return [OptionProblem(("model",), problem) for problem in self.model.weightless()]
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from vllm_flow.engines.transformers.kv import Sequence
-from vllm_flow.engines.transformers.network import Span
+from vllm_flow.engines.transformers.loaded import Span
 
 CACHES = ("cache", "past_key_values", "cache_params")
 """What models call it; until transformers 5.24 by one of the last two."""

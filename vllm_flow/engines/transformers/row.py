@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -11,10 +10,10 @@ from torch import Tensor
 from vllm_flow.core.errors import FlowError
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.values import Finish, FinishReason, Request, Token, Usage
+from vllm_flow.engines.transformers.history import History
 from vllm_flow.engines.transformers.kv import Sequence
-from vllm_flow.engines.transformers.network import Span
+from vllm_flow.engines.transformers.loaded import Loaded, Span
 from vllm_flow.engines.transformers.prefix import Node
-from vllm_flow.engines.transformers.sampler import Seen, penalises
 from vllm_flow.engines.transformers.text import TextStream
 
 
@@ -31,7 +30,7 @@ class Job:
 class Row:
     """One answer. It owns its place in the KV cache, and says what is to be read for it next."""
 
-    def __init__(self, job: Job, prompt: list[int], sequence: Sequence, decode: Callable[..., str], root: Node) -> None:
+    def __init__(self, job: Job, prompt: list[int], sequence: Sequence, loaded: Loaded, root: Node) -> None:
         self.job = job
         self.prompt = prompt
         self.sequence = sequence
@@ -40,23 +39,16 @@ class Row:
         self.output: list[int] = []
         self.cached_tokens = 0
         self.limits = job.request.schedule.at(0)
-        """What ends the answer: `max_tokens` and `stop` as they stand at its beginning."""
-        self._text = TextStream(decode, self.limits.stop)
-        self._seen: Seen | None = None
+        """What ends the answer: `max_tokens`, `min_tokens` and `stop` as they stand at its beginning."""
+        self.history = History(prompt, self.output, loaded.vocabulary, self.limits)
+        self.history.understand(self.limits)
+        self._text = TextStream(loaded.decode, self.limits.stop)
 
-    @property
-    def sampling(self) -> Sampling:
-        """What is in force at the next token."""
-        return self.job.request.schedule.at(len(self.output))
-
-    @property
-    def seen(self) -> Seen | None:
-        """What penalties look at; counted from the moment that one is in force."""
-        if self._seen is None and penalises(self.sampling):
-            self._seen = Seen(self.prompt, self.limits.max_tokens)
-            for token_id in self.output:
-                self._seen.add(token_id)
-        return self._seen
+    def asked(self) -> Sampling:
+        """What is in force at the next token. Raises EngineError where it means nothing to this model."""
+        now = self.job.request.schedule.at(len(self.output))
+        self.history.understand(now)
+        return now
 
     def piece(self, size: int | None) -> tuple[int, ...]:
         """The next piece of the prompt, up to a multiple of `size` tokens; the whole rest without one."""
@@ -71,14 +63,13 @@ class Row:
     def take(self, token_id: int, ends: frozenset[int], logits: Tensor) -> Token:
         """Go on with this token; `logits` [vocab] are those it was drawn from."""
         logprob = float(logits.log_softmax(-1)[token_id]) if self.job.request.logprobs else None
+        may_end = not self.history.must_go_on
         self.output.append(token_id)
-        if self._seen is not None:
-            self._seen.add(token_id)
         ended = token_id in ends
-        said = "" if ended else self._text.push(token_id)
+        said = "" if ended else self._text.push(token_id, may_end)
         if not (ended or self._text.stopped or len(self.output) == self.limits.max_tokens):
             return Token(token_id, said, logprob)
-        rest = "" if self._text.stopped else self._text.flush()
+        rest = "" if self._text.stopped else self._text.flush(may_end)
         # The text held back may turn out to hold a whole stop string.
         reason: FinishReason = "stop" if ended or self._text.stopped else "length"
         usage = Usage(len(self.prompt), len(self.output))

@@ -32,19 +32,22 @@ class TextStream:
         """Whether a stop string is complete; it and everything after it is not visible."""
         return self._scanner.stopped
 
-    def push(self, token_id: int) -> str:
-        """What this token adds to the visible text; empty while a character or a possible stop string is incomplete."""
+    def push(self, token_id: int, may_stop: bool = True) -> str:
+        """What this token adds to the visible text; empty while a character or a possible stop string is incomplete.
+
+        may_stop: whether a stop string that it completes counts as one.
+        """
         self._window.append(token_id)
         text = self._decode(self._window)
         if text.endswith(INCOMPLETE) or len(text) <= len(self._before):
             return ""
-        return self._scanner.push(self._take(text))
+        return self._scanner.push(self._take(text), may_stop)
 
-    def flush(self) -> str:
+    def flush(self, may_stop: bool = True) -> str:
         """What was held back, when no more tokens will come: incomplete characters as replacement characters."""
         rest = self._decode(self._window)[len(self._before) :]
         self._window, self._before, self._settled = [], "", 0
-        return self._scanner.push(rest) + self._scanner.flush()
+        return self._scanner.push(rest, may_stop) + self._scanner.flush()
 
     def _take(self, text: str) -> str:
         piece = text[len(self._before) :]

@@ -1,0 +1,133 @@
+"""What an engine cannot do is refused before anything runs; what it does in a way of its own is warned of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from vllm_flow.core.codec import completion_from_json, to_json
+from vllm_flow.core.errors import EngineError
+from vllm_flow.core.resources import Capabilities
+from vllm_flow.core.sampling import Sampling, Schedule
+from vllm_flow.core.values import Completion, Prompt, Request, Token, Usage, user
+from vllm_flow.core.walk import Said
+from vllm_flow.engines.echo import Echo, EchoEngine
+from vllm_flow.stages.infer import Generate, Sample, complete
+from vllm_flow.testing import prompt
+from vllm_flow.testing.values import schedule
+
+ALL = Echo().capabilities().sampling
+RANGES = {"temperature": (0, 2), "presence_penalty": (-2, 2), "stop": (0, 4)}
+NOISE = (
+    "the answer may differ in another run, and the points of a sweep share no noise. Set sampling.temperature=0, or "
+    "choose another engine, where that matters."
+)
+
+
+@dataclass(frozen=True)
+class Can:
+    """Options of an engine that is able to do this and is never opened."""
+
+    what: Capabilities
+
+    def capabilities(self) -> Capabilities:
+        return self.what
+
+    def open(self) -> EchoEngine:
+        raise NotImplementedError
+
+
+def can(**what: Any) -> Can:
+    return Can(Capabilities(**{"sampling": ALL, **what}))
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "words"),
+    [
+        ({"temperature": 2.5}, "temperature", "2.5 is more than the engine takes. Choose from 0 to 2, or another engine."),
+        ({"presence_penalty": -3.0}, "presence_penalty", "-3.0 is less than the engine takes. Choose from -2 to 2, or another engine."),
+        ({"stop": tuple("abcde")}, "stop", "5 are more than the engine takes. Choose at most 4, or another engine."),
+    ],
+)  # fmt: skip
+def test_a_value_outside_of_what_the_engine_takes_is_refused(given: dict[str, Any], name: str, words: str) -> None:
+    sampling, engine = Sampling(**given), can(ranges=RANGES)
+    assert list(Generate().check(sampling, Schedule(sampling), engine)) == [(("sampling", name), words)]
+    assert list(Generate().check(Sampling(), Schedule(sampling), engine)) == [((), f"the schedule's '{name}': {words}")]
+
+
+def test_values_at_the_border_are_taken() -> None:
+    sampling = Sampling(temperature=2, presence_penalty=-2, stop=tuple("abcd"), frequency_penalty=9)
+    assert list(Generate().check(sampling, Schedule(sampling), can(ranges=RANGES))) == []
+
+
+def advice(engine: Can, **sampling: Any) -> list[str]:
+    told = [list(one.advise(schedule(**sampling), engine)) for one in (Generate(), Sample())]
+    assert told[0] == told[1]
+    assert all(path == () for path, _ in told[0])
+    return [text for _, text in told[0]]
+
+
+def test_noise_of_its_own_is_warned_of_where_anything_is_drawn() -> None:
+    assert advice(can()) == []
+    assert advice(can(seeded="best effort")) == [f"the engine draws with noise of its own: {NOISE}"]
+    assert advice(can(seeded="no")) == [f"the engine takes no seed: {NOISE}"]
+    assert advice(can(seeded="no"), temperature=0.0) == []
+
+
+def test_another_order_is_warned_of_where_two_parameters_depend_on_it() -> None:
+    unknown, other = can(sampler_order=()), can(sampler_order=("top_k", "temperature"))
+    assert advice(unknown, temperature=0.5, top_p=0.9) == [
+        "the engine applies temperature, top_p in its own order: an order that is not documented. Set one of them alone "
+        "to be sure."
+    ]
+    assert advice(other, temperature=0.5, top_k=3) == [
+        "the engine applies temperature, top_k in its own order: top_k->temperature. Set one of them alone to be sure."
+    ]
+    assert advice(unknown, top_p=0.9) == advice(unknown, temperature=0.0, top_p=0.9) == advice(unknown) == []
+
+
+def test_a_penalty_that_does_not_see_the_prompt_is_warned_of() -> None:
+    assert advice(can(penalty_window="output"), repetition_penalty=1.1) == [
+        "the engine's repetition_penalty looks at the output alone. Set it to 1, or choose another engine."
+    ]
+    assert advice(can(penalty_window=64), repetition_penalty=1.1) == [
+        "the engine's repetition_penalty looks at the newest 64 tokens alone. Set it to 1, or choose another engine."
+    ]
+    assert advice(can(penalty_window=64)) == []
+
+
+class Texts(EchoEngine):
+    """Told texts alone, and the finish after them."""
+
+    async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
+        async for token in EchoEngine().generate(request):
+            yield Token(None, token.text, token.logprob)
+            if token.finish:
+                yield Token(None, "", None, token.finish)
+
+    def count(self, prompt: Prompt) -> int:
+        raise EngineError("no tokenizer here. Do not count.")
+
+
+def test_an_engine_that_is_told_texts_gives_an_answer_without_ids() -> None:
+    answer = asyncio.run(complete(Texts(), Request(prompt("to be"), schedule(), logprobs=True)))
+    assert answer == Completion("to be", (), "stop", Usage(2, 2), (0.0, 0.0))
+
+
+def test_what_was_said_before_an_interruption_is_kept_with_counts_unknown() -> None:
+    said = Said(Prompt((user("a"),)), Texts(), [Token(None, "to"), Token(None, " be")])
+    assert said.partial() == Completion("to be", (), "interrupted", Usage(None, None))
+    assert Said(Prompt((user("a"),)), EchoEngine(), [Token(5, "to")]).partial() == Completion(
+        "to", (5,), "interrupted", Usage(1, 1)
+    )
+
+
+def test_unknown_counts_are_recorded_as_null() -> None:
+    answer = Completion("to be", (), "stop", Usage(None, None))
+    written = to_json(answer)
+    assert written["usage"] == {"prompt_tokens": None, "completion_tokens": None}
+    assert completion_from_json(written) == answer

@@ -1,0 +1,1 @@
+"""The openai engine: a model that a server runs, asked over HTTP as api.openai.com is asked."""

@@ -1,0 +1,104 @@
+"""Dialects: which sampling parameters a server takes, how they are written for it, and what it does with them.
+
+What a dialect takes is always sent, the neutral values too: a server that is not told would use defaults of its own, as
+vLLM does those of a model's generation_config.json. What it does not take is refused before anything runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from vllm_flow.core.resources import Capabilities
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.values import Request, nothing
+
+Name = Literal["openai", "vllm", "common"]
+KNOWN = frozenset(one.name for one in dataclasses.fields(Sampling))
+SEED_BITS = 2**63 - 1
+"""Servers read a seed as a signed 64-bit number."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One way to write a chat completion."""
+
+    takes: frozenset[str]
+    """Sampling parameters that are sent by their own names, beside the limit."""
+    limit: str = "max_tokens"
+    """What it calls `max_tokens`."""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=nothing)
+    logprobs: bool = True
+    """Whether it tells the log-probability of each token."""
+    own_order: bool = True
+    """Whether the order in which it applies the parameters may be another than ours."""
+    fields: Mapping[str, Any] = field(default_factory=nothing)
+    """What is sent beside."""
+
+    @property
+    def token_ids(self) -> bool:
+        return "return_token_ids" in self.fields
+
+    def capabilities(self, seeds: bool) -> Capabilities:
+        """seeds: whether the server is sent any."""
+        return Capabilities(
+            sampling=(self.takes & KNOWN) | {"max_tokens"},
+            logprobs=self.logprobs,
+            ranges=self.ranges,
+            sampler_order=() if self.own_order else None,
+            seeded="best effort" if seeds else "no",
+            batch_invariant=False,
+            token_ids=self.token_ids,
+            counts=False,
+        )
+
+    def body(self, model: str, request: Request, seeds: bool) -> dict[str, Any]:
+        """The JSON to send. model: what the server calls it."""
+        now = request.schedule.at(0)
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": [{"role": one.role, "content": one.text} for one in request.prompt.messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            self.limit: now.max_tokens,
+            **self.fields,
+        }
+        for name in sorted(self.takes & KNOWN):
+            value = getattr(now, name)
+            if not isinstance(value, Collection):
+                body[name] = NO_LIMIT if name == "top_k" and value is None else value
+            elif value:  # none is sent as nothing: no server has any of its own
+                body[name] = dict(value) if isinstance(value, Mapping) else list(value)
+        if seeds and now.temperature > 0:
+            body["seed"] = request.seed & SEED_BITS
+        if request.logprobs:
+            body["logprobs"] = True
+        return body
+
+
+NO_LIMIT = -1
+"""What vLLM calls no top-k."""
+PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
+COMMON = frozenset({"temperature", "top_p", "stop"})
+OF_VLLM = frozenset({"top_k", "min_p", "repetition_penalty", "logit_bias", "bad_words", "min_tokens"})
+OF_OPENAI = {
+    "temperature": (0, 2),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+    "stop": (0, 4),
+}
+DIALECTS: Mapping[Name, Dialect] = MappingProxyType(
+    {
+        "openai": Dialect(COMMON | PENALTIES | {"logit_bias"}, "max_completion_tokens", MappingProxyType(OF_OPENAI)),
+        "vllm": Dialect(
+            COMMON | PENALTIES | OF_VLLM,
+            ranges=MappingProxyType(dict.fromkeys(PENALTIES, (-2, 2))),
+            own_order=False,  # ours is vLLM's
+            fields=MappingProxyType({"return_token_ids": True}),
+        ),
+        "common": Dialect(COMMON, logprobs=False),
+    }
+)

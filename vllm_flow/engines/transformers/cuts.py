@@ -1,0 +1,169 @@
+"""Cuts: which tokens of a row can be drawn at all, in the order of `core/sampling.py`.
+
+Top-nσ, min-p, top-k and top-p keep a beginning of the tokens by (logit descending, id ascending), so only as many are
+put in order as it takes to know where that ends. Typical and XTC then take away from it here and there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from vllm_flow.core.sampling import Sampling
+
+WIDTHS = (256, 4096)
+"""How many of the most probable tokens are put in order first: a cut that falls among them needs no other."""
+BLOCK = 1 << 17
+
+
+def cuts(sampling: Sampling) -> bool:
+    """Whether any cut is in force."""
+    begins = sampling.min_p > 0 or sampling.top_k is not None or sampling.top_p < 1 or sampling.top_n_sigma is not None
+    return begins or sampling.typical_p < 1 or sampling.xtc_probability > 0
+
+
+def left_by_cuts(
+    logits: Tensor, scaled: Tensor, samplings: Sequence[Sampling]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Of some rows at a time: which they are, int64 [some]; token ids in order, int64 [some, width]; and their scaled
+    logits in that order, float32 [some, width], -inf where cut.
+
+    logits: [rows, vocab], before temperature. scaled: [rows, vocab], over temperature, the largest 0. XTC cuts whenever
+    its probability is not 0. Rows whose cuts do not fall among the first `WIDTHS` tokens are looked at again, with more
+    of them in order.
+    """
+    vocab, sigmas = logits.shape[-1], _reach(logits, samplings)
+    open_rows = list(range(len(samplings)))
+    for width in (*(width for width in WIDTHS if width < vocab), vocab):
+        rows, of_rows = torch.tensor(open_rows, device=logits.device), [samplings[row] for row in open_rows]
+        order, certain = in_order(logits[rows], width)
+        near = None if sigmas is None else _near(logits[rows].gather(-1, order), sigmas[rows])
+        kept, settled = count_kept(scaled[rows], order, certain, of_rows, near)
+        left = scaled[rows].gather(-1, order)
+        left.masked_fill_(torch.arange(width, device=logits.device) >= kept, -torch.inf)
+        yield rows[settled], order[settled], _narrowed(left, of_rows)[settled]
+        open_rows = [row for row, done in zip(open_rows, settled.tolist(), strict=True) if not done]
+        if not open_rows:
+            return
+
+
+def in_order(logits: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Ids of the most probable tokens by (logit descending, id ascending), int64 [rows, width]; how many are certain.
+
+    By the logits themselves: dividing could make two of them equal and hand the tie to the wrong token. Of the tokens
+    that are equal to the last one, others may have been left out: those are not certain. int64 [rows, 1].
+    """
+    if width == logits.shape[-1]:
+        order = torch.sort(logits, dim=-1, descending=True, stable=True).indices
+        return order, torch.full((len(order), 1), width, device=logits.device)
+    ids = logits.topk(width, sorted=False).indices.sort(-1).values
+    values, places = torch.sort(logits.gather(-1, ids), dim=-1, descending=True, stable=True)
+    return ids.gather(-1, places), (values > values[:, -1:]).sum(-1, keepdim=True)
+
+
+def count_kept(
+    scaled: Tensor, order: Tensor, certain: Tensor, samplings: Sequence[Sampling], near: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """How many tokens of each row's order top-nσ, min-p, top-k and top-p leave, int64 [rows, 1]; and whether that is
+    settled, bool [rows].
+
+    scaled: [rows, vocab], the largest 0. near: what top-nσ keeps of the order, bool [rows, width]. Each of them keeps a
+    beginning of the order, so one number says it all; it is settled when it falls among the tokens that are certain.
+    """
+    vocab, first = scaled.shape[-1], scaled.gather(-1, order)
+    places, everything = torch.arange(order.shape[-1], device=scaled.device), certain == vocab
+    top_k = _column([one.top_k or vocab for one in samplings], scaled, torch.int64)
+    enough = first.exp() >= _column([one.min_p for one in samplings], scaled)
+    enough = enough if near is None else enough & near
+    # These and top-k first; without any of them all tokens are left, whatever is in order.
+    whole = [one.min_p == 0 and one.top_k is None and one.top_n_sigma is None for one in samplings]
+    uncut = _column(whole, scaled, torch.bool)
+    left = torch.where(uncut, vocab, (enough & (places < top_k)).sum(-1, keepdim=True))
+    known = uncut | (left < certain) | ((left == top_k) & (left <= certain)) | everything
+    shares = first.double().exp().masked_fill_(places >= left, 0.0)
+    total = _row_sums(shares)
+    if bool(uncut.any()):
+        sums = torch.cat([_row_sums(block.double().exp()) for block in few_rows(scaled)])
+        total = torch.where(uncut, sums, total)
+    # 1 keeps all, also when rounding lets the sum reach 1 before the last token.
+    top_p = _column([one.top_p if one.top_p < 1 else torch.inf for one in samplings], scaled, torch.float64)
+    kept = ((_sum_before(shares) < top_p * total) & (places < left)).sum(-1, keepdim=True)
+    settled = known & ((kept < certain) | ((kept == left) & (left <= certain)) | everything)
+    return kept, settled.squeeze(-1)
+
+
+def few_rows(table: Tensor) -> tuple[Tensor, ...]:
+    """So many rows at a time that what is computed of their vocabulary stays in the processor's cache."""
+    return torch.split(table, max(2, BLOCK // table.shape[-1]))
+
+
+def _reach(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor | None:
+    """How far below the largest logit top-nσ keeps, float64 [rows, 1]; None where no row asks."""
+    if all(one.top_n_sigma is None for one in samplings):
+        return None
+    sigmas = torch.cat([_deviation(block.double()) for block in few_rows(logits)])
+    asked = _column([one.top_n_sigma or torch.inf for one in samplings], logits, torch.float64)
+    return torch.where(asked.isinf(), asked, sigmas * asked)
+
+
+def _deviation(logits: Tensor) -> Tensor:
+    """The standard deviation of each row's finite logits, as of a whole population; float64 [rows, 1]."""
+    finite = logits.isfinite()
+    count = finite.sum(-1, keepdim=True)
+    mean = _row_sums(logits.where(finite, 0.0)) / count
+    return (_row_sums((logits - mean).square().where(finite, 0.0)) / count).sqrt()
+
+
+def _near(first: Tensor, reach: Tensor) -> Tensor:
+    """Which logits of an order that begins with the largest are within reach of it."""
+    return first[:, :1].double() - first.double() <= reach
+
+
+def _narrowed(left: Tensor, samplings: Sequence[Sampling]) -> Tensor:
+    """What typical and then XTC leave. left: scaled logits in order, float32 [rows, width], -inf where cut."""
+    for force, cut in (
+        ([one.typical_p if one.typical_p < 1 else None for one in samplings], _typical),
+        ([one.xtc_threshold if one.xtc_probability > 0 else None for one in samplings], _without_top),
+    ):
+        rows = [row for row, value in enumerate(force) if value is not None]
+        if rows:
+            left[rows] = cut(left[rows], _column([value for value in force if value is not None], left, torch.float64))
+    return left
+
+
+def _typical(left: Tensor, mass: Tensor) -> Tensor:
+    shares = left.double().exp()
+    total = _row_sums(shares)
+    shares, surprise = shares / total, total.log() - left.double()
+    expected = _row_sums((shares * surprise).where(shares > 0, 0.0))
+    places = (surprise - expected).abs().sort(stable=True).indices
+    kept = _sum_before(shares.gather(-1, places)) < mass
+    return left.masked_fill(~torch.zeros_like(kept).scatter(-1, places, kept), -torch.inf)
+
+
+def _without_top(left: Tensor, threshold: Tensor) -> Tensor:
+    shares = left.double().exp()
+    high = (shares >= threshold * _row_sums(shares)) & (left > -torch.inf)
+    from_here_on = high.flip(-1).cumsum(-1).flip(-1)
+    return left.masked_fill(high & (from_here_on > 1), -torch.inf)
+
+
+def _column(values: Sequence[float], like: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """One number per row, [rows, 1]."""
+    return torch.tensor(values, dtype=dtype, device=like.device)[:, None]
+
+
+def _row_sums(shares: Tensor) -> Tensor:
+    """float64 [rows, 1]. A single row's sum would be shared out among threads, which rounds differently."""
+    rows = len(shares)
+    return (shares if rows > 1 else shares.expand(2, -1).contiguous()).sum(-1, keepdim=True)[:rows]
+
+
+def _sum_before(shares: Tensor) -> Tensor:
+    """For each position of a row the sum of those before it; float64 [rows, tokens]."""
+    rows = shares.shape[0]
+    if shares.is_cuda and rows == 1:  # a single row takes another kernel there, which rounds differently
+        shares = shares.expand(2, -1).contiguous()
+    return torch.nn.functional.pad(shares.cumsum(-1)[:rows, :-1], (1, 0))

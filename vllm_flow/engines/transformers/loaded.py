@@ -1,0 +1,82 @@
+"""What the loop runs: something that computes logits, and what it has to know beside. Imports no transformers.
+
+So whatever reads tokens and gives logits is sampled, stopped and scheduled as a model of transformers is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Many
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from vllm_flow.core.values import Prompt
+from vllm_flow.engines.transformers.kv import Sequence
+from vllm_flow.engines.transformers.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Tokens of one sequence that are to be read, after those that its cache holds."""
+
+    sequence: Sequence
+    tokens: Many[int]
+
+
+class Reads(Protocol):
+    """Reads tokens and gives logits."""
+
+    @property
+    def chunk(self) -> int | None:
+        """Prompts are read in pieces that end at multiples of this many tokens; None: whole, and one at a time."""
+        ...
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Of keys and values; 0 when that is not known."""
+        ...
+
+    def sequence(self, prompt_tokens: int) -> Sequence: ...
+
+    def begin_decoding(self, sequence: Sequence) -> None: ...
+
+    def leave(self, sequence: Sequence) -> None: ...
+
+    def read(self, spans: Many[Span]) -> Tensor:
+        """The logits of the token after each span, float32 [spans, vocab]; the spans are then in the cache."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Renders(Protocol):
+    """Turns messages into what the model reads."""
+
+    def ids(self, prompt: Prompt) -> list[int]:
+        """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text, with the tokens that the tokenizer itself puts around one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to run, and what is known of it."""
+
+    network: Reads
+    """A model of transformers is in eval mode."""
+    renderer: Renders
+    decode: Callable[..., str]
+    """Token ids to text, special tokens left out."""
+    end_ids: frozenset[int]
+    """Ids that end a sequence."""
+    vocabulary: Vocabulary
+    context_length: int
+    facts: Mapping[str, Any]
+    """For the record: JSON values."""
+    own_attention: str = ""
+    """What transformers calls the attention that its model has by itself."""

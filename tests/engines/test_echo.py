@@ -11,8 +11,19 @@ import pytest
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.registry import resource
 from vllm_flow.core.sampling import Sampling, in_force, unsupported
-from vllm_flow.core.values import Completion, Message, Request, Token, Usage, assistant, system, user
-from vllm_flow.engines.echo import Echo, pieces
+from vllm_flow.core.values import (
+    Alternative,
+    Completion,
+    Message,
+    Request,
+    Token,
+    TokenLikelihood,
+    Usage,
+    assistant,
+    system,
+    user,
+)
+from vllm_flow.engines.echo import Echo, pieces, token_id
 from vllm_flow.testing import EchoEngine, ask, prompt, schedule
 
 
@@ -82,6 +93,8 @@ def test_an_empty_stop_string_is_refused() -> None:
 
 def test_logprobs_are_zero() -> None:
     assert reply("a b", logprobs=True).logprobs == (0.0, 0.0)
+    only = Alternative(token_id("a"), "a", 0.0, 0.0)
+    assert reply("a", logprobs=True, top_logprobs=3).likelihoods == (TokenLikelihood(0.0, 0.0, 0.0, (only,)),)
 
 
 def test_no_parameter_is_unsupported_and_none_changes_the_answer() -> None:

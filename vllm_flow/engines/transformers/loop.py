@@ -11,19 +11,21 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from vllm_flow.core.errors import EngineError, FlowError
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import Token
+from vllm_flow.core.values import Token, TokenLikelihood
 from vllm_flow.engines.transformers.failures import check_numbers, check_room, told
+from vllm_flow.engines.transformers.likelihood import likelihoods
 from vllm_flow.engines.transformers.load import Loaded
 from vllm_flow.engines.transformers.network import Span
 from vllm_flow.engines.transformers.prefix import Node, PrefixCache
 from vllm_flow.engines.transformers.row import Job, Row
-from vllm_flow.engines.transformers.sampler import choose
+from vllm_flow.engines.transformers.sampler import choose, processed
 
 log = logging.getLogger("vllm_flow")
 Delivery = tuple[Job, Token | FlowError]
@@ -63,6 +65,8 @@ class Loop:
         self._decoding: list[Row] = []
         self._prefixes = PrefixCache(limits.prefix_bytes)
         self._deliveries: list[Delivery] = []
+        self._spell = lru_cache(1 << 16)(lambda token_id: str(loaded.decode([token_id])))
+        """What one token says by itself: looked up often, and slow."""
 
     @property
     def idle(self) -> bool:
@@ -208,10 +212,23 @@ class Loop:
             return
         logits, rows = torch.stack([one.logits for one, _ in ready]), [one.row for one, _ in ready]
         seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
-        chosen = choose(logits, [how for _, how in ready], seeds, indices, [row.seen for row in rows]).tolist()
-        for place, (row, token_id) in enumerate(zip(rows, chosen, strict=True)):
+        chosen = choose(logits, [how for _, how in ready], seeds, indices, [row.seen for row in rows])
+        likely = self._likelihoods(ready, logits, chosen)
+        for row, token_id in zip(rows, chosen.tolist(), strict=True):
             with self._alone(row):
-                self._go_on(row, row.take(token_id, self._loaded.end_ids, logits[place]))
+                self._go_on(row, row.take(token_id, self._loaded.end_ids, likely.get(row)))
+
+    def _likelihoods(
+        self, ready: list[tuple[Drawn, Sampling]], logits: Tensor, chosen: Tensor
+    ) -> dict[Row, tuple[float, TokenLikelihood]]:
+        """Of the rows that asked for it, all at once: how their tokens stood among the others."""
+        asked = [place for place, (one, _) in enumerate(ready) if one.row.job.request.logprobs]
+        if not asked:
+            return {}
+        rows = [ready[place][0].row for place in asked]
+        drawn_from = processed(logits[asked], [ready[place][1] for place in asked], [row.seen for row in rows])
+        counts = [row.job.request.top_logprobs for row in rows]
+        return dict(zip(rows, likelihoods(logits[asked], drawn_from, chosen[asked], counts, self._spell), strict=True))
 
     def _go_on(self, row: Row, token: Token) -> None:
         self._deliveries.append((row.job, token))

@@ -7,7 +7,7 @@ noise is a sample of their softmax (Gumbel 1954; Maddison, Tarlow, Minka 2014, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -67,11 +67,7 @@ def choose(
     logits: [rows, vocab], without NaN or +inf, at least one finite per row. seeds: 64 bits each. indices: which
     generated token of its answer each row draws, from 0. seen: for each row that `penalises`.
     """
-    if logits.device.type == "mps":  # has no float64
-        logits = logits.cpu()
-    logits = logits.float()
-    if any(map(penalises, samplings)):
-        logits = _penalised(logits, samplings, seen)
+    logits = _adjusted(logits, samplings, seen)
     chosen = logits.argmax(-1)  # the first of equals: ties go to the lowest id
     drawn = [row for row, sampling in enumerate(samplings) if sampling.temperature > 0]
     for draw, rows in (
@@ -84,6 +80,32 @@ def choose(
             of_rows = [samplings[row] for row in rows]
             chosen[which] = draw(logits[which], of_rows, torch.tensor(keys, device=logits.device))
     return chosen
+
+
+def processed(logits: Tensor, samplings: Sequence[Sampling], seen: Sequence[Seen | None] = ()) -> Tensor:
+    """Logits of the distribution that `choose` draws from, float32 [rows, vocab]: -inf for what it never draws.
+
+    Their softmax is that distribution; of a greedy row it is one token. Arguments as for `choose`.
+    """
+    logits = _adjusted(logits, samplings, seen)
+    found = torch.full_like(logits, -torch.inf).scatter_(-1, logits.argmax(-1, keepdim=True), 0.0)
+    drawn = [row for row, sampling in enumerate(samplings) if sampling.temperature > 0]
+    if drawn:
+        which, of_rows = torch.tensor(drawn, device=logits.device), [samplings[row] for row in drawn]
+        scaled = _scaled(logits[which], of_rows)
+        cut = [row for row, sampling in enumerate(of_rows) if _cuts(sampling)]
+        for rows, order, left in _left(logits[which], scaled, of_rows, cut):
+            scaled[rows] = torch.full_like(scaled[rows], -torch.inf).scatter_(-1, order, left)
+        found[which] = scaled
+    return found
+
+
+def _adjusted(logits: Tensor, samplings: Sequence[Sampling], seen: Sequence[Seen | None]) -> Tensor:
+    """What comes before the temperature, float32."""
+    if logits.device.type == "mps":  # has no float64
+        logits = logits.cpu()
+    logits = logits.float()
+    return _penalised(logits, samplings, seen) if any(map(penalises, samplings)) else logits
 
 
 def _cuts(sampling: Sampling) -> bool:
@@ -128,23 +150,32 @@ def _draw_from_all(logits: Tensor, samplings: Sequence[Sampling], keys: Tensor) 
 
 
 def _draw_from_kept(logits: Tensor, samplings: Sequence[Sampling], keys: Tensor) -> Tensor:
-    """Rows whose cuts do not fall among the first `WIDTHS` tokens are looked at again, with more of them in order."""
-    vocab, scaled = logits.shape[-1], _scaled(logits, samplings)
     chosen = torch.empty(len(samplings), dtype=torch.int64, device=logits.device)
-    left = list(range(len(samplings)))
-    for width in (*(width for width in WIDTHS if width < vocab), vocab):
-        rows = torch.tensor(left, device=logits.device)
-        order, certain = _order(logits[rows], width)
-        of_rows = [samplings[row] for row in left]
-        kept, settled = _count_kept(scaled[rows], order, certain, of_rows)
-        scores = scaled[rows].gather(-1, order) + noise.gumbel(keys[rows], order)
-        scores.masked_fill_(torch.arange(order.shape[-1], device=logits.device) >= kept, -torch.inf)
-        drawn = order.gather(-1, scores.argmax(-1, keepdim=True)).squeeze(-1)
-        chosen[rows[settled]] = drawn[settled]
-        left = [row for row, done in zip(left, settled.tolist(), strict=True) if not done]
-        if not left:
-            break
+    for rows, order, left in _left(logits, _scaled(logits, samplings), samplings, list(range(len(samplings)))):
+        scores = left + noise.gumbel(keys[rows], order)
+        chosen[rows] = order.gather(-1, scores.argmax(-1, keepdim=True)).squeeze(-1)
     return chosen
+
+
+def _left(
+    logits: Tensor, scaled: Tensor, samplings: Sequence[Sampling], of: list[int]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """What the cuts leave of some rows: which these are, int64 [some]; ids in order, int64 [some, width]; and their
+    scaled logits in that order, float32 [some, width], -inf where cut.
+
+    Rows whose cuts do not fall among the first `WIDTHS` tokens are looked at again, with more of them in order.
+    """
+    vocab = logits.shape[-1]
+    for width in (*(width for width in WIDTHS if width < vocab), vocab):
+        if not of:
+            return
+        rows = torch.tensor(of, device=logits.device)
+        order, certain = _order(logits[rows], width)
+        kept, settled = _count_kept(scaled[rows], order, certain, [samplings[row] for row in of])
+        left = scaled[rows].gather(-1, order)
+        left.masked_fill_(torch.arange(order.shape[-1], device=logits.device) >= kept, -torch.inf)
+        yield rows[settled], order[settled], left[settled]
+        of = [row for row, done in zip(of, settled.tolist(), strict=True) if not done]
 
 
 def _order(logits: Tensor, width: int) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import pytest
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import Context, Score, Usage, assistant, system, user
+from vllm_flow.core.values import Context, Score, TokenLikelihood, Usage, assistant, system, user
 from vllm_flow.stages.context import Full, Update, Window
 from vllm_flow.stages.fuse import Chat
 from vllm_flow.stages.infer import Generate, Sample
@@ -41,7 +41,11 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
     (Update(), {"turn": NEW, "reply": SAID, "context": context(), "store": remembering}, None),
     (Chat("Be brief."), {"turn": NEW, "context": context("a", "b")}, prompt(system("Be brief."), "a", "b", "And now?")),
     (FromSampling({"top_k": 3}), {"sampling": Sampling(temperature=0)}, schedule(temperature=0, top_k=3)),
-    (Generate(logprobs=True), {**ASK, "schedule": schedule()}, replace(ECHOED, logprobs=(0.0, 0.0))),
+    (
+        Generate(logprobs=True),
+        {**ASK, "schedule": schedule()},
+        replace(ECHOED, logprobs=(0.0, 0.0), likelihoods=(TokenLikelihood(0.0, 0.0, 0.0),) * 2),
+    ),
     (Sample(), {**ASK, "schedule": schedule(n=2)}, (ECHOED, ECHOED)),
     (Likelihood(), {"completion": completion("a b", logprobs=(-1.0, -3.0))}, Score(-2.0)),
     (Vote(answer=r"\d"), {"candidates": tuple(map(completion, ("1", "2", "so 2")))}, completion("2")),

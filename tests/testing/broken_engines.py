@@ -11,7 +11,7 @@ from typing import Any
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities
-from vllm_flow.core.values import Finish, Prompt, Request, Token, Usage
+from vllm_flow.core.values import Alternative, Finish, Prompt, Request, Token, TokenLikelihood, Usage
 from vllm_flow.engines.echo import Echo, EchoEngine, _answer
 
 BROKEN: dict[Any, str] = {}
@@ -28,7 +28,7 @@ class Broken:
     engine: str
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(getattr(ENGINES[self.engine], "honours", ALL), logprobs=True)
+        return Capabilities(getattr(ENGINES[self.engine], "honours", ALL), logprobs=True, likelihoods=True)
 
     def open(self) -> EchoEngine:
         return ENGINES[self.engine]()
@@ -190,6 +190,42 @@ class GivesNoLogprobs(Changed):
 class GivesLogprobsAlways(Changed):
     def change(self, token: Token, place: int, request: Request) -> Token:
         return replace(token, logprob=0.0)
+
+
+@told("likelihoods_come_with_logprobs_and_change_no_token: a token has no likelihood, though logprobs were asked for.")
+class GivesNoLikelihoods(Changed):
+    def change(self, token: Token, place: int, request: Request) -> Token:
+        return replace(token, likelihood=None)
+
+
+@told("likelihoods_come_with_logprobs_and_change_no_token: token_ids with logprobs: [0] is 7. It should be 1142451046.")
+class DrawsAnotherWhenAsked(Changed):
+    def change(self, token: Token, place: int, request: Request) -> Token:
+        return replace(token, id=7) if request.logprobs else token
+
+
+@told("likelihoods_come_with_logprobs_and_change_no_token: (0.5, 0.0, 0.0) are no log-probability and two entropies.")
+class IsSurerThanSure(Changed):
+    def change(self, token: Token, place: int, request: Request) -> Token:
+        return replace(token, likelihood=TokenLikelihood(0.5, 0.0, 0.0)) if request.logprobs else token
+
+
+@told(
+    "likelihoods_come_with_logprobs_and_change_no_token: 2 alternatives are listed. At most 0 were asked for.",
+)
+class ListsWhatNobodyAskedFor(Changed):
+    def change(self, token: Token, place: int, request: Request) -> Token:
+        two = (Alternative(1, "a", -1.0, -1.0), Alternative(2, "b", -2.0, -2.0))
+        return replace(token, likelihood=TokenLikelihood(0.0, 0.0, 0.0, two)) if request.logprobs else token
+
+
+@told(
+    "likelihoods_come_with_logprobs_and_change_no_token: the alternatives are not in order. List the most probable first."
+)
+class ListsInDisorder(Changed):
+    def change(self, token: Token, place: int, request: Request) -> Token:
+        two = (Alternative(1, "a", -2.0, -1.0), Alternative(2, "b", -1.0, -2.0))[: request.top_logprobs]
+        return replace(token, likelihood=TokenLikelihood(0.0, 0.0, 0.0, two)) if request.logprobs else token
 
 
 @told("what_it_says_of_itself_is_json: describe gave a list. It should give a mapping.")

@@ -22,6 +22,8 @@ class Capabilities:
     sampling: frozenset[str]
     """Names of the sampling parameters it applies exactly as `sampling.py` defines them."""
     logprobs: bool = False
+    likelihoods: bool = False
+    """Whether a TokenLikelihood comes with each log-probability, alternatives included."""
 
 
 @runtime_checkable

@@ -118,6 +118,37 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """A token that could have come at one place of an answer."""
+
+    id: int
+    text: str
+    """What it would say by itself; empty for one that ends an answer or only steers the model."""
+    raw_logprob: float
+    processed_logprob: float
+    """-inf for one that a cut has removed; in JSON null."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLikelihood:
+    """How a generated token stood among the others, beside its raw log-probability. In nats.
+
+    *raw* is the distribution of the unmodified logits. *processed* is the one that the token was really drawn from:
+    after penalties, temperature and cuts, renormalised. Greedy draws from a single token, whose log-probability is 0,
+    and so is the entropy.
+    """
+
+    processed_logprob: float
+    raw_entropy: float
+    processed_entropy: float
+    alternatives: tuple[Alternative, ...] = ()
+    """The raw distribution's most probable tokens, as many as were asked for, by (logit descending, id ascending).
+
+    The token that was drawn is among them if it is one of them; a token of probability 0 never is.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """What the model answered."""
 
@@ -129,6 +160,8 @@ class Completion:
     usage: Usage
     logprobs: tuple[float, ...] | None = None
     """Natural log of each generated token's probability under the unmodified logits; None unless asked for."""
+    likelihoods: tuple[TokenLikelihood, ...] | None = None
+    """What comes with `logprobs` from an engine that knows it, one for each token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +191,7 @@ class Token:
     logprob: float | None = None
     finish: Finish | None = None
     """Set on the last token, and only there. Its `text` then flushes whatever was held back."""
+    likelihood: TokenLikelihood | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +205,9 @@ class Request:
     sample: int = 0
     """Which of several answers to one prompt; the runner derives another seed for each."""
     logprobs: bool = False
+    """Whether each token is to come with its log-probability, and its likelihood where the engine knows that."""
+    top_logprobs: int = 0
+    """How many alternatives each likelihood lists; counts only with `logprobs`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,16 @@ from typing import Any
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import Finish, FinishReason, Prompt, Request, Token, Usage
+from vllm_flow.core.values import (
+    Alternative,
+    Finish,
+    FinishReason,
+    Prompt,
+    Request,
+    Token,
+    TokenLikelihood,
+    Usage,
+)
 from vllm_flow.engines.stopping import StopScanner
 
 PIECE = re.compile(r"\s*\S+|\s+")
@@ -42,7 +51,7 @@ class Echo:
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
-        return Capabilities(sampling=names - {"logit_bias", "bad_words", "min_tokens"}, logprobs=True)
+        return Capabilities(sampling=names - {"logit_bias", "bad_words", "min_tokens"}, logprobs=True, likelihoods=True)
 
     def open(self) -> EchoEngine:
         return EchoEngine()
@@ -71,19 +80,25 @@ class EchoEngine:
 def _answer(request: Request, prompt_tokens: int) -> Iterator[Token]:
     sampling = request.schedule.at(0)
     scanner = StopScanner(sampling.stop)
-    logprob = 0.0 if request.logprobs else None
     said = pieces(_newest_user_text(request.prompt)) or [""]
     last = min(len(said), sampling.max_tokens) - 1
     for index, piece in enumerate(said[: last + 1]):
         text = scanner.push(piece)
+        logprob, likelihood = _certain(piece, request) if request.logprobs else (None, None)
         if index < last and not scanner.stopped:
-            yield Token(token_id(piece), text, logprob)
+            yield Token(token_id(piece), text, logprob, None, likelihood)
             continue
         # Saying everything is this model's end of sequence; a word left unsaid is not.
         reason: FinishReason = "stop" if scanner.stopped or index == len(said) - 1 else "length"
         usage = Usage(prompt_tokens, index + 1)
-        yield Token(token_id(piece), text + scanner.flush(), logprob, Finish(reason, usage))
+        yield Token(token_id(piece), text + scanner.flush(), logprob, Finish(reason, usage), likelihood)
         return
+
+
+def _certain(piece: str, request: Request) -> tuple[float, TokenLikelihood]:
+    """Of a token that has all probability: no other is an alternative, whatever the sampling."""
+    only = Alternative(token_id(piece), piece, 0.0, 0.0)
+    return 0.0, TokenLikelihood(0.0, 0.0, 0.0, (only,) if request.top_logprobs else ())
 
 
 def _newest_user_text(prompt: Prompt) -> str:

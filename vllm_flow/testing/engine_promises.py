@@ -13,6 +13,7 @@ from vllm_flow.core import registry
 from vllm_flow.core.codec import completion_from_json, decode, encode
 from vllm_flow.core.errors import listed, nearest
 from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.values import TokenLikelihood
 from vllm_flow.testing.compare import brief, named, require, same
 from vllm_flow.testing.options import option_problems, registered
 from vllm_flow.testing.trial import Trial, all_of
@@ -111,7 +112,9 @@ async def each_token_adds_its_own_text(trial: Trial) -> None:
 
 @promise
 async def an_answer_can_be_recorded(trial: Trial) -> None:
-    answer = await trial.answer(trial.request(trial.prompts[0]))
+    can = trial.options.capabilities()
+    told = {"logprobs": can.logprobs, "top_logprobs": 3 if can.logprobs and can.likelihoods else 0}
+    answer = await trial.answer(trial.request(trial.prompts[0], **told))
     try:
         again = completion_from_json(decode(encode(answer)))
     except ValueError as error:
@@ -165,6 +168,34 @@ async def logprobs_come_when_asked_for_and_only_then(trial: Trial) -> None:
         require(fits, f"{what}. It should be a number of 0 or less.")
     for token in await trial.tokens(trial.request(trial.prompts[0])):
         same("a logprob nobody asked for", token.logprob, None)
+
+
+@promise
+async def likelihoods_come_with_logprobs_and_change_no_token(trial: Trial) -> None:
+    if not trial.options.capabilities().likelihoods:
+        return
+    plain = await trial.answer(trial.request(trial.prompts[0]))
+    same("the likelihoods nobody asked for", plain.likelihoods, None)
+    for count in (0, 3):
+        answer = await trial.answer(trial.request(trial.prompts[0], logprobs=True, top_logprobs=count))
+        same("token_ids with logprobs", answer.token_ids, plain.token_ids)
+        require(answer.likelihoods is not None, "a token has no likelihood, though logprobs were asked for.")
+        for place, (token_id, one) in enumerate(zip(answer.token_ids, answer.likelihoods or (), strict=True)):
+            _check_likelihood(token_id, (answer.logprobs or ())[place], one, count)
+
+
+def _check_likelihood(token_id: int, logprob: float, one: TokenLikelihood, count: int) -> None:
+    numbers = (one.processed_logprob, one.raw_entropy, one.processed_entropy)
+    signs = numbers[0] <= 0 <= min(numbers[1:])
+    require(all(map(math.isfinite, numbers)) and signs, f"{numbers} are no log-probability and two entropies.")
+    listed = one.alternatives
+    require(len(listed) <= count, f"{len(listed)} alternatives are listed. At most {count} were asked for.")
+    falling = all(before.raw_logprob >= after.raw_logprob for before, after in itertools.pairwise(listed))
+    require(falling, "the alternatives are not in order. List the most probable first.")
+    for other in listed:
+        if other.id == token_id:
+            same("raw_logprob of the drawn token", other.raw_logprob, logprob)
+            same("processed_logprob of the drawn token", other.processed_logprob, one.processed_logprob)
 
 
 @promise

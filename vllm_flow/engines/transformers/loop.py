@@ -11,20 +11,22 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from vllm_flow.core.errors import EngineError, FlowError
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import Token
+from vllm_flow.core.values import Token, TokenLikelihood
 from vllm_flow.engines.transformers.failures import check_left, check_numbers, check_room, told
+from vllm_flow.engines.transformers.likelihood import likelihoods
 from vllm_flow.engines.transformers.load import Loaded
 from vllm_flow.engines.transformers.network import Span
 from vllm_flow.engines.transformers.penalties import adjusted
 from vllm_flow.engines.transformers.prefix import Node, PrefixCache
 from vllm_flow.engines.transformers.row import Job, Row
-from vllm_flow.engines.transformers.sampler import choose
+from vllm_flow.engines.transformers.sampler import choose, processed
 
 log = logging.getLogger("vllm_flow")
 Delivery = tuple[Job, Token | FlowError]
@@ -64,6 +66,8 @@ class Loop:
         self._decoding: list[Row] = []
         self._prefixes = PrefixCache(limits.prefix_bytes)
         self._deliveries: list[Delivery] = []
+        self._spell = lru_cache(1 << 16)(lambda token_id: str(loaded.decode([token_id])))
+        """What one token says by itself: looked up often, and slow."""
 
     @property
     def idle(self) -> bool:
@@ -210,13 +214,21 @@ class Loop:
         logits, rows = torch.stack([one.logits for one, _ in ready]), [one.row for one, _ in ready]
         seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
         samplings = [how for _, how in ready]
-        processed = adjusted(logits, samplings, [row.history for row in rows])
-        chosen = choose(processed, samplings, seeds, indices).tolist()
-        for place, (row, token_id) in enumerate(zip(rows, chosen, strict=True)):
+        marked = adjusted(logits, samplings, [row.history for row in rows])
+        chosen = choose(marked, samplings, seeds, indices)
+        asked = [place for place, row in enumerate(rows) if row.job.request.logprobs]
+        likely: dict[int, tuple[float, TokenLikelihood]] = {}
+        if asked:
+            of = ([some[place] for place in asked] for some in (samplings, seeds, indices))
+            drawn_from = processed(marked[asked], *of)
+            counts = [rows[place].job.request.top_logprobs for place in asked]
+            found = likelihoods(logits[asked], drawn_from, chosen[asked], counts, self._spell)
+            likely = dict(zip(asked, found, strict=True))
+        for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):
             with self._alone(row):
-                if processed is not logits:
-                    check_left(processed[place], len(row.output))
-                self._go_on(row, row.take(token_id, self._loaded.end_ids, logits[place]))
+                if marked is not logits:
+                    check_left(marked[place], len(row.output))
+                self._go_on(row, row.take(token_id, self._loaded.end_ids, likely.get(place)))
 
     def _go_on(self, row: Row, token: Token) -> None:
         self._deliveries.append((row.job, token))

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
 from vllm_flow.core.errors import FlowError
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import Finish, FinishReason, Request, Token, Usage
+from vllm_flow.core.values import Finish, FinishReason, Request, Token, TokenLikelihood, Usage
 from vllm_flow.engines.transformers.history import History
 from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.load import Loaded
@@ -61,17 +59,17 @@ class Row:
         """The newest token, which is not in the cache yet."""
         return Span(self.sequence, self.output[-1:])
 
-    def take(self, token_id: int, ends: frozenset[int], logits: Tensor) -> Token:
-        """Go on with this token; `logits` [vocab] are those it was drawn from."""
-        logprob = float(logits.log_softmax(-1)[token_id]) if self.job.request.logprobs else None
+    def take(self, token_id: int, ends: frozenset[int], likely: tuple[float, TokenLikelihood] | None) -> Token:
+        """Go on with this token; `likely` is its raw log-probability and likelihood, if they were asked for."""
+        logprob, likelihood = likely or (None, None)
         may_end = not self.history.must_go_on
         self.output.append(token_id)
         ended = token_id in ends
         said = "" if ended else self._text.push(token_id, may_end)
         if not (ended or self._text.stopped or len(self.output) == self.limits.max_tokens):
-            return Token(token_id, said, logprob)
+            return Token(token_id, said, logprob, None, likelihood)
         rest = "" if self._text.stopped else self._text.flush(may_end)
         # The text held back may turn out to hold a whole stop string.
         reason: FinishReason = "stop" if ended or self._text.stopped else "length"
         usage = Usage(len(self.prompt), len(self.output))
-        return Token(token_id, said + rest, logprob, Finish(reason, usage, self.cached_tokens))
+        return Token(token_id, said + rest, logprob, Finish(reason, usage, self.cached_tokens), likelihood)

@@ -14,16 +14,20 @@ import torch
 from vllm_flow.core.sampling import Sampling, Schedule
 from vllm_flow.core.values import Prompt, Request, Token, TokenLikelihood, user
 from vllm_flow.engines.transformers import loop as loops
+from vllm_flow.engines.transformers import noise
+from vllm_flow.engines.transformers.cuts import WIDTHS
 from vllm_flow.engines.transformers.likelihood import likelihoods, most_probable, weighed
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loop import Limits, Loop
+from vllm_flow.engines.transformers.penalties import adjusted
 from vllm_flow.engines.transformers.row import Job
-from vllm_flow.engines.transformers.sampler import WIDTHS, processed
+from vllm_flow.engines.transformers.sampler import processed
 from vllm_flow.models.spec import Architecture, Model
 
 from .reference import distribution
 from .test_batching import run
-from .test_sampler import LOGITS, OUTPUT, PROMPT, VARIETY, seen
+from .test_sampler import LOGITS, OUTPUT, PROMPT, VARIETY, history
+from .test_sampler import tokens as spelled
 
 SHAPE = Architecture(32, 2, 4, kv_heads=2, max_context=600)
 SAMPLINGS = [{"temperature": 0}, {}, {"temperature": 0.4, "top_p": 0.5}, {"top_k": 2, "presence_penalty": 0.7}]
@@ -49,10 +53,13 @@ def entropy(shares: list[float]) -> float:
 def test_numbers_are_those_of_the_raw_and_of_the_drawn_distribution() -> None:
     rows = len(VARIETY)
     table = torch.tensor(LOGITS).expand(rows, -1)
-    drawn_from = processed(table, VARIETY, [seen(PROMPT, OUTPUT)] * rows)
-    raw, tokens = distribution(LOGITS, Sampling()), torch.tensor([0] * rows)
-    for sampling, (logprob, one) in zip(VARIETY, likelihoods(table, drawn_from, tokens, [3] * rows, str), strict=True):
-        wanted = distribution(LOGITS, sampling, PROMPT, OUTPUT)
+    marked = adjusted(table, VARIETY, [history(one) for one in VARIETY])
+    drawn_from = processed(marked, VARIETY, [7] * rows, [0] * rows)
+    raw, zeros = distribution(LOGITS, Sampling()), torch.tensor([0] * rows)
+    for sampling, (logprob, one) in zip(VARIETY, likelihoods(table, drawn_from, zeros, [3] * rows, str), strict=True):
+        coin = float(noise.coin(7, 0) < sampling.xtc_probability)
+        fallen = dataclasses.replace(sampling, xtc_probability=coin)
+        wanted = distribution(LOGITS, fallen, PROMPT, OUTPUT, **spelled(sampling))
         assert logprob == pytest.approx(math.log(raw[0]), abs=1e-6)
         assert one.raw_entropy == pytest.approx(entropy(raw), abs=1e-6)
         assert one.processed_entropy == pytest.approx(entropy(wanted), abs=1e-5)
@@ -70,7 +77,9 @@ def test_numbers_are_those_of_the_raw_and_of_the_drawn_distribution() -> None:
 
 def test_of_greedy_the_drawn_distribution_is_one_token() -> None:
     table = torch.tensor([[1.0, 3.0, 3.0]])
-    ((logprob, one),) = likelihoods(table, processed(table, [Sampling(temperature=0)]), torch.tensor([1]), [2], str)
+    ((logprob, one),) = likelihoods(
+        table, processed(table, [Sampling(temperature=0)], [0], [0]), torch.tensor([1]), [2], str
+    )
     assert logprob == pytest.approx(-math.log(2 + math.exp(-2)))
     assert (one.processed_logprob, one.processed_entropy) == (0.0, 0.0)
     assert [(other.id, other.processed_logprob) for other in one.alternatives] == [(1, 0.0), (2, -math.inf)]
@@ -87,8 +96,8 @@ def test_what_is_drawn_is_never_cut_and_what_is_cut_never_drawn() -> None:
             )
             for _ in table
         ]
-        drawn_from = processed(table, hows)
         for seed in range(20):
+            drawn_from = processed(table, hows, [seed] * 12, [0] * 12)
             chosen = loops.choose(table, hows, [seed] * 12, [0] * 12)
             assert bool(drawn_from.gather(-1, chosen[:, None]).isfinite().all())
 

@@ -56,6 +56,13 @@ def test_a_bad_word_without_tokens_is_refused():
     )
 
 
+def test_what_has_no_logit_cannot_come_and_is_not_banned():
+    small = Vocabulary(Words(), 2, frozenset({1, 3}))
+    assert small.end_ids == {1}
+    assert small.spellings("cat") == ((0,), (1,))
+    assert refused(small.spellings, "dog") == "sampling.bad_words: 'dog' has no tokens in this model. Remove it."
+
+
 def test_a_breaker_is_every_token_that_has_it_in_it():
     assert vocabulary().holding(":") == {4}
     assert vocabulary().holding(" ") == {1, 4, 5}

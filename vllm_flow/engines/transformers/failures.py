@@ -29,9 +29,9 @@ def check_numbers(logits: Tensor, index: int) -> None:
         )
 
 
-def check_left(logits: Tensor, index: int) -> None:
-    """Raises EngineError for a row of which bias, bans and penalties have left nothing. index: as above."""
-    if not bool(logits.amax().isfinite()):
+def check_left(left: bool, index: int) -> None:
+    """Raises EngineError unless bias, bans and penalties have left something. index: as above."""
+    if not left:
         raise EngineError(
             f"sampling: bans and penalties leave nothing to draw from at generated token {index}. Remove some "
             "bad_words, lower min_tokens, or choose smaller penalties."

@@ -215,19 +215,23 @@ class Loop:
         seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
         samplings = [how for _, how in ready]
         marked = adjusted(logits, samplings, [row.history for row in rows])
+        left = marked.amax(-1).isfinite().tolist()
         chosen = choose(marked, samplings, seeds, indices)
         asked = [place for place, row in enumerate(rows) if row.job.request.logprobs]
         likely: dict[int, tuple[float, TokenLikelihood]] = {}
         if asked:
-            of = ([some[place] for place in asked] for some in (samplings, seeds, indices))
-            drawn_from = processed(marked[asked], *of)
+            hows, their_seeds, their_indices = (
+                [samplings[place] for place in asked],
+                [seeds[place] for place in asked],
+                [indices[place] for place in asked],
+            )
+            drawn_from = processed(marked[asked], hows, their_seeds, their_indices)
             counts = [rows[place].job.request.top_logprobs for place in asked]
             found = likelihoods(logits[asked], drawn_from, chosen[asked], counts, self._spell)
             likely = dict(zip(asked, found, strict=True))
         for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):
             with self._alone(row):
-                if marked is not logits:
-                    check_left(marked[place], len(row.output))
+                check_left(left[place], len(row.output))
                 self._go_on(row, row.take(token_id, self._loaded.end_ids, likely.get(place)))
 
     def _go_on(self, row: Row, token: Token) -> None:

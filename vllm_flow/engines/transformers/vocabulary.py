@@ -13,12 +13,12 @@ from vllm_flow.core.errors import EngineError
 
 
 class Vocabulary:
-    """`size` is how many logits the model has; some of their ids may have no token."""
+    """`size` is how many logits the model has: some of their ids may have no token, and some tokens no logit."""
 
     def __init__(self, tokenizer: Any, size: int, end_ids: frozenset[int]) -> None:
         self._tokenizer = tokenizer
         self.size = size
-        self.end_ids = end_ids
+        self.end_ids = frozenset(one for one in end_ids if one < size)
         self._spellings: dict[str, tuple[tuple[int, ...], ...]] = {}
         self._holding: dict[str, frozenset[int]] = {}
 
@@ -35,7 +35,7 @@ class Vocabulary:
             bare = word.lstrip()
             texts = (word,) if not bare else (bare, f" {bare}")
             found = [tuple(self._tokenizer.encode(one, add_special_tokens=False, verbose=False)) for one in texts]
-            self._spellings[word] = tuple(dict.fromkeys(one for one in found if one))
+            self._spellings[word] = tuple(dict.fromkeys(one for one in found if one and max(one) < self.size))
         if not self._spellings[word]:
             raise EngineError(f"sampling.bad_words: {word!r} has no tokens in this model. Remove it.")
         return self._spellings[word]

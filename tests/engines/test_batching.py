@@ -40,10 +40,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], bytes]:
     found: dict[tuple[int, int], bytes] = {}
     real = loops.choose
 
-    def recording(logits: torch.Tensor, samplings: Any, seeds: Any, indices: Any, seen: Any) -> torch.Tensor:
+    def recording(logits: torch.Tensor, samplings: Any, seeds: Any, indices: Any) -> torch.Tensor:
         for row, key in enumerate(zip(seeds, indices, strict=True)):
             found[key] = logits[row].numpy().tobytes()
-        return real(logits, samplings, seeds, indices, seen)
+        return real(logits, samplings, seeds, indices)
 
     monkeypatch.setattr(loops, "choose", recording)
     return found

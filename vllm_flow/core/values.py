@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from vllm_flow.core.errors import FlowError
+from vllm_flow.core.likelihoods import TokenLikelihood
 from vllm_flow.core.sampling import Schedule
 
 Role = Literal["system", "user", "assistant"]
@@ -115,37 +116,6 @@ class Usage:
 
     prompt_tokens: int
     completion_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Alternative:
-    """A token that could have come at one place of an answer."""
-
-    id: int
-    text: str
-    """What it would say by itself; empty for one that ends an answer or only steers the model."""
-    raw_logprob: float
-    processed_logprob: float
-    """-inf for one that a cut has removed; in JSON null."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenLikelihood:
-    """How a generated token stood among the others, beside its raw log-probability. In nats.
-
-    *raw* is the distribution of the unmodified logits. *processed* is the one that the token was really drawn from:
-    after penalties, temperature and cuts, renormalised. Greedy draws from a single token, whose log-probability is 0,
-    and so is the entropy.
-    """
-
-    processed_logprob: float
-    raw_entropy: float
-    processed_entropy: float
-    alternatives: tuple[Alternative, ...] = ()
-    """The raw distribution's most probable tokens, as many as were asked for, by (logit descending, id ascending).
-
-    The token that was drawn is among them if it is one of them; a token of probability 0 never is.
-    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Transformers:
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
-        return Capabilities(sampling=names, logprobs=True, likelihoods=True)
+        return Capabilities(sampling=names, logprobs=True, likelihoods=True, score=True)
 
     def open(self) -> Engine:
         """Load the weights, fetching them first if need be. Raises ModelError."""

@@ -45,6 +45,8 @@ class Limits:
     """Keys and values of all answers in the making, at their longest."""
     prefix_bytes: int = 1 << 29
     """Keys and values that are kept for prompts to come."""
+    waiting: int = 4096
+    """Requests that wait to be let in; whoever sends more waits until there is a place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ class Loop:
     def idle(self) -> bool:
         return not (self._waiting or self._prefill.rows or self._decoding)
 
+    @property
+    def waiting(self) -> int:
+        """How many are not let in yet."""
+        return len(self._waiting)
+
     def add(self, job: Job[Any, Any]) -> None:
         self._waiting.append(job)
 
@@ -104,6 +111,8 @@ class Loop:
     def _drop_cancelled(self) -> None:
         for row in [row for row in self._in_flight() if row.job.cancelled]:
             self._retire(row)
+        if any(job.cancelled for job in self._waiting):
+            self._waiting = deque(job for job in self._waiting if not job.cancelled)
 
     def _admit(self) -> None:
         """In the order in which they came, as long as there is room for the longest that each may become.
@@ -114,12 +123,11 @@ class Loop:
         while self._waiting and len(self._prefill.rows) + len(self._decoding) < self._limits.rows:
             job = self._waiting[0]
             try:
-                if not job.cancelled:
-                    if self._first is None or self._first.job is not job:
-                        self._first = self._row(job)
-                    if not self._has_room(self._first):
-                        return
-                    self._prefill.begin(self._first)
+                if self._first is None or self._first.job is not job:
+                    self._first = self._row(job)
+                if not self._has_room(self._first):
+                    return
+                self._prefill.begin(self._first)
             except Exception as error:  # it can never be served, and is done with
                 self._deliveries.append((job, told(error)))
             self._waiting.popleft()

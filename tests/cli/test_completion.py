@@ -145,7 +145,10 @@ def test_at_the_start_commands_and_keys_are_offered_each_with_its_line() -> None
     assert {"pipeline=", "sampling.", "graph.", "seed="} < set(found)
     assert [text for text, one in found.items() if not one.line and one.text not in ("clock.", "context.")] == []
     assert found["pipeline="].line == "one of: best_of, dialogue, loud, most_likely, perplexity, story"
-    assert found["engine."].line == "device, dtype, threads, deterministic, max_rows, max_waiting, kv_cache_gib, prefix_cache_gib"
+    assert (
+        found["engine."].line
+        == "device, dtype, threads, deterministic, max_rows, max_waiting, kv_cache_gib, prefix_cache_gib"
+    )
 
 
 def test_a_word_that_goes_on_is_told_from_one_that_is_complete() -> None:

@@ -149,6 +149,13 @@ class Finish:
     usage: Usage
     cached_tokens: int = 0
     """Prompt tokens whose KV cache entries were reused: a fact of the batch, not of the request."""
+    reuse_stopped_at: int | None = None
+    """With how many tokens the prompt begins as a prompt did that the engine remembers: there reuse had to stop.
+
+    A whole prompt that was remembered never stopped: None, as from an engine that does not say. It is no less than
+    `cached_tokens`, which counts whole pieces. Less than the prompt of the turn before had, a template has rewritten
+    the history.
+    """
 
 
 @dataclass(frozen=True, slots=True)

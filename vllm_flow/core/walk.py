@@ -95,6 +95,7 @@ class BoundEngine:
                 finish.cached_tokens,
                 first - started,
                 ended - started,
+                finish.reuse_stopped_at,
             )
         )
 

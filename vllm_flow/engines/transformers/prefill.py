@@ -45,6 +45,7 @@ class Prefill:
             if left > 0:
                 left -= len(span.tokens)
                 spans[row] = span
+                self._note_stop(row, tuple(span.tokens))
         return spans, known
 
     def keep(self, row: Reading, span: Span, logits: Tensor) -> None:
@@ -52,6 +53,11 @@ class Prefill:
         if self._chunk is not None and not span.every:
             planes = row.sequence.copied(row.sequence.length - len(span.tokens))
             row.node = self._prefixes.add(row.node, tuple(span.tokens), planes, logits[0].clone() if row.read else None)
+
+    def _note_stop(self, row: Reading, piece: tuple[int, ...]) -> None:
+        """Where the first piece that a row must read itself departs from all that is remembered."""
+        if self._chunk is not None and row.reuse_stopped_at is None:
+            row.reuse_stopped_at = row.sequence.length + self._prefixes.alike(row.node, piece)
 
     def _remembered(self, row: Reading) -> Tensor | None:
         """Take over what the prefix cache knows of a row's tokens; the logits after them if that is all of them."""

@@ -55,6 +55,7 @@ class Reading:
         self.node: Node
         """The last piece that the prefix cache knows."""
         self.cached_tokens = 0
+        self.reuse_stopped_at: int | None = None
 
     def begin(self, sequence: Sequence, root: Node) -> None:
         self.sequence, self.node = sequence, root
@@ -121,4 +122,6 @@ class Row(Reading):
         # The text held back may turn out to hold a whole stop string.
         reason: FinishReason = "stop" if ended or self._text.stopped else "length"
         usage = Usage(len(self.tokens), len(self.output))
-        return Token(token_id, said + rest, logprob, Finish(reason, usage, self.cached_tokens), likelihood)
+        return Token(
+            token_id, said + rest, logprob, Finish(reason, usage, self.cached_tokens, self.reuse_stopped_at), likelihood
+        )

@@ -18,15 +18,14 @@ from vllm_flow.core.codec import (
     to_json,
     turn_from_json,
 )
+from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 from vllm_flow.core.values import (
-    Alternative,
     BadRow,
     Completion,
     Failure,
     Message,
     Result,
     Text,
-    TokenLikelihood,
     Turn,
     Usage,
     assistant,
@@ -221,6 +220,21 @@ def test_a_message_at_fault_is_refused_with_its_place(data, problem):
 def test_a_turn_at_fault_is_refused_with_its_place(change, problem):
     data = to_json(Turn("c", user("Hi"), number=1)) | change
     assert refusal(turn_from_json, data) == problem
+
+
+def test_what_was_scored_is_written_with_its_perplexity_and_without_infinities():
+    scored = Scored((4, 2), (-0.5, -1.5), (0.25, 1.0), 3)
+    assert (scored.logprob, scored.perplexity, scored.text) == (-2.0, math.e, "perplexity 2.718 over 2 tokens")
+    columns = {"token_ids": [4, 2], "logprobs": [-0.5, -1.5], "entropies": [0.25, 1.0], "prompt_tokens": 3}
+    assert to_json(scored) == columns | {"perplexity": math.e}
+    impossible = dataclasses.replace(scored, logprobs=(-0.5, -math.inf))
+    assert (impossible.logprob, impossible.perplexity, impossible.text) == (
+        -math.inf,
+        math.inf,
+        "perplexity inf over 2 tokens",
+    )
+    assert to_json(impossible) == columns | {"logprobs": [-0.5, None], "perplexity": None}
+    assert dataclasses.replace(scored, logprobs=(-1e5, -1e5)).perplexity == math.inf
 
 
 def test_likelihoods_are_written_in_columns_and_nothing_where_there_are_none():

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from vllm_flow.core.likelihoods import TokenLikelihood
 from vllm_flow.core.sampling import Sampling, Schedule
-from vllm_flow.core.values import Prompt, Request, Token, TokenLikelihood, user
+from vllm_flow.core.values import Prompt, Request, Token, user
 from vllm_flow.engines.transformers import loop as loops
 from vllm_flow.engines.transformers import noise
 from vllm_flow.engines.transformers.cuts import WIDTHS

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities
-from vllm_flow.core.values import Alternative, Finish, Prompt, Request, Token, TokenLikelihood, Usage
+from vllm_flow.core.values import Finish, Prompt, Request, Token, Usage
 from vllm_flow.engines.echo import Echo, EchoEngine, _answer
 
 BROKEN: dict[Any, str] = {}
@@ -28,7 +29,9 @@ class Broken:
     engine: str
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(getattr(ENGINES[self.engine], "honours", ALL), logprobs=True, likelihoods=True)
+        engine = ENGINES[self.engine]
+        can = {"logprobs": True, "likelihoods": True, "score": getattr(engine, "scores", False)}
+        return Capabilities(getattr(engine, "honours", ALL), **can)
 
     def open(self) -> EchoEngine:
         return ENGINES[self.engine]()
@@ -226,6 +229,32 @@ class ListsInDisorder(Changed):
     def change(self, token: Token, place: int, request: Request) -> Token:
         two = (Alternative(1, "a", -2.0, -1.0), Alternative(2, "b", -1.0, -2.0))[: request.top_logprobs]
         return replace(token, likelihood=TokenLikelihood(0.0, 0.0, 0.0, two)) if request.logprobs else token
+
+
+@told("a_text_is_scored_token_by_token: its own answer is scored 1.000 nats a token apart from its logprobs.")
+class ScoresAnothersAnswer(EchoEngine):
+    scores = True
+
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+        scored = await super().score(prompt, completion)
+        return replace(scored, logprobs=tuple(one - 1.0 for one in scored.logprobs))
+
+
+@told("a_text_is_scored_token_by_token: number of logprobs of a scored text is 10. It should be 11.")
+class LosesALogprob(EchoEngine):
+    scores = True
+
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+        scored = await super().score(prompt, completion)
+        return replace(scored, logprobs=scored.logprobs[1:])
+
+
+@told("a_text_is_scored_token_by_token: a text without tokens was accepted. It should raise EngineError.")
+class ScoresNothing(EchoEngine):
+    scores = True
+
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+        return await super().score(prompt, completion) if completion else Scored((), (), (), 0)
 
 
 @told("what_it_says_of_itself_is_json: describe gave a list. It should give a mapping.")

@@ -24,7 +24,8 @@ from vllm_flow.core.json_checks import (
     text_from_json,
     whole_from_json,
 )
-from vllm_flow.core.likelihood_json import in_columns, likelihoods_from_json
+from vllm_flow.core.likelihood_json import in_columns, likelihoods_from_json, scored_to_json
+from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Completion, FinishReason, Message, Role, Text, Turn, Usage
 
 ROLES = typing.get_args(Role)
@@ -91,6 +92,8 @@ def _plain(value: object, path: tuple[str, ...]) -> Any:
         return {"role": value.role, "content": value.parts[0].text}
     if isinstance(value, Completion):
         return _completion(value, path)
+    if isinstance(value, Scored):
+        return _plain(scored_to_json(value), path)
     if isinstance(value, list | tuple):
         pairs = enumerate(value)  # token ids come in thousands: what needs no look is taken as it is
         return [item if type(item) in (int, str) else _plain(item, (*path, str(place))) for place, item in pairs]

@@ -17,7 +17,7 @@ from vllm_flow.core.json_checks import (
     text_from_json,
     whole_from_json,
 )
-from vllm_flow.core.values import Alternative, TokenLikelihood
+from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 
 NAMES = ("processed_logprob", "raw_entropy", "processed_entropy")
 
@@ -40,6 +40,17 @@ def _alternative(one: Alternative) -> tuple[Any, ...]:
 def finite(logprob: float) -> float | None:
     """As JSON has it."""
     return None if logprob == -math.inf else logprob
+
+
+def scored_to_json(scored: Scored) -> dict[str, Any]:
+    """Its fields, and the perplexity, which is what most look for."""
+    return {
+        "token_ids": scored.token_ids,
+        "logprobs": [finite(one) for one in scored.logprobs],
+        "entropies": scored.entropies,
+        "prompt_tokens": scored.prompt_tokens,
+        "perplexity": None if math.isinf(scored.perplexity) else scored.perplexity,
+    }
 
 
 def likelihoods_from_json(data: Any, where: str, tokens: int) -> tuple[TokenLikelihood, ...]:

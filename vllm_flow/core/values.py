@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from vllm_flow.core.errors import FlowError
+from vllm_flow.core.likelihoods import TokenLikelihood
 from vllm_flow.core.sampling import Schedule
 
 Role = Literal["system", "user", "assistant"]
@@ -118,37 +119,6 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Alternative:
-    """A token that could have come at one place of an answer."""
-
-    id: int
-    text: str
-    """What it would say by itself; empty for one that ends an answer or only steers the model."""
-    raw_logprob: float
-    processed_logprob: float
-    """-inf for one that a cut has removed; in JSON null."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenLikelihood:
-    """How a generated token stood among the others, beside its raw log-probability. In nats.
-
-    *raw* is the distribution of the unmodified logits. *processed* is the one that the token was really drawn from:
-    after penalties, temperature and cuts, renormalised. Greedy draws from a single token, whose log-probability is 0,
-    and so is the entropy.
-    """
-
-    processed_logprob: float
-    raw_entropy: float
-    processed_entropy: float
-    alternatives: tuple[Alternative, ...] = ()
-    """The raw distribution's most probable tokens, as many as were asked for, by (logit descending, id ascending).
-
-    The token that was drawn is among them if it is one of them; a token of probability 0 never is.
-    """
-
-
-@dataclass(frozen=True, slots=True)
 class Completion:
     """What the model answered."""
 
@@ -179,6 +149,13 @@ class Finish:
     usage: Usage
     cached_tokens: int = 0
     """Prompt tokens whose KV cache entries were reused: a fact of the batch, not of the request."""
+    reuse_stopped_at: int | None = None
+    """With how many tokens the prompt begins as a prompt did that the engine remembers: there reuse had to stop.
+
+    A whole prompt that was remembered never stopped: None, as from an engine that does not say. It is no less than
+    `cached_tokens`, which counts whole pieces. Less than the prompt of the turn before had, a template has rewritten
+    the history.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import re
 import zlib
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vllm_flow.core.errors import EngineError
+from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import (
-    Alternative,
-    Finish,
-    FinishReason,
-    Prompt,
-    Request,
-    Token,
-    TokenLikelihood,
-    Usage,
-)
+from vllm_flow.core.values import Finish, FinishReason, Prompt, Request, Token, Usage
 from vllm_flow.engines.stopping import StopScanner
 
 PIECE = re.compile(r"\s*\S+|\s+")
@@ -51,7 +45,8 @@ class Echo:
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
-        return Capabilities(sampling=names - {"logit_bias", "bad_words", "min_tokens"}, logprobs=True, likelihoods=True)
+        honoured = names - {"logit_bias", "bad_words", "min_tokens"}
+        return Capabilities(sampling=honoured, logprobs=True, likelihoods=True, score=True)
 
     def open(self) -> EchoEngine:
         return EchoEngine()
@@ -65,6 +60,18 @@ class EchoEngine:
         await asyncio.sleep(0)
         for token in _answer(request, self.count(request.prompt)):
             yield token
+
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+        """Certain of what it would say, and of nothing else; without a prompt, of any text: it would say that again."""
+        await asyncio.sleep(0)
+        ids = tuple(map(token_id, pieces(completion))) if isinstance(completion, str) else completion
+        if not ids:
+            raise EngineError("the text to score: it has no tokens. Give a text.")
+        asked = prompt is not None and bool(prompt.messages)
+        said = [*map(token_id, pieces(_newest_user_text(prompt)))] if prompt and asked else list(ids)
+        certain = [place < len(said) and said[place] == one for place, one in enumerate(ids)]
+        logprobs = tuple(0.0 if one else -math.inf for one in certain)
+        return Scored(ids, logprobs, (0.0,) * len(ids), self.count(prompt) if prompt and asked else 0)
 
     def count(self, prompt: Prompt) -> int:
         """Pieces over all messages."""

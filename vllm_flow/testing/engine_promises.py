@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
-import math
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -13,8 +12,8 @@ from vllm_flow.core import registry
 from vllm_flow.core.codec import completion_from_json, decode, encode
 from vllm_flow.core.errors import listed, nearest
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import TokenLikelihood
 from vllm_flow.testing.compare import brief, named, require, same
+from vllm_flow.testing.likelihood_promises import LIKELIHOOD_PROMISES
 from vllm_flow.testing.options import option_problems, registered
 from vllm_flow.testing.trial import Trial, all_of
 
@@ -113,8 +112,8 @@ async def each_token_adds_its_own_text(trial: Trial) -> None:
 @promise
 async def an_answer_can_be_recorded(trial: Trial) -> None:
     can = trial.options.capabilities()
-    told = {"logprobs": can.logprobs, "top_logprobs": 3 if can.logprobs and can.likelihoods else 0}
-    answer = await trial.answer(trial.request(trial.prompts[0], **told))
+    top = 3 if can.logprobs and can.likelihoods else 0
+    answer = await trial.answer(trial.request(trial.prompts[0], logprobs=can.logprobs, top_logprobs=top))
     try:
         again = completion_from_json(decode(encode(answer)))
     except ValueError as error:
@@ -158,44 +157,8 @@ async def each_parameter_it_honours_is_accepted(trial: Trial) -> None:
             raise AssertionError(f"{what}. Honour it, or take it out of capabilities.") from error
 
 
-@promise
-async def logprobs_come_when_asked_for_and_only_then(trial: Trial) -> None:
-    if not trial.options.capabilities().logprobs:
-        return
-    for token in await trial.tokens(trial.request(trial.prompts[0], logprobs=True)):
-        fits = isinstance(token.logprob, float) and math.isfinite(token.logprob) and token.logprob <= 0
-        what = f"a token's logprob is {token.logprob!r}, though it was asked for"
-        require(fits, f"{what}. It should be a number of 0 or less.")
-    for token in await trial.tokens(trial.request(trial.prompts[0])):
-        same("a logprob nobody asked for", token.logprob, None)
-
-
-@promise
-async def likelihoods_come_with_logprobs_and_change_no_token(trial: Trial) -> None:
-    if not trial.options.capabilities().likelihoods:
-        return
-    plain = await trial.answer(trial.request(trial.prompts[0]))
-    same("the likelihoods nobody asked for", plain.likelihoods, None)
-    for count in (0, 3):
-        answer = await trial.answer(trial.request(trial.prompts[0], logprobs=True, top_logprobs=count))
-        same("token_ids with logprobs", answer.token_ids, plain.token_ids)
-        require(answer.likelihoods is not None, "a token has no likelihood, though logprobs were asked for.")
-        for place, (token_id, one) in enumerate(zip(answer.token_ids, answer.likelihoods or (), strict=True)):
-            _check_likelihood(token_id, (answer.logprobs or ())[place], one, count)
-
-
-def _check_likelihood(token_id: int, logprob: float, one: TokenLikelihood, count: int) -> None:
-    numbers = (one.processed_logprob, one.raw_entropy, one.processed_entropy)
-    signs = numbers[0] <= 0 <= min(numbers[1:])
-    require(all(map(math.isfinite, numbers)) and signs, f"{numbers} are no log-probability and two entropies.")
-    listed = one.alternatives
-    require(len(listed) <= count, f"{len(listed)} alternatives are listed. At most {count} were asked for.")
-    falling = all(before.raw_logprob >= after.raw_logprob for before, after in itertools.pairwise(listed))
-    require(falling, "the alternatives are not in order. List the most probable first.")
-    for other in listed:
-        if other.id == token_id:
-            same("raw_logprob of the drawn token", other.raw_logprob, logprob)
-            same("processed_logprob of the drawn token", other.processed_logprob, one.processed_logprob)
+for about_likelihood in LIKELIHOOD_PROMISES:
+    promise(about_likelihood)
 
 
 @promise

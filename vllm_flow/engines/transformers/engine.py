@@ -10,16 +10,20 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from vllm_flow.core.errors import EngineError, FlowError
+from vllm_flow.core.errors import EngineError
+from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Prompt, Request, Token
 from vllm_flow.engines.transformers.load import Loaded
 from vllm_flow.engines.transformers.loop import Delivery, Limits, Loop
+from vllm_flow.engines.transformers.places import Places
 from vllm_flow.engines.transformers.row import Job
+from vllm_flow.engines.transformers.scoring import ScoreRequest
 
+R = TypeVar("R")
 log = logging.getLogger("vllm_flow")
 CLOSED = "the engine was closed before the answer was complete. Open a new one."
 
@@ -31,7 +35,8 @@ class TransformersEngine:
         self._loaded = loaded
         self._limits = limits or Limits()
         self._threads = threads
-        self._arrivals: SimpleQueue[Job | None] = SimpleQueue()
+        self._arrivals: SimpleQueue[Job[Any, Any] | None] = SimpleQueue()
+        self._places = Places(self._limits.waiting)
         self._closed = False
         self._door = threading.Lock()
         """Held while something arrives, so that nothing can come in behind the None that ends it all."""
@@ -39,21 +44,32 @@ class TransformersEngine:
         self._worker.start()
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
-        job = Job(request, asyncio.get_running_loop())
+        job: Job[Request, Token] = await self._begin(request)
+        try:
+            while True:
+                token = await job.next()
+                yield token
+                if token.finish is not None:
+                    return
+        finally:
+            job.cancelled = True
+
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+        job: Job[ScoreRequest, Scored] = await self._begin(ScoreRequest(prompt, completion))
+        try:
+            return await job.next()
+        finally:
+            job.cancelled = True
+
+    async def _begin(self, request: R) -> Job[R, Any]:
+        """Hand a request over, when there is a place for it to wait at."""
+        await self._places.take()
+        job: Job[R, Any] = Job(request, asyncio.get_running_loop())
         with self._door:
             if self._closed:
                 raise EngineError(CLOSED)
             self._arrivals.put(job)
-        try:
-            while True:
-                item = await job.arrived.get()
-                if isinstance(item, FlowError):
-                    raise item
-                yield item
-                if item.finish is not None:
-                    return
-        finally:
-            job.cancelled = True
+        return job
 
     def count(self, prompt: Prompt) -> int:
         return len(self._loaded.renderer.ids(prompt))
@@ -67,6 +83,7 @@ class TransformersEngine:
             if not self._closed:
                 self._closed = True
                 self._arrivals.put(None)
+                self._places.close()
         self._worker.join()
 
     def _work(self) -> None:
@@ -74,11 +91,13 @@ class TransformersEngine:
             torch.set_num_threads(self._threads)  # here: the number belongs to the thread that computes
         loop = Loop(self._loaded, self._limits)
         while self._let_in(loop):
+            waiting = loop.waiting
             try:
                 deliveries = loop.step()
             except Exception as error:
                 log.debug("a step failed", exc_info=True)
                 deliveries = loop.fail_all(f"the engine failed: {type(error).__name__}: {error}. Report this.")
+            self._places.give(waiting - loop.waiting)
             _deliver(deliveries)
         _deliver(loop.fail_all(CLOSED))
         self._loaded.network.close()

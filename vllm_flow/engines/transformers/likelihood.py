@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from vllm_flow.core.values import Alternative, TokenLikelihood
+from vllm_flow.core.likelihoods import Alternative, TokenLikelihood
 
 BLOCK = 1 << 20
 """Numbers that are looked at in one go, so that memory does not grow with the rows."""

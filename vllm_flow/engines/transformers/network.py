@@ -30,6 +30,8 @@ class Span:
 
     sequence: Sequence
     tokens: Many[int]
+    every: bool = False
+    """Whether the logits after each of its tokens are wanted, and not only those after the last."""
 
 
 class Network:
@@ -64,7 +66,9 @@ class Network:
 
     @torch.inference_mode()
     def read(self, spans: Many[Span]) -> Tensor:
-        """The logits of the token after each span, float32 [spans, vocab]; the spans are then in the cache.
+        """The logits after each span, or after each token of one that wants `every`, float32 [those, vocab].
+
+        The spans are then in the cache.
 
         What has more than one token, or is not in slots yet, is a piece of a prompt. Raises whatever the model does,
         and then nothing counts as read.
@@ -72,17 +76,19 @@ class Network:
         ids: list[int] = []
         positions: list[int] = []
         ends: list[int] = []
+        wanted: list[int] = []
         for span in spans:
             ids += span.tokens
             positions += range(span.sequence.length, span.sequence.length + len(span.tokens))
             ends.append(len(ids) - 1)
+            wanted += range(len(ids) - len(span.tokens), len(ids)) if span.every else ends[-1:]
         extra = max(0, self.least - len(ids))
         self._parts = self._planned(spans, ends)
-        kept = ends + [ends[0]] * max(0, self.least - len(ends))
+        kept = wanted + [wanted[0]] * max(0, self.least - len(wanted))
         logits = self._call(ids + [ids[0]] * extra, positions + [0] * extra, kept)
         for span in spans:
             span.sequence.length += len(span.tokens)
-        return logits[: len(spans)]
+        return logits[: len(wanted)]
 
     @torch.inference_mode()
     def begin_decoding(self, sequence: Sequence) -> None:

@@ -161,7 +161,9 @@ def test_nothing_that_is_shipped_deserves_a_warning() -> None:
     ):
         words = [f"pipeline={pipeline}", f"experiment={experiment}", *([f"sampling={sampling}"] if sampling else [])]
         try:
-            assert Pipeline.build(compose(words)).advice == (), words
+            advice = Pipeline.build(compose(words)).advice
+            draws_nothing = pipeline == "perplexity"  # and says so of any sampling that is chosen for it
+            assert [one for one in advice if not (draws_nothing and one.path == "sampling")] == [], words
         except ConfigError:
             refused.add((pipeline, sampling))
     assert refused == {("dialogue", "diverse"), ("story", "diverse")}  # several answers where one is made

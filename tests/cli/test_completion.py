@@ -67,7 +67,7 @@ def offered(line: str) -> list[str]:
         ("init mine --example ", ["dialogue", "plugin", "sweep", "weather"]),
         ("samp", ["sampling.", "sampling="]),
         ("run samp", ["sampling.", "sampling="]),
-        ("pipeline=", ["pipeline=best_of", "pipeline=dialogue", "pipeline=loud", "pipeline=most_likely", "pipeline=story"]),
+        ("pipeline=", ["pipeline=best_of", "pipeline=dialogue", "pipeline=loud", "pipeline=most_likely", "pipeline=perplexity", "pipeline=story"]),
         ("chat sampling=gr", ["sampling=greedy"]),
         ("sampling=greedy,", ["sampling=greedy,balanced", "sampling=greedy,creative", "sampling=greedy,diverse", "sampling=greedy,inventive", "sampling=greedy,plain"]),
         ("-m sampling=greedy,ba", ["sampling=greedy,balanced"]),
@@ -79,7 +79,7 @@ def offered(line: str) -> list[str]:
         ("sampling.temperature=", []),
         ("model.p", ["model.package=", "model.path="]),
         ("model.architecture.h", ["model.architecture.head_dim=", "model.architecture.heads=", "model.architecture.hidden_size="]),
-        ("engine.", ["engine.deterministic=", "engine.device=", "engine.dtype=", "engine.kv_cache_gib=", "engine.max_rows=", "engine.prefix_cache_gib=", "engine.quantize=", "engine.threads="]),
+        ("engine.", ["engine.deterministic=", "engine.device=", "engine.dtype=", "engine.kv_cache_gib=", "engine.max_rows=", "engine.max_waiting=", "engine.prefix_cache_gib=", "engine.quantize=", "engine.threads="]),
         ("engine=echo engine.", []),
         ("engine=echo,transformers engine.dev", ["engine.device="]),
         ("engine.device=c", ["engine.device=cpu", "engine.device=cuda"]),
@@ -144,10 +144,10 @@ def test_at_the_start_commands_and_keys_are_offered_each_with_its_line() -> None
     assert set(COMMANDS) < set(found)
     assert {"pipeline=", "sampling.", "graph.", "seed="} < set(found)
     assert [text for text, one in found.items() if not one.line and one.text not in ("clock.", "context.")] == []
-    assert found["pipeline="].line == "one of: best_of, dialogue, loud, most_likely, story"
+    assert found["pipeline="].line == "one of: best_of, dialogue, loud, most_likely, perplexity, story"
     assert (
         found["engine."].line
-        == "device, dtype, quantize, threads, deterministic, max_rows, kv_cache_gib, prefix_cache_gib"
+        == "device, dtype, quantize, threads, deterministic, max_rows, max_waiting, kv_cache_gib, prefix_cache_gib"
     )
 
 

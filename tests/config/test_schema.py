@@ -111,6 +111,7 @@ MUTANTS = [
     ("pipelines/dialogue.yaml", "[/context: full, _self_]", "{/context: full}"),
     ("pipelines/dialogue.yaml", "output: reply", "ouptut: reply"),
     ("pipelines/most_likely.yaml", "{use: select/best}", "{use: select/bset}"),
+    ("pipelines/perplexity.yaml", "{use: score/given}", "{use: score/given, prompt: x}"),
     ("pipelines/story.yaml", "- /context: full", "- {/context: full, /store: memory}"),
     ("pipelines/story.yaml", "    use: fuse/chat", "    use: fuse/cat"),
 ]  # fmt: skip

@@ -21,6 +21,7 @@ STAGES = {
         "context/full", "fuse/chat", "schedule/sampling", "infer/sample", "score/likelihood", "select/best",
         "context/update",
     ],
+    "perplexity": ["score/given"],
 }  # fmt: skip
 
 
@@ -29,7 +30,7 @@ def test_every_shipped_pipeline_composes_with_its_sample(name: str, project: Pro
     spec = compose([f"pipeline={name}"])
     assert spec.name == name
     assert sorted(node["use"] for node in spec.graph.values()) == sorted(STAGES[name])
-    assert spec.output == "reply"
+    assert spec.output == {"perplexity": "rating"}.get(name, "reply")
     assert spec.input == {"use": "input/jsonl", "path": str(ROOT / "pipelines" / f"{name}.jsonl")}
 
 

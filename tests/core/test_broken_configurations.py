@@ -399,6 +399,19 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
         ["graph.reply: the engine gives no log-probabilities. Remove `logprobs`, or choose another engine."],
     ),
     (
+        "alternatives without logprobs",
+        {"reply": {"use": "infer/generate", "top_logprobs": 3}},
+        ["graph.reply.top_logprobs: 3 does nothing by itself. Set `logprobs: true` beside it."],
+    ),
+    (
+        "engine without alternatives",
+        {
+            "reply": {"use": "infer/generate", "logprobs": True, "top_logprobs": 3},
+            "resources": {"engine": {"use": "fake/engine", "logprobs": True}, "store": {"use": "store/memory"}},
+        },
+        ["graph.reply: the engine lists no alternatives. Remove `top_logprobs`, or choose another engine."],
+    ),
+    (
         "unknown nested pipeline",
         {
             "reply": {"use": "pipeline/slove"},

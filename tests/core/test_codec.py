@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from datetime import date
 from random import Random
@@ -16,6 +18,7 @@ from vllm_flow.core.codec import (
     to_json,
     turn_from_json,
 )
+from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 from vllm_flow.core.values import (
     BadRow,
     Completion,
@@ -37,6 +40,7 @@ DONE = {
     "usage": {"prompt_tokens": 7, "completion_tokens": 2},
     "logprobs": None,
 }
+COLUMNS = {"processed_logprob": [0, 0], "raw_entropy": [1, 1], "processed_entropy": [0, 0]}
 
 
 def refusal(read, data, *where):
@@ -104,7 +108,10 @@ def test_300_random_values_come_back_as_they_were():
         ids = tuple(random.randrange(2**17) for _ in range(random.randint(0, 5)))
         logprobs = random.choice([None, tuple(-random.expovariate(1) for _ in ids)])
         reason = random.choice(["stop", "length", "interrupted"])
-        reply = Completion(text(), ids, reason, Usage(random.randint(0, 99), len(ids)), logprobs)
+        listed = random.choice([(), (Alternative(7, text(), -0.25, 0.0), Alternative(8, text(), -9.5, -math.inf))])
+        likely = TokenLikelihood(-random.random(), random.random(), random.random(), listed)
+        likelihoods = random.choice([None, (likely,) * len(ids)])
+        reply = Completion(text(), ids, reason, Usage(random.randint(0, 99), len(ids)), logprobs, likelihoods)
         assert completion_from_json(decode(encode(reply))) == reply
 
 
@@ -115,6 +122,10 @@ def test_300_random_values_come_back_as_they_were():
         (
             Completion("", (1,), "stop", Usage(1, 1), (float("nan"),)),
             "logprobs.0: nan is no JSON number. Use a finite one or None.",
+        ),
+        (
+            Completion("", (1,), "stop", Usage(1, 1), (0.0,), (TokenLikelihood(0.0, float("nan"), 0.0),)),
+            "likelihoods.raw_entropy.0: nan is no JSON number. Use a finite one or None.",
         ),
         ({"a": {2: 3}}, "a: the key 2 is no text. JSON has texts as keys only."),
         (b"x", "the value: bytes cannot be written as JSON. Use texts, numbers, lists and mappings."),
@@ -211,6 +222,32 @@ def test_a_turn_at_fault_is_refused_with_its_place(change, problem):
     assert refusal(turn_from_json, data) == problem
 
 
+def test_what_was_scored_is_written_with_its_perplexity_and_without_infinities():
+    scored = Scored((4, 2), (-0.5, -1.5), (0.25, 1.0), 3)
+    assert (scored.logprob, scored.perplexity, scored.text) == (-2.0, math.e, "perplexity 2.718 over 2 tokens")
+    columns = {"token_ids": [4, 2], "logprobs": [-0.5, -1.5], "entropies": [0.25, 1.0], "prompt_tokens": 3}
+    assert to_json(scored) == columns | {"perplexity": math.e}
+    impossible = dataclasses.replace(scored, logprobs=(-0.5, -math.inf))
+    assert (impossible.logprob, impossible.perplexity, impossible.text) == (
+        -math.inf,
+        math.inf,
+        "perplexity inf over 2 tokens",
+    )
+    assert to_json(impossible) == columns | {"logprobs": [-0.5, None], "perplexity": None}
+    assert dataclasses.replace(scored, logprobs=(-1e5, -1e5)).perplexity == math.inf
+
+
+def test_likelihoods_are_written_in_columns_and_nothing_where_there_are_none():
+    told = (TokenLikelihood(-0.5, 1.0, 0.25), TokenLikelihood(0.0, 2.0, 0.0))
+    reply = Completion("Hi", (4, 2), "stop", Usage(7, 2), (-1.0, -2.0), told)
+    columns = {"processed_logprob": [-0.5, 0.0], "raw_entropy": [1.0, 2.0], "processed_entropy": [0.25, 0.0]}
+    assert to_json(reply) == DONE | {"logprobs": [-1.0, -2.0], "likelihoods": columns}
+    assert to_json(dataclasses.replace(reply, logprobs=None, likelihoods=None)) == DONE
+    listed = dataclasses.replace(told[0], alternatives=(Alternative(9, "Ho", -1.5, -math.inf),))
+    written = to_json(dataclasses.replace(reply, likelihoods=(listed, told[1])))
+    assert written["likelihoods"] == columns | {"alternatives": [[[9, "Ho", -1.5, None]], []]}
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -224,7 +261,21 @@ def test_a_turn_at_fault_is_refused_with_its_place(change, problem):
         ({"logprobs": ["-1"]}, "completion.logprobs.0: '-1' is no number. Give one."),
         (
             {"model": "x" * 99},
-            "completion: there is no key 'model'. Keys: finish_reason, logprobs, text, token_ids, usage.",
+            "completion: there is no key 'model'. Keys: finish_reason, likelihoods, logprobs, text, token_ids, usage.",
+        ),
+        ({"likelihoods": {}}, "completion.likelihoods: 'processed_logprob' is missing. Add it."),
+        (
+            {"likelihoods": COLUMNS | {"raw_entropy": [0.5]}},
+            "completion.likelihoods: not every list has 2 items. Give one for each token.",
+        ),
+        (
+            {"likelihoods": COLUMNS | {"alternatives": [[], [[7, "a", -1]]]}},
+            "completion.likelihoods.alternatives.1.0: a list is no alternative. "
+            "Give [id, text, logprob, processed logprob].",
+        ),
+        (
+            {"likelihoods": COLUMNS | {"alternatives": [[], [[7, "a", None, None]]]}},
+            "completion.likelihoods.alternatives.1.0.0: null is no number. Give one.",
         ),
     ],
 )

@@ -93,10 +93,11 @@ def test_the_end_says_status_counts_and_error(tmp_path: Path) -> None:
 
 def test_timings_give_the_rate_of_the_tokens_after_the_first(tmp_path: Path) -> None:
     record = Record(tmp_path, SPEC)
-    record(Inferred(result(0).turn, "reply", 0, "stop", Usage(3, 11), 0, ttft_s=1.0, seconds=3.0))
+    record(Inferred(result(0).turn, "reply", 0, "stop", Usage(3, 11), 0, 1.0, 3.0, reuse_stopped_at=2))
     record.finish("finished")
     row = json.loads((tmp_path / "timings.jsonl").read_text(encoding="utf-8"))
     assert (row["ttft_s"], row["seconds"], row["tokens_per_s"]) == (1.0, 3.0, 5.0)
+    assert (row["prompt_tokens"], row["cached_tokens"], row["reuse_stopped_at"]) == (3, 0, 2)
 
 
 def test_a_secret_stays_a_reference(tmp_path: Path) -> None:

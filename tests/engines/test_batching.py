@@ -124,6 +124,54 @@ def test_a_prompt_is_read_again_only_from_where_it_differs(loaded: Loaded) -> No
     assert cached("?" + LONG)[0] == 0
 
 
+def stopped(loop: Loop, prompt: Prompt) -> tuple[int, int | None, int]:
+    """Of a prompt: how much was cached, where reuse stopped, and how long it is."""
+    asked = Job(Request(prompt, Schedule(Sampling(max_tokens=1))), loop=None)  # type: ignore[arg-type]
+    finish = run(loop, [asked])[asked][-1].finish
+    assert finish
+    return finish.cached_tokens, finish.reuse_stopped_at, finish.usage.prompt_tokens
+
+
+def test_where_reuse_stops_is_told_to_the_token(loaded: Loaded) -> None:
+    """A token is a byte here, and six stand before the first message's text."""
+    loop = Loop(loaded, Limits())
+
+    def of(text: str) -> tuple[int, int | None, int]:
+        return stopped(loop, Prompt((user(text),)))
+
+    whole = len(LONG) + 6 + 13
+    assert of(LONG) == (0, 0, whole)
+    assert of(LONG) == (whole, None, whole)
+    assert of(f"{LONG[:100]}?")[:2] == (64, 106)
+    assert of(f"{LONG[:30]}?")[:2] == (0, 36)
+    assert of(f"{LONG[:100]}!")[:2] == (64, 106)
+    assert of("?")[:2] == (0, 6)
+    assert stopped(loop, Prompt((user(LONG), assistant("No."), user("Why?"))))[:2] == (128, whole)
+
+
+STRIPPING = (
+    "{% for one in messages %}<|im_start|>{{ one['role'] }}\n"
+    "{{ one['content'] if loop.index >= loop.length - 1 else one['content'].split('</think>')[-1] }}<|im_end|>\n"
+    "{% endfor %}<|im_start|>assistant\n"
+)
+"""Leaves the reasoning out of all answers but the last, as templates of reasoning models do."""
+
+
+def test_a_template_that_rewrites_history_is_seen_in_where_reuse_stops() -> None:
+    loaded = load(Model("random", architecture=SHAPE), "cpu", "float32")
+    loop, answer = Loop(loaded, Limits()), assistant("<think>Well, it may be so.</think>It is so.")
+    said = (user(LONG[:80]), answer, user("Why?"), answer, user("Indeed?"))
+    for template, rewritten in ((loaded.renderer._tokenizer.chat_template, False), (STRIPPING, True)):
+        loaded.renderer._tokenizer.chat_template = template
+        loop = Loop(loaded, Limits())
+        before = stopped(loop, Prompt(said[:3]))[2]
+        cached, stop, _ = stopped(loop, Prompt(said))
+        assert stop is not None
+        assert cached <= stop
+        assert stop == (6 + 80 + 2 + 11 if rewritten else before)
+    loaded.network.close()
+
+
 def test_the_history_of_a_conversation_is_not_read_again(loaded: Loaded) -> None:
     loop = Loop(loaded, Limits())
     run(loop, [job(LONG)])

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from vllm_flow.core.errors import ConfigError, EngineError
+from vllm_flow.core.likelihoods import Alternative, TokenLikelihood
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.registry import resource
 from vllm_flow.core.sampling import Sampling, in_force, unsupported
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Completion, Message, Request, Token, Usage, assistant, system, user
-from vllm_flow.engines.echo import Echo, pieces
+from vllm_flow.engines.echo import Echo, pieces, token_id
 from vllm_flow.testing import EchoEngine, ask, prompt, schedule
 from vllm_flow.testing.engine_promises import TAME
 
@@ -85,6 +86,8 @@ def test_an_empty_stop_string_is_refused() -> None:
 
 def test_logprobs_are_zero() -> None:
     assert reply("a b", logprobs=True).logprobs == (0.0, 0.0)
+    only = Alternative(token_id("a"), "a", 0.0, 0.0)
+    assert reply("a", logprobs=True, top_logprobs=3).likelihoods == (TokenLikelihood(0.0, 0.0, 0.0, (only,)),)
 
 
 def test_whatever_leaves_all_probability_on_one_token_changes_nothing() -> None:

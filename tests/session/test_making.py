@@ -152,7 +152,7 @@ def test_all_faults_are_told_at_the_paths_that_a_file_would_have() -> None:
     assert faults(graph, sampling={"temperature": -1}, resources={"engine": Echo, "store": Memory()}) == [
         "graph.prompt.system: 3 does not fit. It takes a text, or null.",
         "graph.schedule: FromSampling is a class. Write an instance: FromSampling(…).",
-        "graph.reply.logprob: there is no option 'logprob'. Did you mean 'logprobs'? Options: logprobs.",
+        "graph.reply.logprob: there is no option 'logprob'. Did you mean 'logprobs'? Options: logprobs, top_logprobs.",
         "graph.loud: Unregistered is not registered as a stage. Register its class under a name such as `role/manner`.",
         "graph.louder: Unregistered is not registered as a stage. Register its class under a name such as `role/manner`.",
         "resources.engine: Echo is a class. Write an instance: Echo(…).",

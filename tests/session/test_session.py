@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -16,10 +17,11 @@ import pytest
 import vllm_flow
 from tests import fakes
 from vllm_flow import Session, Text, Turn, assistant, cli, user
-from vllm_flow.core.errors import ConfigError, FlowError, InputError, ModelError
+from vllm_flow.core.errors import ConfigError, EngineError, FlowError, InputError, ModelError
 from vllm_flow.core.registry import resource, stage
 from vllm_flow.core.values import TurnFailed
 from vllm_flow.engines import Echo, EchoEngine
+from vllm_flow.testing import prompt
 
 from .conftest import fake, rows
 
@@ -63,6 +65,37 @@ def test_texts_are_turns_of_one_conversation_unless_another_is_named(echo: Sessi
     echo.conversation = "afresh"
     assert echo.run("Hello").turn.conversation == "afresh"
     assert texts(echo, "text") == ["My name is Ann.", "What is my name?"]
+
+
+def test_a_text_is_scored_by_itself_or_after_a_prompt_and_is_no_turn(echo: Session) -> None:
+    assert echo.score("to be").perplexity == 1
+    assert echo.score("to be", "to be or not").logprobs == (0.0, 0.0)
+    assert echo.score("or not", prompt("to be")).perplexity == math.inf
+    ids = echo.score("to be").token_ids
+    assert asyncio.run(echo.ascore(ids, "to be")).logprob == 0
+    assert texts(echo, "text") == []
+    with pytest.raises(FlowError) as caught:
+        echo.score("to be", engine="judge")
+    assert str(caught.value) == "session.score: the pipeline reads no engine 'judge'. It reads: engine."
+
+
+def test_an_engine_that_does_not_score_says_so_by_its_name_in_a_call_and_in_a_pipeline() -> None:
+    with fake() as session, pytest.raises(EngineError) as caught:
+        session.score("to be")
+    told = "the engine 'fake' does not score texts. Choose another, such as engine=transformers."
+    assert str(caught.value) == told
+    with pytest.raises(ConfigError) as refused:
+        fake({"rating": {"use": "score/given"}}, "rating")
+    assert [str(fault) for fault in refused.value.faults] == [
+        "graph.rating: the engine does not score texts. Choose another, such as engine=transformers."
+    ]
+
+
+def test_a_pipeline_rates_the_text_of_a_turn_as_the_answer_to_its_history() -> None:
+    with vllm_flow.load("perplexity", ["engine=echo"], record=False) as session:
+        assert session.run("to be").text == "perplexity 1 over 2 tokens"
+        asked = Turn("c", user("to be"), (user("to go"),))
+        assert session.run(asked).value.logprobs == (0.0, -math.inf)
 
 
 def test_a_message_and_a_turn_are_asked_as_they_are(echo: Session) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from vllm_flow.core.likelihoods import Scored, TokenLikelihood
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
@@ -16,7 +17,7 @@ from vllm_flow.stages.context import Full, Update, Window
 from vllm_flow.stages.fuse import Chat
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.schedule import FromSampling
-from vllm_flow.stages.score import Likelihood
+from vllm_flow.stages.score import Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
 from vllm_flow.testing import EchoEngine, MemoryStore, check_stage, completion, context, prompt, schedule, turn
 
@@ -41,9 +42,14 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
     (Update(), {"turn": NEW, "reply": SAID, "context": context(), "store": remembering}, None),
     (Chat("Be brief."), {"turn": NEW, "context": context("a", "b")}, prompt(system("Be brief."), "a", "b", "And now?")),
     (FromSampling({"top_k": 3}), {"sampling": Sampling(temperature=0)}, schedule(temperature=0, top_k=3)),
-    (Generate(logprobs=True), {**ASK, "schedule": schedule()}, replace(ECHOED, logprobs=(0.0, 0.0))),
+    (
+        Generate(logprobs=True),
+        {**ASK, "schedule": schedule()},
+        replace(ECHOED, logprobs=(0.0, 0.0), likelihoods=(TokenLikelihood(0.0, 0.0, 0.0),) * 2),
+    ),
     (Sample(), {**ASK, "schedule": schedule(n=2)}, (ECHOED, ECHOED)),
     (Likelihood(), {"completion": completion("a b", logprobs=(-1.0, -3.0))}, Score(-2.0)),
+    (Given(), {"turn": turn("to be"), "engine": EchoEngine}, Scored(ECHOED.token_ids, (0.0, 0.0), (0.0, 0.0), 0)),
     (Vote(answer=r"\d"), {"candidates": tuple(map(completion, ("1", "2", "so 2")))}, completion("2")),
     (Best(), {"candidates": (SAID, completion("a")), "scores": (Score(1), Score(2))}, completion("a")),
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.values import Finish, Prompt, Request, Token, Usage
@@ -29,7 +30,8 @@ class Broken:
 
     def capabilities(self) -> Capabilities:
         engine = ENGINES[self.engine]
-        return Capabilities(getattr(engine, "honours", ALL), logprobs=True, **getattr(engine, "says", {}))
+        can = {"logprobs": True, "likelihoods": True, "score": getattr(engine, "scores", False)}
+        return Capabilities(getattr(engine, "honours", ALL), **can, **getattr(engine, "says", {}))
 
     def open(self) -> EchoEngine:
         return ENGINES[self.engine]()
@@ -203,6 +205,68 @@ class GivesNoLogprobs(Changed):
 class GivesLogprobsAlways(Changed):
     def change(self, token: Token, place: int, request: Request) -> Token:
         return replace(token, logprob=0.0)
+
+
+@told("likelihoods_come_with_logprobs_and_change_no_token: a token has no likelihood, though logprobs were asked for.")
+class GivesNoLikelihoods(Changed):
+    def change(self, token: Token, place: int, request: Request) -> Token:
+        return replace(token, likelihood=None)
+
+
+@told("likelihoods_come_with_logprobs_and_change_no_token: token_ids with logprobs: [0] is 7. It should be 1142451046.")
+class DrawsAnotherWhenAsked(Changed):
+    def change(self, token: Token, place: int, request: Request) -> Token:
+        return replace(token, id=7) if request.logprobs else token
+
+
+@told("likelihoods_come_with_logprobs_and_change_no_token: (0.5, 0.0, 0.0) are no log-probability and two entropies.")
+class IsSurerThanSure(Changed):
+    def change(self, token: Token, place: int, request: Request) -> Token:
+        return replace(token, likelihood=TokenLikelihood(0.5, 0.0, 0.0)) if request.logprobs else token
+
+
+@told(
+    "likelihoods_come_with_logprobs_and_change_no_token: 2 alternatives are listed. At most 0 were asked for.",
+)
+class ListsWhatNobodyAskedFor(Changed):
+    def change(self, token: Token, place: int, request: Request) -> Token:
+        two = (Alternative(1, "a", -1.0, -1.0), Alternative(2, "b", -2.0, -2.0))
+        return replace(token, likelihood=TokenLikelihood(0.0, 0.0, 0.0, two)) if request.logprobs else token
+
+
+@told(
+    "likelihoods_come_with_logprobs_and_change_no_token: the alternatives are not in order. List the most probable first."
+)
+class ListsInDisorder(Changed):
+    def change(self, token: Token, place: int, request: Request) -> Token:
+        two = (Alternative(1, "a", -2.0, -1.0), Alternative(2, "b", -1.0, -2.0))[: request.top_logprobs]
+        return replace(token, likelihood=TokenLikelihood(0.0, 0.0, 0.0, two)) if request.logprobs else token
+
+
+@told("a_text_is_scored_token_by_token: its own answer is scored 1.000 nats a token apart from its logprobs.")
+class ScoresAnothersAnswer(EchoEngine):
+    scores = True
+
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+        scored = await super().score(prompt, completion)
+        return replace(scored, logprobs=tuple(one - 1.0 for one in scored.logprobs))
+
+
+@told("a_text_is_scored_token_by_token: number of logprobs of a scored text is 10. It should be 11.")
+class LosesALogprob(EchoEngine):
+    scores = True
+
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+        scored = await super().score(prompt, completion)
+        return replace(scored, logprobs=scored.logprobs[1:])
+
+
+@told("a_text_is_scored_token_by_token: a text without tokens was accepted. It should raise EngineError.")
+class ScoresNothing(EchoEngine):
+    scores = True
+
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+        return await super().score(prompt, completion) if completion else Scored((), (), (), 0)
 
 
 @told("what_it_says_of_itself_is_json: describe gave a list. It should give a mapping.")

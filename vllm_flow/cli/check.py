@@ -68,7 +68,8 @@ def main(arguments: list[str]) -> int:
             _write_svg(pipeline, files[0])
         else:
             _print_table(pipeline)
-        print(f"{spec.name}: {len(list(_nodes(pipeline.graph)))} nodes, output '{spec.output}', no faults.")
+        count = len(list(_nodes(pipeline.graph)))
+        print(f"{spec.name}: {count} node{'s' * (count > 1)}, output '{spec.output}', no faults.")
     for fault in pipeline.advice:
         print(f"warning: {printed(str(fault))}", file=sys.stderr)
     return 0

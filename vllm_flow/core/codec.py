@@ -11,15 +11,25 @@ import dataclasses
 import json
 import math
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
-from vllm_flow.core.errors import listed, nearest
+from vllm_flow.core.errors import listed
+from vllm_flow.core.json_checks import (
+    brief,
+    check_keys,
+    ids_from_json,
+    list_from_json,
+    numbers_from_json,
+    text_from_json,
+    whole_from_json,
+)
+from vllm_flow.core.likelihood_json import in_columns, likelihoods_from_json, scored_to_json
+from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Completion, FinishReason, Message, Role, Text, Turn, Usage
 
 ROLES = typing.get_args(Role)
 FINISH_REASONS = typing.get_args(FinishReason)
-LARGEST = 2**63 - 1  # what a database and most JSON readers hold as a whole number
 
 
 def encode(value: object) -> str:
@@ -48,7 +58,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"the key {_shown(name)} is given twice. Keep one of them.")
+            raise ValueError(f"the key {brief(name)} is given twice. Keep one of them.")
         found[name] = value
     return found
 
@@ -59,7 +69,7 @@ def _constant(name: str) -> NoReturn:
 
 def _float(digits: str) -> float:
     if math.isinf(value := float(digits)):
-        raise ValueError(f"{_shown(digits)[1:-1]} is too large a number. Write a smaller one.")
+        raise ValueError(f"{brief(digits)[1:-1]} is too large a number. Write a smaller one.")
     return value
 
 
@@ -80,6 +90,10 @@ def _plain(value: object, path: tuple[str, ...]) -> Any:
         return value
     if isinstance(value, Message) and len(value.parts) == 1:
         return {"role": value.role, "content": value.parts[0].text}
+    if isinstance(value, Completion):
+        return _completion(value, path)
+    if isinstance(value, Scored):
+        return _plain(scored_to_json(value), path)
     if isinstance(value, list | tuple):
         pairs = enumerate(value)  # token ids come in thousands: what needs no look is taken as it is
         return [item if type(item) in (int, str) else _plain(item, (*path, str(place))) for place, item in pairs]
@@ -89,9 +103,22 @@ def _plain(value: object, path: tuple[str, ...]) -> Any:
                 raise _cannot(path, f"the key {key!r} is no text. JSON has texts as keys only.")
         return {key: _plain(item, (*path, key)) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value)]
-        return {name: _plain(getattr(value, name), (*path, name)) for name in names}
+        return _fields(value, path)
     raise _cannot(path, f"{type(value).__name__} cannot be written as JSON. Use texts, numbers, lists and mappings.")
+
+
+def _fields(value: Any, path: tuple[str, ...]) -> dict[str, Any]:
+    names = [field.name for field in dataclasses.fields(value)]
+    return {name: _plain(getattr(value, name), (*path, name)) for name in names}
+
+
+def _completion(value: Completion, path: tuple[str, ...]) -> dict[str, Any]:
+    """Without `likelihoods` when there are none: most answers have none."""
+    found = _fields(dataclasses.replace(value, likelihoods=None), path)
+    del found["likelihoods"]
+    if value.likelihoods is None:
+        return found
+    return {**found, "likelihoods": _plain(in_columns(value.likelihoods), (*path, "likelihoods"))}
 
 
 def _cannot(path: tuple[str, ...], problem: str) -> ValueError:
@@ -103,7 +130,7 @@ def message_from_json(data: Any, where: str = "message") -> Message:
     check_keys(data, where, required=("role",), optional=("content", "parts"))
     role = data["role"]
     if role not in ROLES:
-        raise ValueError(f"{where}.role: {_shown(role)} is no role. Roles: {listed(ROLES)}.")
+        raise ValueError(f"{where}.role: {brief(role)} is no role. Roles: {listed(ROLES)}.")
     if ("content" in data) == ("parts" in data):
         raise ValueError(f"{where}: it has {_how_many(data)} of 'content' and 'parts'. Give one of them.")
     if "parts" in data:
@@ -112,7 +139,7 @@ def message_from_json(data: Any, where: str = "message") -> Message:
     if isinstance(content, list):
         return Message(role, parts_from_json(content, f"{where}.content"))
     if not isinstance(content, str):
-        raise ValueError(f"{where}.content: {_shown(content)} is neither a text nor a list of parts. Give one of them.")
+        raise ValueError(f"{where}.content: {brief(content)} is neither a text nor a list of parts. Give one of them.")
     return Message(role, (Text(content),))
 
 
@@ -124,7 +151,7 @@ def parts_from_json(data: Any, where: str = "parts") -> tuple[Text, ...]:
 def _part(data: Any, where: str) -> Text:
     kind = data.get("type", "text") if isinstance(data, dict) else "text"
     if kind != "text":
-        raise ValueError(f"{where}: a part of type {_shown(kind)}. Only text parts are read in this version.")
+        raise ValueError(f"{where}: a part of type {brief(kind)}. Only text parts are read in this version.")
     for medium in ("image", "image_url", "audio", "input_audio", "video"):
         if isinstance(data, dict) and medium in data:
             raise ValueError(f"{where}: a part with '{medium}'. Only text parts are read in this version.")
@@ -149,18 +176,20 @@ def turn_from_json(data: Any, where: str = "turn") -> Turn:
 
 def completion_from_json(data: Any, where: str = "completion") -> Completion:
     """A completion, from what `to_json` made of one. Raises ValueError."""
-    check_keys(data, where, ("text", "token_ids", "finish_reason", "usage"), ("logprobs",))
+    check_keys(data, where, ("text", "token_ids", "finish_reason", "usage"), ("logprobs", "likelihoods"))
     reason, usage = data["finish_reason"], data["usage"]
     if reason not in FINISH_REASONS:
-        raise ValueError(f"{where}.finish_reason: {_shown(reason)} is none. There are: {listed(FINISH_REASONS)}.")
+        raise ValueError(f"{where}.finish_reason: {brief(reason)} is none. There are: {listed(FINISH_REASONS)}.")
     check_keys(usage, f"{where}.usage", ("prompt_tokens", "completion_tokens"))
-    logprobs = data.get("logprobs")
+    logprobs, likelihoods = data.get("logprobs"), data.get("likelihoods")
+    token_ids = ids_from_json(data["token_ids"], f"{where}.token_ids")
     return Completion(
         text_from_json(data["text"], f"{where}.text"),
-        _token_ids(data["token_ids"], f"{where}.token_ids"),
+        token_ids,
         cast(FinishReason, reason),
         Usage(**{name: _count(count, f"{where}.usage.{name}") for name, count in usage.items()}),
-        None if logprobs is None else _numbers(logprobs, f"{where}.logprobs"),
+        None if logprobs is None else numbers_from_json(logprobs, f"{where}.logprobs"),
+        None if likelihoods is None else likelihoods_from_json(likelihoods, f"{where}.likelihoods", len(token_ids)),
     )
 
 
@@ -168,62 +197,5 @@ def _count(data: Any, where: str) -> int | None:
     return None if data is None else whole_from_json(data, where)
 
 
-def whole_from_json(data: Any, where: str, low: int = 0) -> int:
-    """A whole number from `low` to 2**63 - 1. Raises ValueError."""
-    if type(data) is not int or not low <= data <= LARGEST:
-        raise ValueError(f"{where}: {_shown(data)} does not fit. Give a whole number of {low} or more, below 2**63.")
-    return data
-
-
-def _token_ids(data: Any, where: str) -> tuple[int, ...]:
-    for place, item in enumerate(list_from_json(data, where)):
-        if type(item) is not int or not 0 <= item <= LARGEST:
-            whole_from_json(item, f"{where}.{place}")  # says what is wrong
-    return tuple(data)
-
-
-def _numbers(data: Any, where: str) -> tuple[float, ...]:
-    for place, item in enumerate(list_from_json(data, where)):
-        if type(item) not in (int, float):
-            raise ValueError(f"{where}.{place}: {_shown(item)} is no number. Give one.")
-    return tuple(float(item) for item in data)
-
-
-def text_from_json(data: Any, where: str) -> str:
-    """A text. Raises ValueError."""
-    if not isinstance(data, str):
-        raise ValueError(f"{where}: {_shown(data)} is no text. Put it in quotation marks.")
-    return data
-
-
-def list_from_json(data: Any, where: str) -> list[Any]:
-    """A list, its items unchecked. Raises ValueError."""
-    if not isinstance(data, list):
-        raise ValueError(f"{where}: {_shown(data)} is no list. Put it in square brackets.")
-    return data
-
-
-def check_keys(data: Any, where: str, required: Iterable[str], optional: Iterable[str] = ()) -> None:
-    """Raises ValueError unless `data` is a mapping with all of `required`, and else only some of `optional`."""
-    if not isinstance(data, dict):
-        raise ValueError(f"{where}: {_shown(data)} is no mapping. Give one with the keys: {listed(required)}.")
-    known = {*required, *optional}
-    for key in data:
-        if key not in known:
-            hint = f"{nearest(str(key), known)} Keys: {listed(known)}."
-            raise ValueError(f"{where}: there is no key {_shown(key)}.{hint}")
-    for key in required:
-        if key not in data:
-            raise ValueError(f"{where}: '{key}' is missing. Add it.")
-
-
 def _how_many(data: Mapping[str, Any]) -> str:
     return "both" if "content" in data else "neither"
-
-
-def _shown(value: Any) -> str:
-    """The value in one short line: a text or number cut at 60 characters, a container by its kind."""
-    if isinstance(value, list | dict):
-        return "a list" if isinstance(value, list) else "a mapping"
-    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)  # YAML knows dates
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -56,6 +56,8 @@ class Inferred:
     ttft_s: float
     """Time to first token."""
     seconds: float
+    reuse_stopped_at: int | None = None
+    """See Finish."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ def timing_row(event: Inferred) -> dict[str, Any]:
         "finish_reason": event.reason,
         "prompt_tokens": event.usage.prompt_tokens,
         "cached_tokens": event.cached_tokens,
+        "reuse_stopped_at": event.reuse_stopped_at,
         "completion_tokens": event.usage.completion_tokens,
         "ttft_s": round(event.ttft_s, 6),
         "seconds": round(event.seconds, 6),

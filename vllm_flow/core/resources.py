@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from vllm_flow.core.errors import EngineError
+from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Completion, Message, Prompt, Request, Token, Turn, nothing
 
 
@@ -22,6 +24,10 @@ class Capabilities:
     sampling: frozenset[str]
     """Names of the sampling parameters it applies, each by itself exactly as `sampling.py` defines it."""
     logprobs: bool = False
+    likelihoods: bool = False
+    """Whether a TokenLikelihood comes with each log-probability, alternatives included."""
+    score: bool = False
+    """Whether it is a Scorer, too."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=nothing)
     """Lowest and highest value, of parameters that it takes only in part; of a list, how many entries."""
     sampler_order: tuple[str, ...] | None = None
@@ -61,6 +67,28 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """An engine that also says how probable a given text is for its model; its capabilities say `score`."""
+
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+        """The raw log-probability of each token of `completion`, as if the model had said it after the prompt.
+
+        A text is cut into tokens by itself, with none that begins or ends it; ids are taken as they are. Without a
+        prompt, or with one of no messages, the text stands by itself: see Scored.prompt_tokens. Raises EngineError
+        (ContextOverflow among them) for what it cannot score, a text without tokens among it.
+        """
+        ...
+
+
+async def score(engine: Engine, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+    """What any engine says of a text. Raises EngineError also when it is no Scorer."""
+    if not isinstance(engine, Scorer):
+        name = engine.describe().get("engine", type(engine).__name__)
+        raise EngineError(f"the engine '{name}' does not score texts. Choose another, such as engine=transformers.")
+    return await engine.score(prompt, completion)
 
 
 @runtime_checkable

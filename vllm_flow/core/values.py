@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from vllm_flow.core.errors import FlowError
+from vllm_flow.core.likelihoods import TokenLikelihood
 from vllm_flow.core.sampling import Schedule
 
 Role = Literal["system", "user", "assistant"]
@@ -129,6 +130,8 @@ class Completion:
     usage: Usage
     logprobs: tuple[float, ...] | None = None
     """Natural log of each generated token's probability under the unmodified logits; None unless asked for."""
+    likelihoods: tuple[TokenLikelihood, ...] | None = None
+    """What comes with `logprobs` from an engine that knows it, one for each token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,13 @@ class Finish:
     usage: Usage
     cached_tokens: int = 0
     """Prompt tokens whose KV cache entries were reused: a fact of the batch, not of the request."""
+    reuse_stopped_at: int | None = None
+    """With how many tokens the prompt begins as a prompt did that the engine remembers: there reuse had to stop.
+
+    A whole prompt that was remembered never stopped: None, as from an engine that does not say. It is no less than
+    `cached_tokens`, which counts whole pieces. Less than the prompt of the turn before had, a template has rewritten
+    the history.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +169,7 @@ class Token:
     logprob: float | None = None
     finish: Finish | None = None
     """Set on the last token, and only there. Its `text` then flushes whatever was held back."""
+    likelihood: TokenLikelihood | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +183,9 @@ class Request:
     sample: int = 0
     """Which of several answers to one prompt; the runner derives another seed for each."""
     logprobs: bool = False
+    """Whether each token is to come with its log-probability, and its likelihood where the engine knows that."""
+    top_logprobs: int = 0
+    """How many alternatives each likelihood lists; counts only with `logprobs`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from typing import Any
 from vllm_flow.core.errors import EngineError, FlowError, StageError
 from vllm_flow.core.events import Event, Inferred, NodeDone, TokenMade
 from vllm_flow.core.graph import Graph, Node
+from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.ports import holds, type_name
-from vllm_flow.core.resources import Engine
+from vllm_flow.core.resources import Engine, score
 from vllm_flow.core.seeds import derive_seed
 from vllm_flow.core.values import Completion, Finish, Prompt, Request, Token, Turn, Usage
 
@@ -99,8 +100,12 @@ class BoundEngine:
                 finish.cached_tokens,
                 first - started,
                 ended - started,
+                finish.reuse_stopped_at,
             )
         )
+
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+        return await score(self._engine, prompt, completion)
 
     def count(self, prompt: Prompt) -> int:
         return self._engine.count(prompt)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import re
 import zlib
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vllm_flow.core.errors import EngineError
+from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.sampling import Sampling
@@ -42,7 +45,8 @@ class Echo:
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
-        return Capabilities(sampling=names - {"logit_bias", "bad_words", "min_tokens"}, logprobs=True)
+        honoured = names - {"logit_bias", "bad_words", "min_tokens"}
+        return Capabilities(sampling=honoured, logprobs=True, likelihoods=True, score=True)
 
     def open(self) -> EchoEngine:
         return EchoEngine()
@@ -56,6 +60,18 @@ class EchoEngine:
         await asyncio.sleep(0)
         for token in _answer(request, self.count(request.prompt)):
             yield token
+
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+        """Certain of what it would say, and of nothing else; without a prompt, of any text: it would say that again."""
+        await asyncio.sleep(0)
+        ids = tuple(map(token_id, pieces(completion))) if isinstance(completion, str) else completion
+        if not ids:
+            raise EngineError("the text to score: it has no tokens. Give a text.")
+        asked = prompt is not None and bool(prompt.messages)
+        said = [*map(token_id, pieces(_newest_user_text(prompt)))] if prompt and asked else list(ids)
+        certain = [place < len(said) and said[place] == one for place, one in enumerate(ids)]
+        logprobs = tuple(0.0 if one else -math.inf for one in certain)
+        return Scored(ids, logprobs, (0.0,) * len(ids), self.count(prompt) if prompt and asked else 0)
 
     def count(self, prompt: Prompt) -> int:
         """Pieces over all messages."""
@@ -71,19 +87,25 @@ class EchoEngine:
 def _answer(request: Request, prompt_tokens: int) -> Iterator[Token]:
     sampling = request.schedule.at(0)
     scanner = StopScanner(sampling.stop)
-    logprob = 0.0 if request.logprobs else None
     said = pieces(_newest_user_text(request.prompt)) or [""]
     last = min(len(said), sampling.max_tokens) - 1
     for index, piece in enumerate(said[: last + 1]):
         text = scanner.push(piece)
+        logprob, likelihood = _certain(piece, request) if request.logprobs else (None, None)
         if index < last and not scanner.stopped:
-            yield Token(token_id(piece), text, logprob)
+            yield Token(token_id(piece), text, logprob, None, likelihood)
             continue
         # Saying everything is this model's end of sequence; a word left unsaid is not.
         reason: FinishReason = "stop" if scanner.stopped or index == len(said) - 1 else "length"
         usage = Usage(prompt_tokens, index + 1)
-        yield Token(token_id(piece), text + scanner.flush(), logprob, Finish(reason, usage))
+        yield Token(token_id(piece), text + scanner.flush(), logprob, Finish(reason, usage), likelihood)
         return
+
+
+def _certain(piece: str, request: Request) -> tuple[float, TokenLikelihood]:
+    """Of a token that has all probability: no other is an alternative, whatever the sampling."""
+    only = Alternative(token_id(piece), piece, 0.0, 0.0)
+    return 0.0, TokenLikelihood(0.0, 0.0, 0.0, (only,) if request.top_logprobs else ())
 
 
 def _newest_user_text(prompt: Prompt) -> str:

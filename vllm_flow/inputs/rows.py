@@ -11,16 +11,9 @@ from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from typing import Any
 
-from vllm_flow.core.codec import (
-    check_keys,
-    decode,
-    list_from_json,
-    message_from_json,
-    parts_from_json,
-    text_from_json,
-    whole_from_json,
-)
+from vllm_flow.core.codec import decode, message_from_json, parts_from_json
 from vllm_flow.core.errors import InputError
+from vllm_flow.core.json_checks import check_keys, list_from_json, text_from_json, whole_from_json
 from vllm_flow.core.values import BadRow, Message, Text, Turn
 
 LOOKED_AT = 1 << 16

@@ -14,13 +14,15 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from vllm_flow.core.engines import Engines
-from vllm_flow.core.errors import FlowError
+from vllm_flow.core.errors import FlowError, listed
 from vllm_flow.core.events import Event, Observer, TokenMade
 from vllm_flow.core.flow import Flow, Item
+from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.record import Record
+from vllm_flow.core.resources import Engine, EngineOptions, score
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Result, Turn
+from vllm_flow.core.values import Prompt, Result, Turn
 
 
 class Desk:
@@ -95,6 +97,21 @@ class Desk:
             del self._listeners[turn.index]
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
+
+    async def score(self, name: str, prompt: Prompt | None, text: str | tuple[int, ...]) -> Scored:
+        """What the engine of that name says of a text, beside whatever it answers."""
+        self._in_hand += 1
+        try:
+            self.open()
+            engine = self.runner.opened(name)
+            if not isinstance(engine, Engine):
+                resources = self.runner.pipeline.resources
+                known = [one for one, made in resources.items() if isinstance(made.options, EngineOptions)]
+                raise FlowError(f"session.score: the pipeline reads no engine '{name}'. It reads: {listed(known)}.")
+            async with self._slots:
+                return await score(engine, prompt, text)
+        finally:
+            self._in_hand -= 1
 
     def reconfigure(self, spec: RunSpec, change: str) -> None:
         """Go on with another spec. Blocks, and may be called anywhere.

@@ -20,10 +20,11 @@ from typing import Any, Self, overload
 from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import FlowError, InputError, RecordError, told
 from vllm_flow.core.events import Observer
+from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.record import new_folder
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Message, Result, Turn, TurnFailed
+from vllm_flow.core.values import Message, Prompt, Result, Turn, TurnFailed, user
 from vllm_flow.session.asked import Asked, Saying
 from vllm_flow.session.background import PATIENCE_S, Background
 from vllm_flow.session.desk import Desk
@@ -114,6 +115,21 @@ class Session:
         turn = self._asked.one(said, conversation, self.conversation)
         return Stream(self._background, self._desk.stream(turn), self)
 
+    def score(self, text: str | tuple[int, ...], prompt: Prompt | str | None = None, engine: str = "engine") -> Scored:
+        """How probable a text, or token ids, is for the model of a resource that the pipeline reads.
+
+        By itself, or as what the model would say after a prompt; a text as the prompt is said by the user. It is no
+        turn: nothing remembers it, and the record does not hold it. Raises EngineError for what cannot be scored.
+        """
+        self.open()
+        return self._background.run(partial(self._desk.score, engine, _prompt(prompt), text))
+
+    async def ascore(
+        self, text: str | tuple[int, ...], prompt: Prompt | str | None = None, engine: str = "engine"
+    ) -> Scored:
+        """`score`, awaited."""
+        return await self._background.arun(partial(self._desk.score, engine, _prompt(prompt), text))
+
     def open(self) -> None:
         """Load and open everything now instead of at the first turn. Ctrl-C is heard meanwhile."""
         self._background.start()
@@ -177,6 +193,10 @@ class Session:
     def _end(self, error: BaseException | None) -> None:
         if self._ending.detach() is not None:
             self._background.close(partial(self._desk.close, error))
+
+
+def _prompt(given: Prompt | str | None) -> Prompt | None:
+    return Prompt((user(given),)) if isinstance(given, str) else given
 
 
 def _folder(record: bool | str | PathLike[str], name: str) -> Path | None:

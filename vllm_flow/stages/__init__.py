@@ -4,7 +4,19 @@ from vllm_flow.stages.context import Full, Update, Window
 from vllm_flow.stages.fuse import Chat
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.schedule import FromSampling
-from vllm_flow.stages.score import Likelihood
+from vllm_flow.stages.score import Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
 
-__all__ = ["Best", "Chat", "FromSampling", "Full", "Generate", "Likelihood", "Sample", "Update", "Vote", "Window"]
+__all__ = [
+    "Best",
+    "Chat",
+    "FromSampling",
+    "Full",
+    "Generate",
+    "Given",
+    "Likelihood",
+    "Sample",
+    "Update",
+    "Vote",
+    "Window",
+]

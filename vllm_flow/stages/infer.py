@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Annotated
 
 from vllm_flow.core.errors import EngineError, listed
+from vllm_flow.core.options import OptionProblem, at_least
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Engine, EngineOptions
 from vllm_flow.core.sampling import NEUTRAL, Sampling, Schedule, outside, unsupported
@@ -24,10 +26,16 @@ class Generate:
     """One answer from the engine."""
 
     logprobs: bool = False
-    """Keep the log-probability of each generated token."""
+    """Keep the log-probability of each generated token, and what the engine knows beside it."""
+    top_logprobs: Annotated[int, at_least(0)] = 0
+    """Keep so many of the most probable tokens at each place, too."""
+
+    def problems(self) -> Iterator[OptionProblem]:
+        yield from _alone(self.logprobs, self.top_logprobs)
 
     def check(self, sampling: Sampling, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         yield from refused(sampling, schedule, engine, self.logprobs)
+        yield from _unlisted(engine, self.top_logprobs)
         if (n := schedule.at(0).n) > 1:
             place = ("sampling", "n") if n == sampling.n else ()
             problem = f"{n} answers are asked for, but infer/generate makes one. Use infer/sample (pipeline=best_of)."
@@ -39,7 +47,7 @@ class Generate:
     async def run(self, prompt: Prompt, schedule: Schedule, engine: Engine) -> Completion:
         if schedule.at(0).n > 1:
             raise EngineError("sampling.n: infer/generate makes one answer. Use infer/sample for several.")
-        return await complete(engine, Request(prompt, schedule, logprobs=self.logprobs))
+        return await complete(engine, Request(prompt, schedule, 0, 0, self.logprobs, self.top_logprobs))
 
 
 @stage("infer/sample")
@@ -48,16 +56,23 @@ class Sample:
     """Several independent answers to one prompt, as many as `sampling.n` says, all in flight at once."""
 
     logprobs: bool = False
-    """Keep the log-probability of each generated token; score/likelihood needs them."""
+    """Keep the log-probability of each generated token, and what the engine knows; score/likelihood needs them."""
+    top_logprobs: Annotated[int, at_least(0)] = 0
+    """Keep so many of the most probable tokens at each place, too."""
+
+    def problems(self) -> Iterator[OptionProblem]:
+        yield from _alone(self.logprobs, self.top_logprobs)
 
     def check(self, sampling: Sampling, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         yield from refused(sampling, schedule, engine, self.logprobs)
+        yield from _unlisted(engine, self.top_logprobs)
 
     def advise(self, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         yield from advised(schedule, engine)
 
     async def run(self, prompt: Prompt, schedule: Schedule, engine: Engine) -> tuple[Completion, ...]:
-        requests = [Request(prompt, schedule, sample=i, logprobs=self.logprobs) for i in range(schedule.at(0).n)]
+        asked = self.logprobs, self.top_logprobs
+        requests = [Request(prompt, schedule, 0, sample, *asked) for sample in range(schedule.at(0).n)]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(complete(engine, request)) for request in requests]
         return tuple(task.result() for task in tasks)
@@ -96,6 +111,18 @@ def advised(schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, s
         yield (), f"the engine's repetition_penalty looks at {where} alone. Set it to 1, or choose another engine."
 
 
+def _alone(logprobs: bool, top_logprobs: int) -> Iterator[OptionProblem]:
+    if top_logprobs and not logprobs:
+        problem = f"{top_logprobs} does nothing by itself. Set `logprobs: true` beside it."
+        yield OptionProblem(("top_logprobs",), problem)
+
+
+def _unlisted(engine: EngineOptions, top_logprobs: int) -> Iterator[tuple[Path, str]]:
+    can = engine.capabilities()
+    if top_logprobs and can.logprobs and not can.likelihoods:
+        yield (), "the engine lists no alternatives. Remove `top_logprobs`, or choose another engine."
+
+
 async def complete(engine: Engine, request: Request) -> Completion:
     """Read one stream to its end. Raises EngineError when it ends without a finish."""
     tokens = []
@@ -108,4 +135,6 @@ async def complete(engine: Engine, request: Request) -> Completion:
     logprobs = tuple(token.logprob for token in tokens if token.logprob is not None) if request.logprobs else None
     text = "".join(token.text for token in tokens)
     ids = tuple(token.id for token in tokens if token.id is not None)
-    return Completion(text, ids, finish.reason, finish.usage, logprobs)
+    known = [token.likelihood for token in tokens if token.likelihood is not None]
+    likelihoods = tuple(known) if request.logprobs and len(known) == len(tokens) else None
+    return Completion(text, ids, finish.reason, finish.usage, logprobs, likelihoods)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from vllm_flow.core.codec import LARGEST, encode
+from vllm_flow.core.codec import encode
 from vllm_flow.core.errors import StoreError, TurnConflict
+from vllm_flow.core.json_checks import LARGEST
 from vllm_flow.core.values import Completion, Turn
 
 

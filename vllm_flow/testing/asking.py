@@ -133,11 +133,18 @@ def home() -> Loop:
 
 
 def ask(
-    engine: Engine, *said: str | Message, seed: int = 0, sample: int = 0, logprobs: bool = False, **sampling: Any
+    engine: Engine,
+    *said: str | Message,
+    seed: int = 0,
+    sample: int = 0,
+    logprobs: bool = False,
+    top_logprobs: int = 0,
+    **sampling: Any,
 ) -> Completion:
     """The answer of a live engine, which stays open. What is said is as in `prompt`; `sampling` are its parameters.
 
     Raises what the engine raises, and EngineError for a stream that ends without its finish.
     """
     has_methods(engine, Engine)
-    return home().run(complete(engine, Request(prompt(*said), schedule(**sampling), seed, sample, logprobs)))
+    request = Request(prompt(*said), schedule(**sampling), seed, sample, logprobs, top_logprobs)
+    return home().run(complete(engine, request))

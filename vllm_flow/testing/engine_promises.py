@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
-import math
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from vllm_flow.core.codec import completion_from_json, decode, encode
 from vllm_flow.core.errors import EngineError, listed, nearest
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.testing.compare import brief, named, require, same
+from vllm_flow.testing.likelihood_promises import LIKELIHOOD_PROMISES
 from vllm_flow.testing.options import option_problems, registered
 from vllm_flow.testing.trial import Trial, all_of
 
@@ -128,7 +128,9 @@ async def each_token_adds_its_own_text(trial: Trial) -> None:
 
 @promise
 async def an_answer_can_be_recorded(trial: Trial) -> None:
-    answer = await trial.answer(trial.request(trial.prompts[0]))
+    can = trial.options.capabilities()
+    top = 3 if can.logprobs and can.likelihoods else 0
+    answer = await trial.answer(trial.request(trial.prompts[0], logprobs=can.logprobs, top_logprobs=top))
     try:
         again = completion_from_json(decode(encode(answer)))
     except ValueError as error:
@@ -172,18 +174,8 @@ async def each_parameter_it_honours_is_accepted(trial: Trial) -> None:
             raise AssertionError(f"{what}. Honour it, or take it out of capabilities.") from error
 
 
-@promise
-async def logprobs_come_when_asked_for_and_only_then(trial: Trial) -> None:
-    if not trial.can.logprobs:
-        return
-    for token in await trial.tokens(trial.request(trial.prompts[0], logprobs=True)):
-        if token.finish is not None and token.id is None and not token.text:
-            continue  # a finish by itself, which is no token of the model
-        fits = isinstance(token.logprob, float) and math.isfinite(token.logprob) and token.logprob <= 0
-        what = f"a token's logprob is {token.logprob!r}, though it was asked for"
-        require(fits, f"{what}. It should be a number of 0 or less.")
-    for token in await trial.tokens(trial.request(trial.prompts[0])):
-        same("a logprob nobody asked for", token.logprob, None)
+for about_likelihood in LIKELIHOOD_PROMISES:
+    promise(about_likelihood)
 
 
 @promise

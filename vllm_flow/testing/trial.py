@@ -45,10 +45,18 @@ class Trial:
         return len(answer.token_ids) if self.can.token_ids else answer.usage.completion_tokens
 
     def request(
-        self, prompt: Prompt, *, seed: int = 0, sample: int = 0, logprobs: bool = False, **sampling: Any
+        self,
+        prompt: Prompt,
+        *,
+        seed: int = 0,
+        sample: int = 0,
+        logprobs: bool = False,
+        top_logprobs: int = 0,
+        **sampling: Any,
     ) -> Request:
         """Every other parameter neutral, at most TOKENS tokens."""
-        return Request(prompt, values.schedule(**{"max_tokens": TOKENS, **sampling}), seed, sample, logprobs)
+        schedule = values.schedule(**{"max_tokens": TOKENS, **sampling})
+        return Request(prompt, schedule, seed, sample, logprobs, top_logprobs)
 
     def greedy(self, prompt: Prompt, *, seed: int = 0, **sampling: Any) -> Request:
         """Greedy if the engine can be; else the seed alone makes the answer repeatable."""

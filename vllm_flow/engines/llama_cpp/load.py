@@ -142,13 +142,20 @@ class GgufRenderer:
             raise EngineError("prompt: it has no tokens, and this model has none that begins a text. Say something.")
         return found
 
-    def encode(self, text: str) -> list[int]:
-        return self._tokens(text, special=False)
+    @property
+    def begin(self) -> int | None:
+        return self._bos if self._bos >= 0 else None
 
-    def _tokens(self, text: str, special: bool) -> list[int]:
-        """special: control tokens are read by their names, and none is added."""
+    def encode(self, text: str) -> list[int]:
+        return self._tokens(text, special=False, begun=False)
+
+    def text_ids(self, text: str) -> list[int]:
+        return self._tokens(text, special=False, begun=True)
+
+    def _tokens(self, text: str, special: bool, begun: bool = True) -> list[int]:
+        """special: control tokens are read by their names. begun: the token that begins a text is not added."""
         data = text.encode("utf-8", "replace")  # llama.cpp reads no half surrogate pairs
-        return [int(one) for one in self._model.tokenize(data, add_bos=not special, special=special)]
+        return [int(one) for one in self._model.tokenize(data, add_bos=not begun, special=special)]
 
     def _rendered(self, prompt: Prompt) -> str:
         messages = [{"role": message.role, "content": message.text} for message in prompt.messages]

@@ -49,7 +49,7 @@ class LlamaCpp:
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
-        return Capabilities(sampling=names, logprobs=True)
+        return Capabilities(sampling=names, logprobs=True, likelihoods=True, score=True)
 
     def open(self) -> Engine:
         """Load the file, fetching it first if need be. Raises ModelError, and EngineError without the package."""

@@ -17,7 +17,8 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from vllm_flow.core.errors import EngineError, FlowError
+from vllm_flow.core.errors import EngineError
+from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Prompt, Request, Token
 from vllm_flow.engines.transformers.failures import told
 from vllm_flow.engines.transformers.forward import Forward, forward
@@ -32,8 +33,11 @@ from vllm_flow.engines.transformers.inputs import (
 )
 from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.loop import Delivery, Limits, Loop
+from vllm_flow.engines.transformers.places import Places
 from vllm_flow.engines.transformers.row import Job
+from vllm_flow.engines.transformers.scoring import ScoreRequest
 
+R = TypeVar("R")
 T = TypeVar("T")
 log = logging.getLogger("vllm_flow")
 CLOSED = "the engine was closed before the answer was complete. Open a new one."
@@ -61,7 +65,8 @@ class TransformersEngine:
         loading: Future[Loaded] = Future()
         self._limits = limits or Limits()
         self._threads = threads
-        self._arrivals: SimpleQueue[Job | Call[Any] | None] = SimpleQueue()
+        self._arrivals: SimpleQueue[Job[Any, Any] | Call[Any] | None] = SimpleQueue()
+        self._places = Places(self._limits.waiting)
         self._closed = False
         self._door = threading.Lock()
         """Held while something arrives, so that nothing can come in behind the None that ends it all."""
@@ -74,18 +79,29 @@ class TransformersEngine:
             raise
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
-        job = Job(request, asyncio.get_running_loop())
-        self._hand_in(job)
+        job: Job[Request, Token] = await self._begin(request)
         try:
             while True:
-                item = await job.arrived.get()
-                if isinstance(item, FlowError):
-                    raise item
-                yield item
-                if item.finish is not None:
+                token = await job.next()
+                yield token
+                if token.finish is not None:
                     return
         finally:
             job.cancelled = True
+
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+        job: Job[ScoreRequest, Scored] = await self._begin(ScoreRequest(prompt, completion))
+        try:
+            return await job.next()
+        finally:
+            job.cancelled = True
+
+    async def _begin(self, request: R) -> Job[R, Any]:
+        """Hand a request over, when there is a place for it to wait at."""
+        await self._places.take()
+        job: Job[R, Any] = Job(request, asyncio.get_running_loop())
+        self._hand_in(job)
+        return job
 
     def forward(
         self,
@@ -145,9 +161,10 @@ class TransformersEngine:
             if not self._closed:
                 self._closed = True
                 self._arrivals.put(None)
+                self._places.close()
         self._worker.join()
 
-    def _hand_in(self, what: Job | Call[Any]) -> None:
+    def _hand_in(self, what: Job[Any, Any] | Call[Any]) -> None:
         with self._door:
             if self._closed:
                 raise EngineError(CLOSED)
@@ -167,11 +184,13 @@ class TransformersEngine:
     def _serve(self, loaded: Loaded) -> None:
         loop = Loop(loaded, self._limits)
         while self._let_in(loop):
+            waiting = loop.waiting
             try:
                 deliveries = loop.step()
             except Exception as error:
                 log.debug("a step failed", exc_info=True)
                 deliveries = loop.fail_all(f"the engine failed: {type(error).__name__}: {error}. Report this.")
+            self._places.give(waiting - loop.waiting)
             _deliver(deliveries)
         _deliver(loop.fail_all(CLOSED))
         loaded.network.close()

@@ -21,16 +21,23 @@ def check_room(prompt_tokens: int, max_tokens: int, context_length: int) -> None
         )
 
 
-def check_numbers(logits: Tensor, index: int) -> None:
-    """Raises EngineError for logits from which nothing can be drawn. index: of the token, from 0."""
-    if not bool(logits.amax().isfinite()):  # NaN and +inf come through a maximum; all -inf is one
-        raise EngineError(
-            f"the model's logits are not finite at generated token {index}. Choose dtype=float32, or other weights."
+def check_reads(prompt_tokens: int, scored_tokens: int, context_length: int) -> None:
+    """Raises ContextOverflow unless prompt and text fit; the last token need not be read."""
+    if prompt_tokens + scored_tokens - 1 > context_length:
+        raise ContextOverflow(
+            f"the prompt has {prompt_tokens} tokens and the text to score {scored_tokens}, but the model reads "
+            f"{context_length}. Score a shorter text, or choose a model that reads more."
         )
 
 
+def check_numbers(logits: Tensor, where: str) -> None:
+    """Raises EngineError for logits, [vocab] or [tokens, vocab], that are none. where: such as `generated token 3`."""
+    if not bool(logits.amax(-1).isfinite().all()):  # NaN and +inf come through a maximum; all -inf is one
+        raise EngineError(f"the model's logits are not finite at {where}. Choose dtype=float32, or other weights.")
+
+
 def check_left(left: bool, index: int) -> None:
-    """Raises EngineError unless bias, bans and penalties have left something. index: as above."""
+    """Raises EngineError unless bias, bans and penalties have left something. index: of the token, from 0."""
     if not left:
         raise EngineError(
             f"sampling: bans and penalties leave nothing to draw from at generated token {index}. Remove some "

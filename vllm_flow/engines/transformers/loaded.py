@@ -23,6 +23,8 @@ class Span:
 
     sequence: Sequence
     tokens: Many[int]
+    every: bool = False
+    """Whether the logits after each of its tokens are wanted, and not only those after the last."""
 
 
 class Reads(Protocol):
@@ -45,7 +47,10 @@ class Reads(Protocol):
     def leave(self, sequence: Sequence) -> None: ...
 
     def read(self, spans: Many[Span]) -> Tensor:
-        """The logits of the token after each span, float32 [spans, vocab]; the spans are then in the cache."""
+        """The logits after the last token of each span, or each of its tokens if `every`, float32 [those, vocab].
+
+        The spans are then in the cache. With `chunk` None no span asks for every.
+        """
         ...
 
     def close(self) -> None: ...
@@ -56,6 +61,15 @@ class Renders(Protocol):
 
     def ids(self, prompt: Prompt) -> list[int]:
         """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
+        ...
+
+    @property
+    def begin(self) -> int | None:
+        """The token that begins a text, if there is one."""
+        ...
+
+    def text_ids(self, text: str) -> list[int]:
+        """The token ids of a text by itself, as what a model says."""
         ...
 
     def encode(self, text: str) -> list[int]:

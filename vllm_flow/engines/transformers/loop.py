@@ -11,22 +11,27 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vllm_flow.core.errors import EngineError, FlowError
+from vllm_flow.core.likelihoods import Scored, TokenLikelihood
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.values import Token
 from vllm_flow.engines.transformers.failures import check_left, check_numbers, check_room, told
+from vllm_flow.engines.transformers.likelihood import likelihoods
 from vllm_flow.engines.transformers.loaded import Loaded, Span
 from vllm_flow.engines.transformers.penalties import adjusted
-from vllm_flow.engines.transformers.prefix import Node, PrefixCache
-from vllm_flow.engines.transformers.row import Job, Row
-from vllm_flow.engines.transformers.sampler import choose
+from vllm_flow.engines.transformers.prefill import Prefill
+from vllm_flow.engines.transformers.row import Job, Reading, Row
+from vllm_flow.engines.transformers.sampler import choose, processed
+from vllm_flow.engines.transformers.scoring import ScoreRequest, ScoreRow, score_row
 
 log = logging.getLogger("vllm_flow")
-Delivery = tuple[Job, Token | FlowError]
+Delivery = tuple[Job[Any, Any], Token | Scored | FlowError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class Limits:
     """Keys and values of all answers in the making, at their longest."""
     prefix_bytes: int = 1 << 29
     """Keys and values that are kept for prompts to come."""
+    waiting: int = 4096
+    """Requests that wait to be let in; whoever sends more waits until there is a place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +64,25 @@ class Loop:
         self._loaded = loaded
         self._network = loaded.network
         self._limits = limits
-        self._waiting: deque[Job] = deque()
-        self._reading: list[Row] = []
-        """Rows whose prompts are not read to the end yet, in the order in which they came."""
+        self._waiting: deque[Job[Any, Any]] = deque()
+        self._first: Reading | None = None
+        """The first of those that wait, ready to begin as soon as there is room."""
+        self._prefill = Prefill(loaded.network, limits.prompt_tokens, limits.prefix_bytes)
         self._decoding: list[Row] = []
-        self._prefixes = PrefixCache(limits.prefix_bytes)
         self._deliveries: list[Delivery] = []
+        self._spell = lru_cache(1 << 16)(lambda token_id: str(loaded.decode([token_id])))
+        """What one token says by itself: looked up often, and slow."""
 
     @property
     def idle(self) -> bool:
-        return not (self._waiting or self._reading or self._decoding)
+        return not (self._waiting or self._prefill.rows or self._decoding)
 
-    def add(self, job: Job) -> None:
+    @property
+    def waiting(self) -> int:
+        """How many are not let in yet."""
+        return len(self._waiting)
+
+    def add(self, job: Job[Any, Any]) -> None:
         self._waiting.append(job)
 
     @torch.inference_mode()
@@ -76,19 +90,18 @@ class Loop:
         """One round. Returns the tokens it made, and the errors of the answers that cannot go on."""
         self._drop_cancelled()
         self._admit()
-        spans = {row: row.next_token() for row in self._decoding}
-        drawn, pieces = self._pieces()
-        drawn += self._read({**spans, **pieces})
-        self._draw(drawn)
+        pieces, known = self._prefill.plan()
+        spans: dict[Reading, Span] = {row: row.next_token() for row in self._decoding}
+        drawn = [Drawn(row, logits) for row, logits in known.items() if isinstance(row, Row)]
+        self._draw(drawn + self._read(spans | pieces))
         return self._handed_over()
 
     def fail_all(self, why: str) -> list[Delivery]:
         """End everything in flight. Returns that, and what a step that failed had made before."""
-        jobs = [*self._waiting, *(row.job for row in (*self._reading, *self._decoding))]
-        for row in (*self._reading, *self._decoding):
-            self._network.leave(row.sequence)
+        jobs = [*self._waiting, *(row.job for row in self._in_flight())]
+        for row in self._in_flight():
+            self._retire(row)
         self._waiting.clear()
-        self._reading, self._decoding = [], []
         return [*self._handed_over(), *((job, EngineError(why)) for job in jobs)]
 
     def _handed_over(self) -> list[Delivery]:
@@ -96,99 +109,69 @@ class Loop:
         return deliveries
 
     def _drop_cancelled(self) -> None:
-        for row in [row for row in (*self._reading, *self._decoding) if row.job.cancelled]:
+        for row in [row for row in self._in_flight() if row.job.cancelled]:
             self._retire(row)
+        if any(job.cancelled for job in self._waiting):
+            self._waiting = deque(job for job in self._waiting if not job.cancelled)
 
     def _admit(self) -> None:
-        """In the order in which they came, as long as there is room for the longest answer each may become."""
-        while self._waiting and len(self._reading) + len(self._decoding) < self._limits.rows:
-            job = self._waiting[0]
-            if not job.cancelled and not self._admitted(job):
-                return
-            self._waiting.popleft()
+        """In the order in which they came, as long as there is room for the longest that each may become.
 
-    def _admitted(self, job: Job) -> bool:
-        """False when there is no room now. A request that can never be served is done with."""
-        try:
-            prompt = self._loaded.renderer.ids(job.request.prompt)
-            wanted = job.request.schedule.at(0).max_tokens
-            check_room(len(prompt), wanted, self._loaded.context_length)
-            if not self._has_room(len(prompt) + wanted):
-                return False
-            sequence = self._network.sequence(len(prompt))
-            self._reading.append(Row(job, prompt, sequence, self._loaded, self._prefixes.root))
-        except Exception as error:
-            self._deliveries.append((job, told(error)))
-        return True
-
-    def _has_room(self, tokens: int) -> bool:
-        rows = (*self._reading, *self._decoding)
-        taken = sum(len(row.prompt) + row.limits.max_tokens for row in rows)
-        return not rows or (taken + tokens) * self._network.bytes_per_token <= self._limits.kv_bytes
-
-    def _pieces(self) -> tuple[list[Drawn], dict[Row, Span]]:
-        """What is to be read of prompts; and the rows for which the prefix cache knows what follows theirs.
-
-        A piece that another row reads in this step is left for the next, where the prefix cache has it.
+        The first in line waits until there is room, and the others behind it: none is overtaken. When nothing else is
+        in flight there is room for anything.
         """
-        drawn: list[Drawn] = []
-        spans: dict[Row, Span] = {}
-        claimed: set[tuple[Node, tuple[int, ...]]] = set()
-        budget = self._limits.prompt_tokens
-        for row in self._reading:
-            if (logits := self._remembered(row)) is not None:
-                drawn.append(Drawn(row, logits))
-                continue
-            piece = row.piece(self._network.chunk)
-            if self._network.chunk is not None:
-                if (row.node, piece) in claimed:
-                    continue
-                claimed.add((row.node, piece))
-            if budget > 0:
-                budget -= len(piece)
-                spans[row] = Span(row.sequence, piece)
-        return drawn, spans
+        while self._waiting and len(self._prefill.rows) + len(self._decoding) < self._limits.rows:
+            job = self._waiting[0]
+            try:
+                if self._first is None or self._first.job is not job:
+                    self._first = self._row(job)
+                if not self._has_room(self._first):
+                    return
+                self._prefill.begin(self._first)
+            except Exception as error:  # it can never be served, and is done with
+                self._deliveries.append((job, told(error)))
+            self._waiting.popleft()
+            self._first = None
 
-    def _remembered(self, row: Row) -> Tensor | None:
-        """Take over what the prefix cache knows of a row's prompt; the logits after it if that is all of it."""
-        while self._network.chunk is not None:
-            piece = row.piece(self._network.chunk)
-            last = row.sequence.length + len(piece) == len(row.prompt)
-            node = self._prefixes.find(row.node, piece, logits=last)
-            if node is None:
-                return None
-            row.sequence.append(node.planes)
-            row.cached_tokens += len(piece)
-            row.node = node
-            if last:
-                return node.logits
-        return None
+    def _row(self, job: Job[Any, Any]) -> Reading:
+        if isinstance(job.request, ScoreRequest):
+            return score_row(job, self._loaded)
+        prompt = self._loaded.renderer.ids(job.request.prompt)
+        check_room(len(prompt), job.request.schedule.at(0).max_tokens, self._loaded.context_length)
+        return Row(job, prompt, self._loaded)
 
-    def _read(self, spans: dict[Row, Span]) -> list[Drawn]:
+    def _has_room(self, row: Reading) -> bool:
+        rows = self._in_flight()
+        tokens = sum(one.longest for one in (*rows, row))
+        return not rows or tokens * self._network.bytes_per_token <= self._limits.kv_bytes
+
+    def _in_flight(self) -> list[Reading]:
+        return [*self._prefill.rows, *self._decoding]
+
+    def _read(self, spans: dict[Reading, Span]) -> list[Drawn]:
         """Read; the rows that can draw then, with their logits. A row that fails, fails alone."""
-        drawn = []
+        drawn, decoding = [], set[Reading](self._decoding)
         for row, logits in self._logits(spans):
-            if row in self._decoding:
-                drawn.append(Drawn(row, logits))
-                continue
-            last = row.sequence.length == len(row.prompt)
-            if self._network.chunk is not None:
-                piece = tuple(spans[row].tokens)
-                planes = row.sequence.copied(row.sequence.length - len(piece))
-                row.node = self._prefixes.add(row.node, piece, planes, logits.clone() if last else None)
-            if last:
-                drawn.append(Drawn(row, logits))
+            if row not in decoding:
+                self._prefill.keep(row, spans[row], logits)
+            if isinstance(row, ScoreRow):
+                with self._alone(row):
+                    self._weigh(row, logits)
+            elif isinstance(row, Row) and (row in decoding or row.read):
+                drawn.append(Drawn(row, logits[-1]))
         return drawn
 
-    def _logits(self, spans: dict[Row, Span]) -> Iterator[tuple[Row, Tensor]]:
+    def _logits(self, spans: dict[Reading, Span]) -> Iterator[tuple[Reading, Tensor]]:
+        """Each row with the logits that its span wants, [those, vocab]."""
         if self._network.chunk is None and len(spans) > 1:  # one after the other, and none twice
             for row, span in spans.items():
                 yield from self._logits({row: span})
             return
         if not spans:
             return
+        sizes = [len(span.tokens) if span.every else 1 for span in spans.values()]
         try:
-            yield from zip(spans, self._network.read(list(spans.values())), strict=True)
+            yield from zip(spans, torch.split(self._network.read(list(spans.values())), sizes), strict=True)
         except Exception as error:
             if len(spans) == 1:
                 self._fail(next(iter(spans)), error)
@@ -197,12 +180,18 @@ class Loop:
             for row, span in spans.items():
                 yield from self._logits({row: span})
 
+    def _weigh(self, row: ScoreRow, logits: Tensor) -> None:
+        row.weigh(logits)
+        if row.read:
+            self._deliveries.append((row.job, row.scored()))
+            self._retire(row)
+
     def _draw(self, drawn: list[Drawn]) -> None:
         """The next token of each, all drawn at once. What goes wrong with one of them is that one's alone."""
         ready: list[tuple[Drawn, Sampling]] = []
         for one in drawn:
             with self._alone(one.row):
-                check_numbers(one.logits, len(one.row.output))
+                check_numbers(one.logits, f"generated token {len(one.row.output)}")
                 ready.append((one, one.row.asked()))
         if not ready:
             return
@@ -211,32 +200,47 @@ class Loop:
         samplings = [how for _, how in ready]
         marked = adjusted(logits, samplings, [row.history for row in rows])
         left = marked.amax(-1).isfinite().tolist()
-        chosen = choose(marked, samplings, seeds, indices).tolist()
-        for place, (row, token_id) in enumerate(zip(rows, chosen, strict=True)):
+        chosen = choose(marked, samplings, seeds, indices)
+        likely = self._likelihoods(ready, logits, marked, chosen)
+        for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):
             with self._alone(row):
                 check_left(left[place], len(row.output))
-                self._go_on(row, row.take(token_id, self._loaded.end_ids, logits[place]))
+                self._go_on(row, row.take(token_id, self._loaded.end_ids, likely.get(row)))
+
+    def _likelihoods(
+        self, ready: list[tuple[Drawn, Sampling]], logits: Tensor, marked: Tensor, chosen: Tensor
+    ) -> dict[Row, tuple[float, TokenLikelihood]]:
+        """Of the rows that asked for it, all at once: how their tokens stood among the others."""
+        asked = [place for place, (one, _) in enumerate(ready) if one.row.job.request.logprobs]
+        if not asked:
+            return {}
+        rows, samplings = [ready[place][0].row for place in asked], [ready[place][1] for place in asked]
+        seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
+        drawn_from = processed(marked[asked], samplings, seeds, indices)
+        counts = [row.job.request.top_logprobs for row in rows]
+        return dict(zip(rows, likelihoods(logits[asked], drawn_from, chosen[asked], counts, self._spell), strict=True))
 
     def _go_on(self, row: Row, token: Token) -> None:
         self._deliveries.append((row.job, token))
         if token.finish is not None:
             self._retire(row)
         elif row not in self._decoding:
-            self._reading.remove(row)
+            self._prefill.rows.remove(row)
             self._decoding.append(row)
             self._network.begin_decoding(row.sequence)
 
     @contextmanager
-    def _alone(self, row: Row) -> Iterator[None]:
+    def _alone(self, row: Reading) -> Iterator[None]:
         try:
             yield
         except Exception as error:  # a schedule, for one, is anybody's code
             self._fail(row, error)
 
-    def _fail(self, row: Row, error: Exception) -> None:
+    def _fail(self, row: Reading, error: Exception) -> None:
         self._deliveries.append((row.job, told(error)))
         self._retire(row)
 
-    def _retire(self, row: Row) -> None:
-        (self._decoding if row in self._decoding else self._reading).remove(row)
+    def _retire(self, row: Reading) -> None:
+        rows: list[Any] = self._decoding if row in self._decoding else self._prefill.rows
+        rows.remove(row)
         self._network.leave(row.sequence)

@@ -65,7 +65,9 @@ class Network:
 
     @torch.inference_mode()
     def read(self, spans: Many[Span]) -> Tensor:
-        """The logits of the token after each span, float32 [spans, vocab]; the spans are then in the cache.
+        """The logits after each span, or after each token of one that wants `every`, float32 [those, vocab].
+
+        The spans are then in the cache.
 
         What has more than one token, or is not in slots yet, is a piece of a prompt. Raises whatever the model does,
         and then nothing counts as read.
@@ -79,13 +81,16 @@ class Network:
             positions += range(span.sequence.length, span.sequence.length + len(span.tokens))
             ends[span.sequence] = len(ids) - 1
         self._parts = self._planned(ordered, ends)
-        places = [ends[span.sequence] for span in spans]
+        wanted: list[int] = []
+        for span in spans:
+            end = ends[span.sequence] + 1
+            wanted += range(end - len(span.tokens) if span.every else end - 1, end)
         extra = max(0, self.least - len(ids))
-        kept = places + [places[0]] * max(0, self.least - len(places))
+        kept = wanted + [wanted[0]] * max(0, self.least - len(wanted))
         logits = self._call(ids + [ids[0]] * extra, positions + [0] * extra, kept)
         for span in spans:
             span.sequence.length += len(span.tokens)
-        return logits[: len(spans)]
+        return logits[: len(wanted)]
 
     @torch.inference_mode()
     def begin_decoding(self, sequence: Sequence) -> None:

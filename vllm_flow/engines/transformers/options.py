@@ -39,6 +39,8 @@ class Transformers:
     """A row's logits are bitwise the same alone and in any company. null: wherever this machine's kernels allow it."""
     max_rows: Annotated[int, at_least(1)] = 256
     """How many answers are in the making at once; further requests wait."""
+    max_waiting: Annotated[int, at_least(1)] = 4096
+    """How many requests wait in the engine; whoever sends more waits, too, and none is refused or overtaken."""
     kv_cache_gib: Annotated[float, above(0)] = 2.0
     """GiB of keys and values for the answers in the making; further requests wait."""
     prefix_cache_gib: Annotated[float, at_least(0)] = 0.5
@@ -49,7 +51,7 @@ class Transformers:
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
-        return Capabilities(sampling=names, logprobs=True)
+        return Capabilities(sampling=names, logprobs=True, likelihoods=True, score=True)
 
     def open(self) -> Engine:
         """Load the weights, fetching them first if need be. Raises ModelError."""
@@ -58,6 +60,6 @@ class Transformers:
         from vllm_flow.engines.transformers.loop import Limits
 
         kv_bytes, prefix_bytes = (int(gib * 2**30) for gib in (self.kv_cache_gib, self.prefix_cache_gib))
-        limits = Limits(self.max_rows, kv_bytes=kv_bytes, prefix_bytes=prefix_bytes)
+        limits = Limits(self.max_rows, kv_bytes=kv_bytes, prefix_bytes=prefix_bytes, waiting=self.max_waiting)
         loading = partial(load, self.model, self.device, self.dtype, self.deterministic, self.quantize)
         return TransformersEngine(loading, limits, self.threads)

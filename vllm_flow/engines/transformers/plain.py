@@ -53,7 +53,7 @@ class PlainNetwork:
 
     @torch.inference_mode()
     def read(self, spans: Many[Span]) -> Tensor:
-        """The logits of the token after each span, float32 [spans, vocab]."""
+        """The logits of the token after each span, float32 [spans, vocab]; none of them can want `every`."""
         return torch.cat([self._read(span) for span in spans])
 
     def close(self) -> None:

@@ -50,6 +50,16 @@ class PrefixCache:
         self._touch(found)
         return found
 
+    def alike(self, after: Node, tokens: Tokens) -> int:
+        """With how many of these tokens one of the pieces behind `after` begins, the most there are."""
+        count = 0
+        for piece in after.children:
+            if piece[:count] == tokens[:count]:
+                longest = min(len(piece), len(tokens))
+                while count < longest and piece[count] == tokens[count]:
+                    count += 1
+        return count
+
     def add(self, after: Node, tokens: Tokens, planes: list[Tensor], logits: Tensor | None) -> Node:
         """Keep what was read behind `after`. The node is returned also when it was there already, or has no room."""
         node = after.children.get(tokens)

@@ -29,8 +29,8 @@ class Renderer:
             found = self._encode("\n".join(message.text for message in prompt.messages), special=True)
         else:
             found = self._encode(self._rendered(prompt), special=False)  # the template wrote them already
-        if not found and self._tokenizer.bos_token_id is not None:
-            found = [self._tokenizer.bos_token_id]
+        if not found and self.begin is not None:
+            found = [self.begin]
         if not found:
             raise EngineError("prompt: it has no tokens, and this model has none that begins a text. Say something.")
         return found
@@ -38,6 +38,16 @@ class Renderer:
     def encode(self, text: str) -> list[int]:
         """The text's token ids, with those that the tokenizer itself puts around it."""
         return self._encode(text, special=True)
+
+    @property
+    def begin(self) -> int | None:
+        """The token that begins a text, if the tokenizer names one."""
+        found = self._tokenizer.bos_token_id
+        return None if found is None else int(found)
+
+    def text_ids(self, text: str) -> list[int]:
+        """The ids of a text by itself, as what a model says: without tokens that begin or end it."""
+        return self._encode(text, special=False)
 
     def _encode(self, text: str, special: bool) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=special, verbose=False))

@@ -1,13 +1,13 @@
-"""A row: one answer in the making, from its request to its last token."""
+"""What is in flight: tokens that are being read for a request, and rows, answers in the making to their last token."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-
-from torch import Tensor
+from typing import Any, Generic, TypeVar
 
 from vllm_flow.core.errors import FlowError
+from vllm_flow.core.likelihoods import TokenLikelihood
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.values import Finish, FinishReason, Request, Token, Usage
 from vllm_flow.engines.transformers.history import History
@@ -16,30 +16,76 @@ from vllm_flow.engines.transformers.loaded import Loaded, Span
 from vllm_flow.engines.transformers.prefix import Node
 from vllm_flow.engines.transformers.text import TextStream
 
+R = TypeVar("R")
+T = TypeVar("T")
+
 
 @dataclass(eq=False)
-class Job:
-    """One request, and the way back to the event loop that waits for its tokens."""
+class Job(Generic[R, T]):
+    """One request, and the way back to the event loop that waits for what it is given."""
 
-    request: Request
+    request: R
     loop: asyncio.AbstractEventLoop
-    arrived: asyncio.Queue[Token | FlowError] = field(default_factory=asyncio.Queue)
+    arrived: asyncio.Queue[T | FlowError] = field(default_factory=asyncio.Queue)
     cancelled: bool = False
 
+    async def next(self) -> T:
+        """What comes next for it. Raises FlowError when nothing more will, and why."""
+        item = await self.arrived.get()
+        if isinstance(item, FlowError):
+            raise item
+        return item
 
-class Row:
-    """One answer. It owns its place in the KV cache, and says what is to be read for it next."""
 
-    def __init__(self, job: Job, prompt: list[int], sequence: Sequence, loaded: Loaded, root: Node) -> None:
+class Reading:
+    """Tokens of one request that are read piece by piece. It owns its place in the KV cache."""
+
+    every = False
+    """Whether the logits after every token from `first` on are needed, and not only those after the last."""
+    sequence: Sequence
+
+    def __init__(self, job: Job[Any, Any], tokens: list[int], first: int) -> None:
         self.job = job
-        self.prompt = prompt
-        self.sequence = sequence
-        self.node = root
-        """The last piece of the prompt that the prefix cache knows."""
-        self.output: list[int] = []
+        self.tokens = tokens
+        self.first = first
+        """The first token after which logits are needed, from 0."""
+        self.longest = len(tokens)
+        """How many tokens may come to be in the KV cache."""
+        self.node: Node
+        """The last piece that the prefix cache knows."""
         self.cached_tokens = 0
+        self.reuse_stopped_at: int | None = None
+
+    def begin(self, sequence: Sequence, root: Node) -> None:
+        self.sequence, self.node = sequence, root
+
+    @property
+    def read(self) -> bool:
+        """Whether that is done."""
+        return self.sequence.length == len(self.tokens)
+
+    def piece(self, size: int | None) -> Span:
+        """What is to be read next: up to a multiple of `size` tokens.
+
+        Without a size, of a network that gives the logits of one token at a time: all but what needs its own.
+        """
+        start = self.sequence.length
+        end = start - start % size + size if size is not None else max(start, self.first) + 1
+        end = min(len(self.tokens), end)
+        return Span(self.sequence, tuple(self.tokens[start:end]), self.every and size is not None and end > self.first)
+
+
+class Row(Reading):
+    """One answer: its prompt is read, and then it grows token by token."""
+
+    job: Job[Request, Token]
+
+    def __init__(self, job: Job[Request, Token], prompt: list[int], loaded: Loaded) -> None:
+        super().__init__(job, prompt, len(prompt) - 1)
+        self.output: list[int] = []
         self.limits = job.request.schedule.at(0)
         """What ends the answer: `max_tokens`, `min_tokens` and `stop` as they stand at its beginning."""
+        self.longest = len(prompt) + self.limits.max_tokens
         self.history = History(prompt, self.output, loaded.vocabulary, self.limits)
         self.history.understand(self.limits)
         self._text = TextStream(loaded.decode, self.limits.stop)
@@ -50,27 +96,23 @@ class Row:
         self.history.understand(now)
         return now
 
-    def piece(self, size: int | None) -> tuple[int, ...]:
-        """The next piece of the prompt, up to a multiple of `size` tokens; the whole rest without one."""
-        start = self.sequence.length
-        end = len(self.prompt) if size is None else min(len(self.prompt), start - start % size + size)
-        return tuple(self.prompt[start:end])
-
     def next_token(self) -> Span:
         """The newest token, which is not in the cache yet."""
         return Span(self.sequence, self.output[-1:])
 
-    def take(self, token_id: int, ends: frozenset[int], logits: Tensor) -> Token:
-        """Go on with this token; `logits` [vocab] are those it was drawn from."""
-        logprob = float(logits.log_softmax(-1)[token_id]) if self.job.request.logprobs else None
+    def take(self, token_id: int, ends: frozenset[int], likely: tuple[float, TokenLikelihood] | None) -> Token:
+        """Go on with this token; `likely` is its raw log-probability and likelihood, if they were asked for."""
+        logprob, likelihood = likely or (None, None)
         may_end = not self.history.must_go_on
         self.output.append(token_id)
         ended = token_id in ends
         said = "" if ended else self._text.push(token_id, may_end)
         if not (ended or self._text.stopped or len(self.output) == self.limits.max_tokens):
-            return Token(token_id, said, logprob)
+            return Token(token_id, said, logprob, None, likelihood)
         rest = "" if self._text.stopped else self._text.flush(may_end)
         # The text held back may turn out to hold a whole stop string.
         reason: FinishReason = "stop" if ended or self._text.stopped else "length"
-        usage = Usage(len(self.prompt), len(self.output))
-        return Token(token_id, said + rest, logprob, Finish(reason, usage, self.cached_tokens))
+        usage = Usage(len(self.tokens), len(self.output))
+        return Token(
+            token_id, said + rest, logprob, Finish(reason, usage, self.cached_tokens, self.reuse_stopped_at), likelihood
+        )

@@ -26,22 +26,46 @@ def choose(logits: Tensor, samplings: Sequence[Sampling], seeds: Sequence[int], 
     logits: [rows, vocab], penalised, without NaN or +inf; a row without a finite one gets just any id. seeds: 64 bits
     each. indices: which generated token of its answer each row draws, from 0.
     """
-    if logits.device.type == "mps":  # has no float64
-        logits = logits.cpu()
-    logits = logits.float()
+    logits = _drawable(logits)
     chosen = logits.argmax(-1)  # the first of equals: ties go to the lowest id
     tossed = [_tossed(*row) for row in zip(samplings, seeds, indices, strict=True)]
-    drawn = [row for row, sampling in enumerate(samplings) if sampling.temperature > 0]
-    for draw, rows in (
-        (_draw_from_all, [row for row in drawn if not cuts(tossed[row])]),
-        (_draw_from_left, [row for row in drawn if cuts(tossed[row])]),
-    ):
+    for draw, rows in zip((_draw_from_all, _draw_from_left), _split(tossed), strict=True):
         if rows:
             which = torch.tensor(rows, device=logits.device)
             keys = [[noise.signed(noise.key(seeds[row], indices[row]))] for row in rows]
             of_rows = [tossed[row] for row in rows]
             chosen[which] = draw(logits[which], of_rows, torch.tensor(keys, device=logits.device))
     return chosen
+
+
+def processed(logits: Tensor, samplings: Sequence[Sampling], seeds: Sequence[int], indices: Sequence[int]) -> Tensor:
+    """Logits of the distribution that `choose` draws from, float32 [rows, vocab]: -inf for what it never draws.
+
+    Their softmax is that distribution; of a greedy row it is one token. Arguments as for `choose`.
+    """
+    logits = _drawable(logits)
+    found = torch.full_like(logits, -torch.inf).scatter_(-1, logits.argmax(-1, keepdim=True), 0.0)
+    tossed = [_tossed(*row) for row in zip(samplings, seeds, indices, strict=True)]
+    for rows in _split(tossed):
+        if rows:
+            which, of_rows = torch.tensor(rows, device=logits.device), [tossed[row] for row in rows]
+            scaled = _scaled(logits[which], of_rows)
+            if not cuts(of_rows[0]):
+                found[which] = scaled
+                continue
+            for some, order, left in left_by_cuts(logits[which], scaled, of_rows):
+                found[which[some]] = torch.full_like(scaled[some], -torch.inf).scatter_(-1, order, left)
+    return found
+
+
+def _drawable(logits: Tensor) -> Tensor:
+    return (logits.cpu() if logits.device.type == "mps" else logits).float()  # mps has no float64
+
+
+def _split(samplings: Sequence[Sampling]) -> tuple[list[int], list[int]]:
+    """The rows that are drawn from all of their tokens, and those that are cut; not those that are greedy."""
+    drawn = [row for row, sampling in enumerate(samplings) if sampling.temperature > 0]
+    return [row for row in drawn if not cuts(samplings[row])], [row for row in drawn if cuts(samplings[row])]
 
 
 def _tossed(sampling: Sampling, seed: int, index: int) -> Sampling:

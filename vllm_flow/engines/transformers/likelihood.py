@@ -1,0 +1,62 @@
+"""Likelihoods: how probable tokens are under some logits, and how undecided the model was.
+
+Computed in float64 and rounded to float32 in the end: in which order a row is summed depends on how many rows there
+are, and what that changes is far below what the rounding keeps. So a token's numbers do not depend on its company.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from vllm_flow.core.likelihoods import Alternative, TokenLikelihood
+
+BLOCK = 1 << 20
+"""Numbers that are looked at in one go, so that memory does not grow with the rows."""
+LOWEST = -1e4
+"""In place of -inf beside a probability of 0: their product is 0 and not NaN."""
+
+
+def weighed(logits: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """The log-probability of each row's tokens, float32 [rows, tokens], and its entropy in nats, float32 [rows].
+
+    logits: [rows, vocab], -inf for a probability of 0, at least one finite per row. ids: int64 [rows, tokens].
+    """
+    if logits.device.type == "mps":  # has no float64
+        logits, ids = logits.cpu(), ids.cpu()
+    rows = max(2, BLOCK // logits.shape[-1])
+    found, entropies = [], []
+    for some, of_some in zip(torch.split(logits, rows), torch.split(ids.to(logits.device), rows), strict=True):
+        logs = some.double().log_softmax(-1)
+        found.append(logs.gather(-1, of_some).float())
+        entropies.append(-(logs.exp() * logs.clamp_(min=LOWEST)).sum(-1).float())
+    return torch.cat(found), torch.cat(entropies)
+
+
+def likelihoods(
+    logits: Tensor, processed: Tensor, chosen: Tensor, counts: Sequence[int], spell: Callable[[int], str]
+) -> list[tuple[float, TokenLikelihood]]:
+    """Each row's chosen token: its raw log-probability and the rest, with so many alternatives as its count says.
+
+    logits, processed: [rows, vocab], before and after sampling parameters. chosen: int64 [rows]. spell: an id's text.
+    """
+    ids = torch.cat([chosen[:, None].to(logits.device), most_probable(logits, max(counts))], 1)
+    raw, raw_entropies = weighed(logits, ids)
+    drawn, drawn_entropies = weighed(processed, ids)
+    found = []
+    for row, count in enumerate(counts):
+        of_row = zip(ids[row, 1 : count + 1].tolist(), raw[row, 1:].tolist(), drawn[row, 1:].tolist(), strict=False)
+        listed = tuple(Alternative(one, spell(one), *logs) for one, *logs in of_row if logs[0] > -torch.inf)
+        numbers = (float(drawn[row, 0]), float(raw_entropies[row]), float(drawn_entropies[row]))
+        found.append((float(raw[row, 0]), TokenLikelihood(*numbers, listed)))
+    return found
+
+
+def most_probable(logits: Tensor, count: int) -> Tensor:
+    """Ids of each row's largest logits by (logit descending, id ascending), int64 [rows, count], or all there are."""
+    bits = (logits.float() + 0.0).view(torch.int32).long()  # + 0.0: -0.0 and 0.0 are one number
+    ascending = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # as whole numbers in the order of the floats
+    unique = (ascending << 32) - torch.arange(logits.shape[-1], device=logits.device)
+    return unique.topk(min(count, logits.shape[-1])).indices

@@ -1,0 +1,74 @@
+"""Prefill: which pieces of prompts are read at a step, and what the prefix cache has of them already."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from vllm_flow.engines.transformers.loaded import Reads, Span
+from vllm_flow.engines.transformers.prefix import Node, PrefixCache
+from vllm_flow.engines.transformers.row import Reading
+
+
+class Prefill:
+    """What is being read, in the order in which it came."""
+
+    def __init__(self, network: Reads, step_tokens: int, prefix_bytes: int) -> None:
+        self.rows: list[Reading] = []
+        self._network = network
+        self._chunk = network.chunk
+        self._step_tokens = step_tokens
+        self._prefixes = PrefixCache(prefix_bytes)
+
+    def begin(self, row: Reading) -> None:
+        row.begin(self._network.sequence(len(row.tokens)), self._prefixes.root)
+        self.rows.append(row)
+
+    def plan(self) -> tuple[dict[Reading, Span], dict[Reading, Tensor]]:
+        """What is to be read now; and the logits after the prompts that the prefix cache knows to their end.
+
+        A piece that another row reads in this step is left for the next, where the prefix cache has it.
+        """
+        spans: dict[Reading, Span] = {}
+        known: dict[Reading, Tensor] = {}
+        claimed: set[tuple[Node, tuple[int, ...]]] = set()
+        left = self._step_tokens
+        for row in self.rows:
+            if (logits := self._remembered(row)) is not None:
+                known[row] = logits
+                continue
+            span = row.piece(self._chunk)
+            if self._chunk is not None and not span.every:
+                if (row.node, span.tokens) in claimed:
+                    continue
+                claimed.add((row.node, tuple(span.tokens)))
+            if left > 0:
+                left -= len(span.tokens)
+                spans[row] = span
+                self._note_stop(row, tuple(span.tokens))
+        return spans, known
+
+    def keep(self, row: Reading, span: Span, logits: Tensor) -> None:
+        """Remember the piece that a row has read, and the logits [1, vocab] if they are those after its prompt."""
+        if self._chunk is not None and not span.every:
+            planes = row.sequence.copied(row.sequence.length - len(span.tokens))
+            row.node = self._prefixes.add(row.node, tuple(span.tokens), planes, logits[0].clone() if row.read else None)
+
+    def _note_stop(self, row: Reading, piece: tuple[int, ...]) -> None:
+        """Where the first piece that a row must read itself departs from all that is remembered."""
+        if self._chunk is not None and row.reuse_stopped_at is None:
+            row.reuse_stopped_at = row.sequence.length + self._prefixes.alike(row.node, piece)
+
+    def _remembered(self, row: Reading) -> Tensor | None:
+        """Take over what the prefix cache knows of a row's tokens; the logits after them if that is all of them."""
+        while self._chunk is not None:
+            span = row.piece(self._chunk)
+            last = row.sequence.length + len(span.tokens) == len(row.tokens)
+            node = None if span.every else self._prefixes.find(row.node, tuple(span.tokens), logits=last)
+            if node is None:
+                return None
+            row.sequence.append(node.planes)
+            row.cached_tokens += len(span.tokens)
+            row.node = node
+            if last:
+                return node.logits
+        return None

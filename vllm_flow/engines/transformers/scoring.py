@@ -1,0 +1,88 @@
+"""Scoring: the log-probabilities of a text that is given, through the same loop and in pieces as prompts are read.
+
+Of the logits after a piece only two numbers a token are kept, so memory does not grow with the text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vllm_flow.core.errors import EngineError
+from vllm_flow.core.likelihoods import Scored
+from vllm_flow.core.values import Prompt
+from vllm_flow.engines.transformers.failures import check_numbers, check_reads
+from vllm_flow.engines.transformers.likelihood import weighed
+from vllm_flow.engines.transformers.loaded import Loaded
+from vllm_flow.engines.transformers.row import Job, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """A text to be scored, or token ids; after a prompt, or by itself."""
+
+    prompt: Prompt | None
+    completion: str | tuple[int, ...]
+
+
+class ScoreRow(Reading):
+    """One text: all but its last token are read, and each token is weighed by the logits before it."""
+
+    every = True
+
+    def __init__(self, job: Job[ScoreRequest, Scored], before: list[int], scored: list[int]) -> None:
+        super().__init__(job, [*before, *scored[:-1]], len(before) - 1)
+        self._scored = scored
+        self._logprobs: list[float] = []
+        self._entropies: list[float] = []
+
+    def weigh(self, logits: Tensor) -> None:
+        """Take the logits after each of the tokens read last, [tokens, vocab]; those within the prompt say nothing."""
+        done = len(self._logprobs)
+        end = self.sequence.length - self.first
+        if end <= done:
+            return
+        logits = logits[done - end :]
+        check_numbers(logits, f"tokens {done} to {end - 1} of the text to score")
+        ids = torch.tensor(self._scored[done:end], device=logits.device)[:, None]
+        logprobs, entropies = weighed(logits, ids)
+        self._logprobs += logprobs[:, 0].tolist()
+        self._entropies += entropies.tolist()
+
+    def scored(self) -> Scored:
+        """When all of it is read."""
+        return Scored(tuple(self._scored), tuple(self._logprobs), tuple(self._entropies), self.first + 1)
+
+
+def score_row(job: Job[ScoreRequest, Scored], loaded: Loaded) -> ScoreRow:
+    """The row of a request. Raises EngineError for what cannot be scored."""
+    request, renderer = job.request, loaded.renderer
+    scored = _ids(request.completion, loaded)
+    if request.prompt is not None and request.prompt.messages:
+        before = renderer.ids(request.prompt)
+    elif renderer.begin is not None:
+        before = [renderer.begin]
+    else:
+        before, scored = scored[:1], scored[1:]
+    if not scored:
+        what = "nothing stands before its only token, and this model has none that begins a text"
+        raise EngineError(f"the text to score: {what}. Give a longer text, or a prompt.")
+    check_reads(len(before), len(scored), loaded.context_length)
+    return ScoreRow(job, before, scored)
+
+
+def _ids(completion: str | tuple[int, ...], loaded: Loaded) -> list[int]:
+    if isinstance(completion, str):
+        found = loaded.renderer.text_ids(completion)
+    else:
+        found = list(completion)
+        vocab = loaded.vocabulary.size
+        for one in found:
+            if not 0 <= one < vocab:
+                problem = f"{one} is no token of this model, whose ids are 0 to {vocab - 1}"
+                raise EngineError(f"the text to score: {problem}. Give the ids of its own tokenizer.")
+    if not found:
+        raise EngineError("the text to score: it has no tokens. Give a text.")
+    return found

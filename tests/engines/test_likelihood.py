@@ -82,7 +82,7 @@ def test_of_greedy_the_drawn_distribution_is_one_token() -> None:
         table, processed(table, [Sampling(temperature=0)], [0], [0]), torch.tensor([1]), [2], str
     )
     assert logprob == pytest.approx(-math.log(2 + math.exp(-2)))
-    assert (one.processed_logprob, one.processed_entropy) == (0.0, 0.0)
+    assert str((one.processed_logprob, one.processed_entropy)) == "(0.0, 0.0)"  # and not -0.0
     assert [(other.id, other.processed_logprob) for other in one.alternatives] == [(1, 0.0), (2, -math.inf)]
 
 

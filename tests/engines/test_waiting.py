@@ -183,3 +183,17 @@ def test_the_first_in_line_is_rendered_once_however_long_it_waits(monkeypatch: p
         loop.step()
     assert len(seen) == 3
     loaded.network.close()
+
+
+def test_the_first_in_line_leaves_nothing_when_it_is_cancelled() -> None:
+    loaded = load(RANDOM)
+    loop = Loop(loaded, Limits(kv_bytes=1))
+    jobs = [job(f"question {place}", place, tokens=5) for place in range(2)]
+    for one in jobs:
+        loop.add(one)
+    loop.step()
+    assert loop._first is not None
+    jobs[0].cancelled = jobs[1].cancelled = True
+    assert loop.step() == []
+    assert (loop._first, loop.waiting, loop._in_flight(), loop.idle) == (None, 0, [], True)
+    loaded.network.close()

@@ -31,7 +31,7 @@ def weighed(logits: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     for some, of_some in zip(torch.split(logits, rows), torch.split(ids.to(logits.device), rows), strict=True):
         logs = some.double().log_softmax(-1)
         found.append(logs.gather(-1, of_some).float())
-        entropies.append(-(logs.exp() * logs.clamp_(min=LOWEST)).sum(-1).float())
+        entropies.append((logs.exp() * logs.clamp_(min=LOWEST).neg_()).sum(-1).float())
     return torch.cat(found), torch.cat(entropies)
 
 

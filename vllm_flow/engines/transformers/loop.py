@@ -102,6 +102,7 @@ class Loop:
         for row in self._in_flight():
             self._retire(row)
         self._waiting.clear()
+        self._first = None
         return [*self._handed_over(), *((job, EngineError(why)) for job in jobs)]
 
     def _handed_over(self) -> list[Delivery]:
@@ -113,6 +114,7 @@ class Loop:
             self._retire(row)
         if any(job.cancelled for job in self._waiting):
             self._waiting = deque(job for job in self._waiting if not job.cancelled)
+            self._first = None
 
     def _admit(self) -> None:
         """In the order in which they came, as long as there is room for the longest that each may become.

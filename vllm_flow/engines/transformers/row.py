@@ -113,6 +113,5 @@ class Row(Reading):
         # The text held back may turn out to hold a whole stop string.
         reason: FinishReason = "stop" if ended or self._text.stopped else "length"
         usage = Usage(len(self.tokens), len(self.output))
-        return Token(
-            token_id, said + rest, logprob, Finish(reason, usage, self.cached_tokens, self.reuse_stopped_at), likelihood
-        )
+        finish = Finish(reason, usage, self.cached_tokens, self.reuse_stopped_at)
+        return Token(token_id, said + rest, logprob, finish, likelihood)

@@ -33,6 +33,14 @@ class LoopThread:
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
 
+    def call(self, work: Callable[[], T]) -> T:
+        """What the work gives, done over there; blocks. Raises what it raises."""
+
+        async def one() -> T:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(one(), self._loop).result()
+
     async def stream(self, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         """The items, made over there. Raises what makes them, and EngineError when the thread is closed."""
         here, arrived = asyncio.get_running_loop(), asyncio.Queue[T | Future[None]]()

@@ -69,6 +69,8 @@ MUTANTS = [
     ("conf/engine/transformers.yaml", "threads: null", "threads: 0"),
     ("conf/engine/transformers.yaml", "use: engine/transformers\nmodel: ${model}", "use: engine/transformers"),
     ("conf/engine/transformers.yaml", "model: ${model}", "model:\n  name: x\n  context_length: 0"),
+    ("conf/engine/vllm.yaml", "compile: false", "compile: no way"),
+    ("conf/engine/vllm.yaml", "kv_cache_gib: 2", "kv_cache_gib: 0"),
     ("conf/input/file.yaml", "path: ???", "path: x\nfile: x"),
     ("conf/input/sample.yaml", "use: input/sample", "use: input/sampel"),
     ("conf/input/stdin.yaml", "use: input/stdin", "use: input/stdin\npath: x"),

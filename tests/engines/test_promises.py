@@ -13,6 +13,7 @@ from vllm_flow.engines.echo import Echo
 from vllm_flow.engines.llama_cpp.options import LlamaCpp
 from vllm_flow.engines.openai.options import OpenAI
 from vllm_flow.engines.transformers.options import Transformers
+from vllm_flow.engines.vllm.options import Vllm
 from vllm_flow.models.spec import Model
 from vllm_flow.testing import engine_promises
 from vllm_flow.testing.engines import EnginePromise
@@ -39,4 +40,4 @@ def test_every_engine_keeps_its_promises(promise: EnginePromise, options: Engine
 
 def test_no_engine_is_left_out() -> None:
     own = {entry.cls for entry in resource if entry.cls.__module__.startswith("vllm_flow.engines.")}
-    assert own == {Echo, Transformers, OpenAI, LlamaCpp}  # the last two in files of their own, with what they need
+    assert own == {Echo, Transformers, OpenAI, LlamaCpp, Vllm}  # the last three in files of their own

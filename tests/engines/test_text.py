@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from vllm_flow.engines.stopping import StopScanner
-from vllm_flow.engines.transformers.load import _decoder
+from vllm_flow.engines.transformers.load import decoder
 from vllm_flow.engines.transformers.text import TextStream
 from vllm_flow.models.random_weights import build_tokenizer
 
@@ -33,12 +33,12 @@ def whole(text: str, stops: tuple[str, ...]) -> str:
 
 def test_bytes_of_characters_appear_when_the_character_is_complete():
     ids = [BYTE_IDS[byte] for byte in "a你🙂".encode()]
-    assert streamed(_decoder(TOKENIZER), ids) == ["a", "", "", "你", "", "", "", "🙂", ""]
+    assert streamed(decoder(TOKENIZER), ids) == ["a", "", "", "你", "", "", "", "🙂", ""]
 
 
 def test_random_bytes_and_stop_strings_give_the_text_of_the_whole():
     rng = random.Random(1)
-    decode = _decoder(TOKENIZER)
+    decode = decoder(TOKENIZER)
     alphabet = [bytes([65]), bytes([66]), "é".encode(), "🙂".encode(), b"\xff", b"\xe4", b"\x80", b"\xf0\x9f"]
     for _ in range(1500):
         raw = b"".join(rng.choices(alphabet, k=rng.randint(0, 14)))
@@ -51,11 +51,11 @@ def test_random_bytes_and_stop_strings_give_the_text_of_the_whole():
 
 def test_incomplete_characters_come_out_at_the_end_as_replacement_characters():
     ids = [BYTE_IDS[65], *(BYTE_IDS[byte] for byte in "🙂".encode()[:2])]
-    assert streamed(_decoder(TOKENIZER), ids) == ["A", "", "", "\N{REPLACEMENT CHARACTER}"]
+    assert streamed(decoder(TOKENIZER), ids) == ["A", "", "", "\N{REPLACEMENT CHARACTER}"]
 
 
 def test_ids_beyond_the_tokenizer_have_no_text():
-    assert streamed(_decoder(TOKENIZER), [BYTE_IDS[65], 5000, BYTE_IDS[66]]) == ["A", "", "B", ""]
+    assert streamed(decoder(TOKENIZER), [BYTE_IDS[65], 5000, BYTE_IDS[66]]) == ["A", "", "B", ""]
 
 
 def sentencepiece_like() -> PreTrainedTokenizerFast:
@@ -73,7 +73,7 @@ def sentencepiece_like() -> PreTrainedTokenizerFast:
 @pytest.mark.parametrize("seed", range(5))
 def test_spaces_survive_tokenizers_that_strip_the_first(seed):
     tokenizer = sentencepiece_like()
-    decode = _decoder(tokenizer)
+    decode = decoder(tokenizer)
     rng = random.Random(seed)
     for _ in range(200):
         words = rng.choices(["<s>", "▁the", "▁cat", "s", "▁", "▁▁", "!", "smile"], k=rng.randint(0, 10))
@@ -87,4 +87,4 @@ def test_spaces_survive_tokenizers_that_strip_the_first(seed):
 def test_text_is_shown_at_once_when_nothing_can_change_it():
     tokenizer = sentencepiece_like()
     ids = [tokenizer.convert_tokens_to_ids(word) for word in ("▁the", "▁cat", "s")]
-    assert streamed(_decoder(tokenizer), ids) == ["the", " cat", "s", ""]
+    assert streamed(decoder(tokenizer), ids) == ["the", " cat", "s", ""]

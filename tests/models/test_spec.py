@@ -15,6 +15,7 @@ from vllm_flow.core import options
 from vllm_flow.engines.llama_cpp.options import LlamaCpp
 from vllm_flow.engines.openai.options import OpenAI
 from vllm_flow.engines.transformers.options import Transformers
+from vllm_flow.engines.vllm.options import Vllm
 from vllm_flow.models.families import FAMILIES, FamilyName
 from vllm_flow.models.spec import Architecture, Model
 
@@ -106,7 +107,7 @@ def test_a_model_that_a_server_runs_has_no_weights_for_an_engine_that_reads_them
 def test_an_engine_that_takes_a_model_as_it_is_refuses_what_would_change_it() -> None:
     model = Model("x", gguf="x.gguf", served="x", layers="0-3", adapter="here")
     problem = "this engine takes the model as it is. Leave it out, or choose engine=transformers."
-    for options_of in (OpenAI, LlamaCpp):
+    for options_of in (OpenAI, LlamaCpp, Vllm):
         found = [one for one in options_of(model).problems() if not isinstance(one, str)]
         assert [(one.path, one.problem) for one in found] == [
             (("model", name), problem) for name in ("layers", "adapter")

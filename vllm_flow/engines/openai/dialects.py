@@ -95,7 +95,7 @@ DIALECTS: Mapping[Name, Dialect] = MappingProxyType(
         "openai": Dialect(COMMON | PENALTIES | {"logit_bias"}, "max_completion_tokens", MappingProxyType(OF_OPENAI)),
         "vllm": Dialect(
             COMMON | PENALTIES | OF_VLLM,
-            ranges=MappingProxyType(dict.fromkeys(PENALTIES, (-2, 2))),
+            ranges=MappingProxyType({"temperature": (0, 2), **dict.fromkeys(PENALTIES, (-2, 2))}),
             own_order=False,  # ours is vLLM's
             fields=MappingProxyType({"return_token_ids": True}),
         ),

@@ -48,7 +48,7 @@ def load(
     size = weight_bytes(weights)  # packing takes them away
     fit = fitted(weights)
     renderer = Renderer(tokenizer)
-    length = _context_length(model, weights.config)
+    length = context_length(model, weights.config)
     facts = {
         "engine": "transformers",
         "model": model.name,
@@ -70,7 +70,7 @@ def load(
     }
     ends = _end_ids(weights, tokenizer)
     vocabulary = Vocabulary(tokenizer, weights.config.get_text_config().vocab_size, ends)
-    return Loaded(fit.network, renderer, _decoder(tokenizer), ends, vocabulary, length, facts, own_attention)
+    return Loaded(fit.network, renderer, decoder(tokenizer), ends, vocabulary, length, facts, own_attention)
 
 
 def _adapter(model: Model) -> Adapter | None:
@@ -132,7 +132,9 @@ def _dtype(wanted: DType, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
 
 
-def _decoder(tokenizer: Any) -> Callable[..., str]:
+def decoder(tokenizer: Any) -> Callable[..., str]:
+    """Turns token ids into text, special tokens left out."""
+
     def decode(ids: list[int]) -> str:
         return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
@@ -146,7 +148,8 @@ def _end_ids(weights: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(one for one in (*several, tokenizer.eos_token_id) if one is not None)
 
 
-def _context_length(model: Model, config: Any) -> int:
+def context_length(model: Model, config: Any) -> int:
+    """How many tokens of prompt and answer together the model reads, or is to. Raises ModelError."""
     native = getattr(config.get_text_config(), "max_position_embeddings", None)
     wanted = model.context_length
     if native is None:

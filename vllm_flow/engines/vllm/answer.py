@@ -1,0 +1,93 @@
+"""One answer: what vLLM is asked for, and what becomes of the ids that it gives.
+
+vLLM is told how to draw and never how to end but by tokens: stop strings are found here, in the text that every engine
+here makes of the same ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from vllm_flow.core.errors import EngineError
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.values import Finish, FinishReason, Request, Token, Usage
+from vllm_flow.engines.openai.dialects import SEED_BITS
+from vllm_flow.engines.transformers.failures import check_room
+from vllm_flow.engines.transformers.text import TextStream
+from vllm_flow.engines.transformers.vocabulary import Vocabulary
+from vllm_flow.engines.vllm.load import Loaded
+
+if TYPE_CHECKING:
+    from vllm import RequestOutput, SamplingParams
+
+COLDEST = 0.01
+"""vLLM raises what lies between 0 and this, and says so only in its log."""
+PLAIN = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+"""Parameters that vLLM calls as we do, with the same values."""
+
+
+class Answer:
+    """Raises EngineError, at once for a request that cannot be served."""
+
+    def __init__(self, request: Request, loaded: Loaded) -> None:
+        self._limits = request.schedule.at(0)
+        self.prompt = loaded.renderer.ids(request.prompt)
+        check_room(len(self.prompt), self._limits.max_tokens, loaded.context_length)
+        self.params = _params(request, self._limits, loaded.vocabulary)
+        self._ends = loaded.vocabulary.end_ids
+        self._text = TextStream(loaded.decode, self._limits.stop)
+        self._written = 0
+        self._cached = 0
+
+    def read(self, output: RequestOutput) -> Iterator[Token]:
+        """The tokens that are new. After the one with the finish, vLLM need not go on."""
+        (new,) = output.outputs
+        self._cached = output.num_cached_tokens or self._cached
+        logprobs: list[Mapping[int, Any] | None] = list(new.logprobs or [None] * len(new.token_ids))
+        for token_id, known in zip(new.token_ids, logprobs, strict=True):
+            token = self._take(token_id, None if known is None else min(0.0, known[token_id].logprob))
+            yield token
+            if token.finish:
+                return
+        if output.finished:
+            what = f"vLLM ended the answer with '{new.finish_reason}' after {self._written} tokens"
+            raise EngineError(f"{what}, where stop or length is known. Report this.")
+
+    def _take(self, token_id: int, logprob: float | None) -> Token:
+        may_end = self._written >= self._limits.min_tokens
+        self._written += 1
+        ended = token_id in self._ends
+        said = "" if ended else self._text.push(token_id, may_end)
+        if not (ended or self._text.stopped or self._written == self._limits.max_tokens):
+            return Token(token_id, said, logprob)
+        rest = "" if self._text.stopped else self._text.flush(may_end)
+        reason: FinishReason = "stop" if ended or self._text.stopped else "length"
+        finish = Finish(reason, Usage(len(self.prompt), self._written), self._cached)
+        return Token(token_id, said + rest, logprob, finish)
+
+
+def _params(request: Request, now: Sampling, vocabulary: Vocabulary) -> SamplingParams:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    if 0 < now.temperature < COLDEST:
+        what = f"sampling.temperature: vLLM draws with {COLDEST} or more, and {now.temperature:g} is less"
+        raise EngineError(f"{what}. Choose 0 for the most probable token, or {COLDEST}.")
+    vocabulary.check(now.logit_bias)
+    params = SamplingParams(
+        **{name: getattr(now, name) for name in PLAIN},
+        top_k=now.top_k or 0,
+        logit_bias=dict(now.logit_bias) or None,
+        min_tokens=min(now.min_tokens, now.max_tokens),
+        max_tokens=now.max_tokens,
+        stop_token_ids=sorted(vocabulary.end_ids),
+        seed=request.seed & SEED_BITS if now.temperature > 0 else None,
+        logprobs=0 if request.logprobs else None,
+        detokenize=False,
+        output_kind=RequestOutputKind.DELTA,
+    )
+    if now.bad_words:  # in our tokens: vLLM would leave out a spelling with a space that has more of them
+        banned = [list(ids) for word in now.bad_words for ids in vocabulary.spellings(word)]
+        params._bad_words_token_ids = banned
+    return params

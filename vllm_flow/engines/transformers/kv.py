@@ -58,6 +58,8 @@ class Slots:
         self.sequences: list[Sequence] = []
         self.planes = list(empty)
         """[capacity, heads, length, dim] each."""
+        self._used = 0
+        """How many slots have ever been in use: what is in the others may be anything."""
 
     def add(self, sequence: Sequence) -> None:
         """Move a sequence in, from wherever its planes are."""
@@ -66,6 +68,10 @@ class Slots:
             self._grow(max(2, slot + slot // 2))
         for plane, source in zip(self.planes, sequence.planes, strict=True):
             plane[slot, :, : sequence.length] = source[0, :, : sequence.length]
+            if slot == self._used:
+                # Zeros: a masked position still takes part in the sum, and 0 times NaN would be NaN.
+                plane[slot, :, sequence.length :] = 0
+        self._used = max(self._used, slot + 1)
         self.sequences.append(sequence)
         sequence.slots, sequence.slot = self, slot
         sequence.planes = []
@@ -81,9 +87,10 @@ class Slots:
         sequence.slots = None
 
     def _grow(self, capacity: int) -> None:
+        """To have room; the system gives the memory of a slot only when something is written to it."""
         for place, plane in enumerate(self.planes):
-            # Zeros: a masked position still takes part in the sum, and 0 times NaN would be NaN.
-            self.planes[place] = torch.cat([plane, plane.new_zeros(capacity - plane.shape[0], *plane.shape[1:])])
+            self.planes[place] = plane.new_empty(capacity, *plane.shape[1:])
+            self.planes[place][: plane.shape[0]] = plane
 
 
 class KVCache:

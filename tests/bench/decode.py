@@ -1,11 +1,12 @@
 """The transformers engine against transformers' own `generate`, on SmolLM2, in two processes and in turns.
 
-    python tests/bench/decode.py [--rounds 3] [--dtype bfloat16] [engine.option=value …]
+    python tests/bench/decode.py [--rounds 3] [--dtype bfloat16] [--vllm PYTHON] [option=value …]
 
 Prints the median of the rounds and the ratio: tokens a second for 1, 8 and 32 greedy requests in flight; a sweep of 16
 settings over 8 prompts, all at once against one `generate` a setting; and the time to first token of a turn that follows
 a long history, against that of the same prompt read anew by the same engine. Loading is not counted; `generate` gets
-token ids, the engine messages, and it streams. Both make exactly 48 tokens a row.
+token ids, the engine messages, and it streams. Both make exactly 48 tokens a row. With a Python that has vLLM there are
+two cases more, each one call of it: 64 greedy requests for 16 to 256 tokens, and the sweep.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def fresh(text: str) -> Prompt:
 
 
 def asked(prompt: Prompt, seed: int = 0, **sampling: Any) -> Request:
-    how = Sampling(**{"max_tokens": TOKENS, **sampling})
+    how = Sampling(**{"max_tokens": TOKENS, "min_tokens": TOKENS, **sampling})
     return Request(prompt, Schedule(how), seed=seed)
 
 
@@ -81,6 +82,40 @@ def generate(folder: Path, dtype: str, prompt_tokens: int) -> Iterator[Peer]:
         process.stdin.close()
 
 
+@contextmanager
+def vllm(python: str, folder: Path, dtype: str) -> Iterator[Callable[[list[Request], Engine], float]]:
+    """Tokens a second of vLLM, all requests in one call; it is given the token ids that the engine would read."""
+    program = [python, str(Path(__file__).with_name("vllm_peer.py")), str(folder), dtype]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+
+        def rate(requests: list[Request], engine: Any) -> float:
+            prompts = [engine._loaded.renderer.ids(one.prompt) for one in requests]
+            names = ("temperature", "top_p", "max_tokens")
+            settings = [{name: getattr(one.schedule.at(0), name) for name in names} for one in requests]
+            print(json.dumps({"prompts": prompts, "settings": settings}), file=process.stdin, flush=True)
+            took, tokens = json.loads(process.stdout.readline())
+            return float(tokens / took)
+
+        yield rate
+        process.stdin.close()
+
+
+def against_vllm(engine: Engine, rate: Callable[[list[Request], Engine], float], rounds: int) -> None:
+    mine: list[list[float]] = [[], []]
+    others: list[list[float]] = [[], []]
+    for _ in range(rounds + 1):
+        lengths = [16 + place * 240 // 63 for place in range(64)]
+        mixed = [asked(fresh(STORY), temperature=0, max_tokens=n, min_tokens=n) for n in lengths]
+        for place, requests in enumerate((mixed, swept())):
+            others[place].append(rate(requests, engine))
+            mine[place].append(tokens_a_second(engine, requests))
+    for place, what in enumerate(("64 requests of 16 to 256 tokens", f"{len(SETTINGS)} settings of {PROMPTS} prompts")):
+        told(f"{what}; vLLM", "tok/s", mine[place][1:], others[place][1:])  # the first of each warms up
+
+
 def first_token(engine: Engine, prompt: Prompt) -> float:
     """Seconds."""
 
@@ -111,14 +146,16 @@ def greedy(engine: Engine, peer: Peer, rounds: int) -> None:
         told(f"{rows} greedy requests at once", "tok/s", mine, others)
 
 
+def swept() -> list[Request]:
+    """Every setting for each of some new prompts."""
+    prompts = [fresh(STORY) for _ in range(PROMPTS)]
+    return [asked(prompt, seed, temperature=t, top_p=p) for seed, prompt in enumerate(prompts) for t, p in SETTINGS]
+
+
 def sweep(engine: Engine, peer: Peer, rounds: int) -> None:
     mine, others = [], []
     for _ in range(rounds):
-        prompts = [fresh(STORY) for _ in range(PROMPTS)]
-        requests = [
-            asked(prompt, seed, temperature=t, top_p=p) for seed, prompt in enumerate(prompts) for t, p in SETTINGS
-        ]
-        mine.append(tokens_a_second(engine, requests))
+        mine.append(tokens_a_second(engine, swept()))
         others.append(
             peer(PROMPTS, [{"do_sample": True, "temperature": t, "top_p": p, "top_k": 0} for t, p in SETTINGS])
         )
@@ -143,7 +180,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
-    parser.add_argument("--only", choices=("greedy", "sweep", "histories"))
+    parser.add_argument("--only", choices=("greedy", "sweep", "histories", "vllm"))
+    parser.add_argument("--vllm", metavar="PYTHON", help="of an environment with vLLM")
     parser.add_argument("options", nargs="*", metavar="option=value", help="of the engine, such as deterministic=false")
     given = parser.parse_args()
     options = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in given.options)}
@@ -158,6 +196,9 @@ def main() -> None:
             greedy(engine, peer, given.rounds)
         if given.only in {None, "sweep"}:
             sweep(engine, peer, given.rounds)
+    if given.vllm and given.only in {None, "vllm"}:
+        with vllm(given.vllm, folder, given.dtype) as peer_vllm:
+            against_vllm(engine, peer_vllm, given.rounds)
     if given.only in {None, "histories"}:
         histories(engine, given.rounds)
     engine.close()

@@ -209,7 +209,7 @@ def test_rows_come_and_go_and_each_answer_is_its_own(loaded: Loaded) -> None:
             dataclasses.replace(token, finish=None) for token in alone
         ]
     assert isinstance(loaded.network, Network)
-    assert loaded.network.kv.classes == []
+    assert loaded.network.kv.held == []
 
 
 def test_cancelled_answers_leave_within_a_step_and_leave_nothing(loaded: Loaded) -> None:
@@ -228,7 +228,7 @@ def test_cancelled_answers_leave_within_a_step_and_leave_nothing(loaded: Loaded)
         for one in rng.sample(jobs, 2):
             one.cancelled = True
     assert isinstance(loaded.network, Network)
-    assert loaded.network.kv.classes == []
+    assert loaded.network.kv.held == []
     assert all(one.cancelled or count == 40 for one, count in told.items())
     assert sum(told.values()) > 40
 

@@ -77,7 +77,7 @@ def test_what_comes_and_goes_at_random_leaves_nothing_and_each_answer_is_its_own
         assert loop._prefill._prefixes.bytes == kept(loop) <= limits.prefix_bytes
         if rng.random() < 0.4:
             rng.choice(coming).cancelled = True
-    assert loaded.network.kv.classes == []
+    assert loaded.network.kv.held == []
     loop.step()  # a last one, after which nothing more may be held
     assert (loop._first, loop._in_flight(), loop.waiting) == (None, [], 0)
     assert (alive(Reading), alive(Sequence)) == before

@@ -166,7 +166,7 @@ def test_scores_are_bitwise_the_same_in_company_and_whatever_is_remembered(loade
     ]
     assert scored(loop, *(scoring(*case) for case in cases)) == alone  # with the prompts in the prefix cache
     assert isinstance(loaded.network, Network)
-    assert loaded.network.kv.classes == []
+    assert loaded.network.kv.held == []
 
 
 def test_a_prompt_is_read_once_for_all_that_is_scored_after_it(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,7 @@ def test_who_sends_more_than_may_wait_is_answered_all_the_same_from_every_event_
 
 def test_no_more_than_may_wait_do() -> None:
     loaded = load(RANDOM)
-    engine = TransformersEngine(loaded, Limits(rows=1, waiting=3))
+    engine = TransformersEngine(lambda: loaded, Limits(rows=1, waiting=3))
     most = 0
     real = Loop.step
 

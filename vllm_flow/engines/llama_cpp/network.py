@@ -30,7 +30,7 @@ class LlamaNetwork:
         """A new one, which has the whole cache: nothing of an answer depends on the one before."""
         self._model.reset()
         self._model._ctx.kv_cache_clear()
-        return Sequence(())
+        return Sequence()
 
     def begin_decoding(self, sequence: Sequence) -> None:
         """Nothing: the cache is its own."""

@@ -30,9 +30,15 @@ def check_reads(prompt_tokens: int, scored_tokens: int, context_length: int) -> 
         )
 
 
-def check_numbers(logits: Tensor, where: str) -> None:
-    """Raises EngineError for logits, [vocab] or [tokens, vocab], that are none. where: such as `generated token 3`."""
-    if not bool(logits.amax(-1).isfinite().all()):  # NaN and +inf come through a maximum; all -inf is one
+def finite(logits: Tensor) -> list[bool]:
+    """Of each row of [rows, vocab]: whether it has a number to draw by, and neither NaN nor +inf."""
+    found: list[bool] = logits.amax(-1).isfinite().tolist()  # NaN and +inf come through a maximum; all -inf is one
+    return found
+
+
+def check_numbers(numbers: bool, where: str) -> None:
+    """Raises EngineError unless the logits are numbers. where: such as `generated token 3`."""
+    if not numbers:
         raise EngineError(f"the model's logits are not finite at {where}. Choose dtype=float32, or other weights.")
 
 

@@ -1,7 +1,7 @@
 """The KV cache: keys and values of every sequence in flight, at every layer.
 
 While its prompt is read, a sequence has tensors of its own, cut to measure. Then it joins `Slots`: sequences of one
-class of length lie side by side, so that one attention call serves them all, without a copy. The shape of that call
+class of length lie side by side, so that one attention call serves many, without a copy. The shape of that call
 follows from a sequence's own length, never from its company's, and so does the rounding of what it computes.
 
 A *plane* is the keys or the values of one layer: plane 2i holds the keys of layer i, plane 2i+1 its values.
@@ -9,14 +9,18 @@ A *plane* is the keys or the values of one layer: plane 2i holds the keys of lay
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 STEP = 64
 """Lengths of the classes are multiples of this many tokens."""
+ROWS = 32
+"""Of a class that lie side by side: with more, too much memory waits for the last of them to leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +34,18 @@ class Plane:
 class Sequence:
     """One sequence's place in the cache."""
 
-    def __init__(self, planes: Many[Tensor]) -> None:
+    def __init__(self, make: Callable[[], list[Tensor]] = list) -> None:
+        """make: its planes, when something is first put in them: many may be waiting."""
+        self._make = make
         self.length = 0
         """How many tokens' keys and values it holds."""
-        self.planes = list(planes)
-        """[1, heads, capacity, dim] each, until it joins slots."""
         self.slots: Slots | None = None
         self.slot = 0
+
+    @cached_property
+    def planes(self) -> list[Tensor]:
+        """[1, heads, capacity, dim] each, until it joins slots."""
+        return self._make()
 
     def append(self, planes: Many[Tensor]) -> None:
         """Take over keys and values of the tokens that follow, [1, heads, tokens, dim] each."""
@@ -51,39 +60,41 @@ class Sequence:
 
 
 class Slots:
-    """Sequences of up to `length` tokens each; number i has slot i, so that those in use are the first ones."""
+    """Up to ROWS sequences of up to `length` tokens each; number i has slot i, so that those in use are the first.
 
-    def __init__(self, length: int, empty: Many[Tensor]) -> None:
+    Its memory is asked for at once, but the system gives that of a slot only when something is written to it.
+    """
+
+    def __init__(self, length: int, number: int, planes: Many[Tensor]) -> None:
         self.length = length
+        self.number = number
+        """Among those of its length."""
         self.sequences: list[Sequence] = []
-        self.planes = list(empty)
-        """[capacity, heads, length, dim] each."""
+        self.planes = planes
+        """[ROWS, heads, length, dim] each."""
+        self._used = 0
+        """How many slots have ever been in use: what is in the others may be anything."""
 
     def add(self, sequence: Sequence) -> None:
         """Move a sequence in, from wherever its planes are."""
         slot = len(self.sequences)
-        if slot == self.planes[0].shape[0]:
-            self._grow(max(2, slot + slot // 2))
         for plane, source in zip(self.planes, sequence.planes, strict=True):
             plane[slot, :, : sequence.length] = source[0, :, : sequence.length]
+            if slot == self._used:
+                # Zeros: a masked position still takes part in the sum, and 0 times NaN would be NaN.
+                plane[slot, :, sequence.length :] = 0
+        self._used = max(self._used, slot + 1)
         self.sequences.append(sequence)
+        sequence.slots, sequence.slot, sequence.planes = self, slot, []
+
+    def take_over(self, slot: int, sequence: Sequence) -> None:
+        """Move a sequence from other slots of this length into one that is free now."""
+        if sequence.slots is None:
+            raise ValueError("it is in no slots")
+        for plane, source in zip(self.planes, sequence.slots.planes, strict=True):
+            plane[slot, :, : sequence.length] = source[sequence.slot, :, : sequence.length]
+        self.sequences[slot] = sequence
         sequence.slots, sequence.slot = self, slot
-        sequence.planes = []
-
-    def remove(self, sequence: Sequence) -> None:
-        """Move a sequence out; the last one takes its slot."""
-        last = self.sequences.pop()
-        if last is not sequence:
-            for plane in self.planes:
-                plane[sequence.slot, :, : last.length] = plane[last.slot, :, : last.length]
-            self.sequences[sequence.slot] = last
-            last.slot = sequence.slot
-        sequence.slots = None
-
-    def _grow(self, capacity: int) -> None:
-        for place, plane in enumerate(self.planes):
-            # Zeros: a masked position still takes part in the sum, and 0 times NaN would be NaN.
-            self.planes[place] = torch.cat([plane, plane.new_zeros(capacity - plane.shape[0], *plane.shape[1:])])
 
 
 class KVCache:
@@ -92,20 +103,20 @@ class KVCache:
     def __init__(self, planes: Many[Plane], dtype: torch.dtype, device: torch.device) -> None:
         self._planes = tuple(planes)
         self._like = torch.empty(0, dtype=dtype, device=device)
-        self._classes: dict[int, Slots] = {}
+        self._classes: dict[int, list[Slots]] = {}
 
     @property
     def bytes_per_token(self) -> int:
         return self._like.element_size() * sum(plane.heads * plane.dim for plane in self._planes)
 
     @property
-    def classes(self) -> list[Slots]:
+    def held(self) -> list[Slots]:
         """Those that hold a sequence, from short to long."""
-        return [slots for _, slots in sorted(self._classes.items())]
+        return [slots for _, several in sorted(self._classes.items()) for slots in several]
 
     def sequence(self, capacity: int) -> Sequence:
         """A new one, with room for a prompt of this many tokens."""
-        return Sequence([self._like.new_zeros(1, one.heads, capacity, one.dim) for one in self._planes])
+        return Sequence(lambda: [self._like.new_zeros(1, one.heads, capacity, one.dim) for one in self._planes])
 
     def make_room(self, sequence: Sequence) -> None:
         """See to it that the sequence is in slots that have room for one token more."""
@@ -115,21 +126,28 @@ class KVCache:
             planes = [plane[sequence.slot : sequence.slot + 1, :, : sequence.length].clone() for plane in slots.planes]
             self.leave(sequence)
             sequence.planes = planes
-        self._slots(class_of(sequence.length + 1)).add(sequence)
+        self._with_room(class_of(sequence.length + 1)).add(sequence)
 
     def leave(self, sequence: Sequence) -> None:
-        """Forget a sequence. Slots that nobody uses any more give their memory back."""
-        sequence.planes = []
-        if (slots := sequence.slots) is not None:
-            slots.remove(sequence)
-            if not slots.sequences:
-                del self._classes[slots.length]
+        """Forget a sequence. The last one of its class takes its slot; what nobody uses any more gives memory back."""
+        slots, sequence.planes, sequence.slots = sequence.slots, [], None
+        if slots is None:
+            return
+        several = self._classes[slots.length]
+        last = several[-1].sequences.pop()
+        if last is not sequence:
+            slots.take_over(sequence.slot, last)
+        if not several[-1].sequences:
+            several.pop()
+        if not several:
+            del self._classes[slots.length]
 
-    def _slots(self, length: int) -> Slots:
-        if length not in self._classes:
-            empty = [self._like.new_zeros(0, one.heads, length, one.dim) for one in self._planes]
-            self._classes[length] = Slots(length, empty)
-        return self._classes[length]
+    def _with_room(self, length: int) -> Slots:
+        several = self._classes.setdefault(length, [])
+        if not several or len(several[-1].sequences) == ROWS:
+            planes = [self._like.new_empty(ROWS, one.heads, length, one.dim) for one in self._planes]
+            several.append(Slots(length, len(several), planes))
+        return several[-1]
 
 
 def class_of(tokens: int) -> int:

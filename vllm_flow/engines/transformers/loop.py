@@ -21,7 +21,7 @@ from vllm_flow.core.errors import EngineError, FlowError
 from vllm_flow.core.likelihoods import Scored, TokenLikelihood
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.values import Token
-from vllm_flow.engines.transformers.failures import check_left, check_numbers, check_room, told
+from vllm_flow.engines.transformers.failures import check_left, check_numbers, check_room, finite, told
 from vllm_flow.engines.transformers.likelihood import likelihoods
 from vllm_flow.engines.transformers.loaded import Loaded, Span
 from vllm_flow.engines.transformers.penalties import adjusted
@@ -190,24 +190,30 @@ class Loop:
 
     def _draw(self, drawn: list[Drawn]) -> None:
         """The next token of each, all drawn at once. What goes wrong with one of them is that one's alone."""
-        ready: list[tuple[Drawn, Sampling]] = []
-        for one in drawn:
-            with self._alone(one.row):
-                check_numbers(one.logits, f"generated token {len(one.row.output)}")
-                ready.append((one, one.row.asked()))
+        ready = self._ready(drawn)
         if not ready:
             return
         logits, rows = torch.stack([one.logits for one, _ in ready]), [one.row for one, _ in ready]
         seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
         samplings = [how for _, how in ready]
         marked = adjusted(logits, samplings, [row.history for row in rows])
-        left = marked.amax(-1).isfinite().tolist()
+        left = finite(marked)
         chosen = choose(marked, samplings, seeds, indices)
         likely = self._likelihoods(ready, logits, marked, chosen)
         for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):
             with self._alone(row):
                 check_left(left[place], len(row.output))
                 self._go_on(row, row.take(token_id, self._loaded.end_ids, likely.get(row)))
+
+    def _ready(self, drawn: list[Drawn]) -> list[tuple[Drawn, Sampling]]:
+        """Those that can be drawn, with what is in force."""
+        numbers = finite(torch.stack([one.logits for one in drawn])) if drawn else []
+        ready = []
+        for one, are_numbers in zip(drawn, numbers, strict=True):
+            with self._alone(one.row):
+                check_numbers(are_numbers, f"generated token {len(one.row.output)}")
+                ready.append((one, one.row.asked()))
+        return ready
 
     def _likelihoods(
         self, ready: list[tuple[Drawn, Sampling]], logits: Tensor, marked: Tensor, chosen: Tensor

@@ -103,10 +103,15 @@ class Network:
 
     def _in_order(self, spans: Many[Span]) -> list[Span]:
         """Those in slots first, as they lie there, so that no row has to be gathered; then the pieces of prompts."""
-        slotted = [span for span in spans if span.sequence.slots is not None]
-        for span in slotted:
-            self.kv.make_room(span.sequence)
-        slotted.sort(key=lambda span: (span.sequence.slots.length if span.sequence.slots else 0, span.sequence.slot))
+        for span in spans:
+            if span.sequence.slots is not None:
+                self.kv.make_room(span.sequence)
+
+        def place(span: Span) -> tuple[int, int, int]:
+            slots = span.sequence.slots
+            return (slots.length, slots.number, span.sequence.slot) if slots is not None else (0, 0, 0)
+
+        slotted = sorted((span for span in spans if span.sequence.slots is not None), key=place)
         return slotted + [span for span in spans if span.sequence.slots is None]
 
     def _planned(self, ordered: Many[Span], ends: Mapping[Sequence, int]) -> list[Chunk | Decode]:

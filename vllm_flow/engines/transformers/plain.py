@@ -25,7 +25,7 @@ class PlainSequence(Sequence):
     """A sequence with a cache of the model's own kind."""
 
     def __init__(self, cache: Any) -> None:
-        super().__init__(())
+        super().__init__()
         self.cache = cache
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Prompt
-from vllm_flow.engines.transformers.failures import check_numbers, check_reads
+from vllm_flow.engines.transformers.failures import check_numbers, check_reads, finite
 from vllm_flow.engines.transformers.likelihood import weighed
 from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.row import Job, Reading
@@ -45,7 +45,7 @@ class ScoreRow(Reading):
         if end <= done:
             return
         logits = logits[done - end :]
-        check_numbers(logits, f"tokens {done} to {end - 1} of the text to score")
+        check_numbers(all(finite(logits)), f"tokens {done} to {end - 1} of the text to score")
         ids = torch.tensor(self._scored[done:end], device=logits.device)[:, None]
         logprobs, entropies = weighed(logits, ids)
         self._logprobs += logprobs[:, 0].tolist()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -38,10 +39,13 @@ class VllmEngine:
         self._broken: EngineError | None = None
         self._thread = LoopThread("vllm-flow vllm", self._end)
         try:
-            self._loaded = self._thread.call(load)
-        except Exception:
-            self._thread.close()
+            self._thread.call(lambda: self._keep(load()))
+        except BaseException:  # Ctrl-C among them: then nobody waits until what is loaded can be closed
+            threading.Thread(target=self._thread.close, daemon=True).start()
             raise
+
+    def _keep(self, loaded: Loaded) -> None:
+        self._loaded = loaded
 
     @property
     def _live(self) -> Loaded:

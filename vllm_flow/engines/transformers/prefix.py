@@ -64,9 +64,9 @@ class PrefixCache:
         """Keep what was read behind `after`. The node is returned also when it was there already, or has no room."""
         node = after.children.get(tokens)
         if node is None:
-            node = Node(after, tokens, planes)
             if after is not self.root and after not in self._used:
-                return node  # what it stands behind has been forgotten: nobody would find it
+                return Node(after, tokens)  # what it stands behind has been forgotten: nobody would find it
+            node = Node(after, tokens, planes)
             after.children[tokens] = node
             self.bytes += node.bytes
         if logits is not None and node.logits is None:
@@ -87,5 +87,6 @@ class PrefixCache:
     def _forget(self, node: Node) -> None:
         del self._used[node]
         self.bytes -= node.bytes
+        node.planes, node.logits = [], None  # rows that came by it still hold it
         if node.parent is not None:
             del node.parent.children[node.tokens]

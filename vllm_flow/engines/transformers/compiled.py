@@ -158,10 +158,9 @@ def made(module: nn.Module, inputs: list[Tensor], kind: str) -> Function:
     )  # fmt: skip
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
     folder = made_once(f"compiled/{key}", lambda folder, _: _compile(module, inputs, weights, folder))
-    from torch._inductor import aoti_load_package
-
-    loaded: Any = aoti_load_package(str(folder / NAME))
-    function: Function = loaded.loader.run  # without the bookkeeping of calls by name
+    # What torch._inductor.aoti_load_package ends in: that looks for a compiler first, which only making needs.
+    loader: Any = torch._C._aoti.AOTIModelPackageLoader(str(folder / NAME), "model", False, 1, -1)
+    function: Function = loader.run
     return function
 
 

@@ -188,7 +188,9 @@ def main() -> None:
     folder = pull("smollm2")
     engine = Transformers(Model("smollm2", path=str(folder)), dtype=given.dtype, **options).open()
     facts = engine.describe()
-    print({key: facts[key] for key in ("dtype", "forward", "deterministic")}, f"load {os.getloadavg()[0]:.1f}")
+    print(
+        {key: facts[key] for key in ("dtype", "forward", "compiled", "deterministic")}, f"load {os.getloadavg()[0]:.1f}"
+    )
     prompt_tokens = engine.count(fresh(STORY))
     print(f"prompts of {prompt_tokens} tokens, median of {given.rounds} rounds: ours, peer")
     with generate(folder, given.dtype, prompt_tokens) as peer:

@@ -79,7 +79,7 @@ def offered(line: str) -> list[str]:
         ("sampling.temperature=", []),
         ("model.p", ["model.package=", "model.path="]),
         ("model.architecture.h", ["model.architecture.head_dim=", "model.architecture.heads=", "model.architecture.hidden_size="]),
-        ("engine.", ["engine.deterministic=", "engine.device=", "engine.dtype=", "engine.kv_cache_gib=", "engine.max_rows=", "engine.max_waiting=", "engine.prefix_cache_gib=", "engine.quantize=", "engine.threads="]),
+        ("engine.", ["engine.compile=", "engine.deterministic=", "engine.device=", "engine.dtype=", "engine.kv_cache_gib=", "engine.max_rows=", "engine.max_waiting=", "engine.prefix_cache_gib=", "engine.quantize=", "engine.threads="]),
         ("engine=echo engine.", []),
         ("engine=echo,transformers engine.dev", ["engine.device="]),
         ("engine.device=c", ["engine.device=cpu", "engine.device=cuda"]),
@@ -147,7 +147,7 @@ def test_at_the_start_commands_and_keys_are_offered_each_with_its_line() -> None
     assert found["pipeline="].line == "one of: best_of, dialogue, loud, most_likely, perplexity, story"
     assert (
         found["engine."].line
-        == "device, dtype, quantize, threads, deterministic, max_rows, max_waiting, kv_cache_gib, prefix_cache_gib"
+        == "device, dtype, quantize, compile, threads, deterministic, max_rows, max_waiting, kv_cache_gib, prefix_cache_gib"
     )
 
 

@@ -315,7 +315,7 @@ def test_what_does_not_fit_beside_the_others_waits_and_is_served(loaded: Loaded)
 def test_a_family_that_batches_is_bitwise_the_same_in_company(family: str) -> None:
     fit = fitted(tiny.build(family))
     assert fit.why_plain == ""
-    assert fit.packed > 0
+    assert len(fit.packed) > 0
     assert isinstance(fit.network, Network)
     assert least_tokens(fit.network) == 4
     fit.network.close()

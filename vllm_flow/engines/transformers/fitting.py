@@ -7,6 +7,7 @@ tokens a call needs for a row's logits not to depend on what else is in it: meas
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor
 
 from vllm_flow.core.errors import ModelError
+from vllm_flow.engines.transformers.compiled import WHERE, Compiled
 from vllm_flow.engines.transformers.kv import Sequence
-from vllm_flow.engines.transformers.lean import Lean
+from vllm_flow.engines.transformers.lean import KIN, Lean
 from vllm_flow.engines.transformers.loaded import Span
 from vllm_flow.engines.transformers.network import Network, Unfit
-from vllm_flow.engines.transformers.packed import pack, unpack
+from vllm_flow.engines.transformers.packed import Replaced, pack, unpack
 from vllm_flow.engines.transformers.plain import PlainNetwork
 
 log = logging.getLogger("vllm_flow")
@@ -37,8 +39,8 @@ class Fit:
     """How a model runs."""
 
     network: Network | PlainNetwork
-    packed: int = 0
-    """How many layers are packed."""
+    packed: Many[Replaced] = ()
+    """The layers that are packed, as they were before."""
     why_plain: str = ""
     """Empty for the fast way."""
 
@@ -52,7 +54,7 @@ def fitted(model: Any) -> Fit:
         if rope := _moving_rope(model):
             raise Unfit(f"its positions are of the kind '{rope}', which depend on the longest sequence")
         replaced = pack(model)
-        return Fit(_proven(model, wanted), len(replaced))
+        return Fit(_proven(model, wanted), replaced)
     except Exception as error:  # whatever an unknown model's code raises
         log.debug("the plain path is taken", exc_info=True)
         unpack(replaced)
@@ -77,6 +79,20 @@ def _proven(model: Any, wanted: Tensor) -> Network:
             log.debug("the lean forward pass gives other logits")
             network.lean = None
     return network
+
+
+def compile_decoding(fit: Fit, model: Any) -> None:
+    """Let rows that decode alone take compiled code. Raises ModelError where that cannot be, or gives other logits."""
+    network = fit.network
+    if not isinstance(network, Network) or network.lean is None or model.device.type != "cpu":
+        problem = (
+            f"only models of the kinds {', '.join(sorted(KIN))} are compiled, on cpu, not {model.config.model_type}"
+        )
+        raise ModelError(f"{WHERE}: {problem} on {model.device.type}. Choose false.")
+    wanted = _in_steps(model, network)
+    network.compiled = Compiled(model, network.looks, fit.packed)
+    if not _alike(_in_steps(model, network), wanted, model.dtype):
+        raise ModelError(f"{WHERE}: the compiled code gives other logits. Choose false.")
 
 
 def _check_goes_on(model: Any, plain: PlainNetwork, wanted: Tensor) -> None:

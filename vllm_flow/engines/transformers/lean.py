@@ -40,31 +40,38 @@ class Lean:
         """Logits after the kept places, [kept, vocab]. ids, positions: int64 [tokens]."""
         decoder = self._model.model
         hidden = decoder.embed_tokens(ids)
-        cos, sin = (one[0, :, None] for one in decoder.rotary_emb(hidden[None], positions[None]))
-        half = cos.shape[-1] // 2
-        signed = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
+        rope = rope_of(decoder, hidden, positions)
         for layer, look in self._layers:
-            hidden = _block(layer, look, hidden, (cos, signed), attend)
-        logits: Tensor = self._model.lm_head(_normed(decoder.norm, hidden[kept]))
+            hidden = block(layer, look, hidden, rope, attend)
+        logits: Tensor = self._model.lm_head(normed(decoder.norm, hidden[kept]))
         return logits
 
 
-def _block(layer: Any, look: Look, hidden: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+def rope_of(decoder: Any, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and signed sine of rotary positions, [tokens, 1, dim] each."""
+    cos, sin = (one[0, :, None] for one in decoder.rotary_emb(hidden[None], positions[None]))
+    half = cos.shape[-1] // 2
+    return cos, torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
+
+
+def block(layer: Any, look: Look, hidden: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    """What one layer makes of [tokens, hidden size]."""
     attention, feed = layer.self_attn, layer.mlp
-    normed = _normed(layer.input_layernorm, hidden)
+    rows = normed(layer.input_layernorm, hidden)
     query, key, value = (
-        project(normed).unflatten(-1, (-1, attention.head_dim))
+        project(rows).unflatten(-1, (-1, attention.head_dim))
         for project in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     if hasattr(attention, "q_norm"):
-        query, key = _normed(attention.q_norm, query), _normed(attention.k_norm, key)
+        query, key = normed(attention.q_norm, query), normed(attention.k_norm, key)
     found = attend(look, _turned(query, rope), _turned(key, rope), value)
     hidden = _plus(attention.o_proj, found.flatten(1), hidden)
-    normed = _normed(layer.post_attention_layernorm, hidden)
-    return _plus(feed.down_proj, _gated(feed, normed), hidden)
+    rows = normed(layer.post_attention_layernorm, hidden)
+    return _plus(feed.down_proj, _gated(feed, rows), hidden)
 
 
-def _normed(norm: Any, rows: Tensor) -> Tensor:
+def normed(norm: Any, rows: Tensor) -> Tensor:
+    """The root mean square norm."""
     return rms_norm(rows, (rows.shape[-1],), norm.weight, norm.variance_epsilon)
 
 

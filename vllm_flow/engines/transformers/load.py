@@ -12,7 +12,7 @@ import torch
 
 from vllm_flow.core.errors import ModelError
 from vllm_flow.engines.transformers.adapter import merge_adapter
-from vllm_flow.engines.transformers.fitting import fitted, least_tokens
+from vllm_flow.engines.transformers.fitting import compile_decoding, fitted, least_tokens
 from vllm_flow.engines.transformers.layers import count_layers, keep_layers
 from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.network import Network
@@ -27,12 +27,13 @@ from vllm_flow.models.layers import parse_layers, written_layers
 from vllm_flow.models.spec import Model
 
 
-def load(
+def load(  # noqa: PLR0917  the options of the engine
     model: Model,
     device: Device = "auto",
     dtype: DType = "auto",
     deterministic: bool | None = None,
     quantize: Quantize | None = None,
+    compiles: bool = False,
 ) -> Loaded:
     """Weights in memory. The arguments are the engine's options. Raises ModelError."""
     place = _device(device)
@@ -50,6 +51,9 @@ def load(
         weights = weights.to(number)
     size = weight_bytes(weights)  # packing takes them away
     fit = fitted(weights)
+    same = _made_deterministic(fit.network, deterministic)
+    if compiles:
+        compile_decoding(fit, weights)
     renderer = Renderer(tokenizer)
     length = context_length(model, weights.config)
     facts = {
@@ -66,10 +70,11 @@ def load(
         "kv_bytes_per_token": fit.network.bytes_per_token or None,  # None where the cache is the model's own
         "context_length": length,
         "template": renderer.template,
-        "packed_layers": fit.packed,
+        "packed_layers": len(fit.packed),
         "forward": "lean" if isinstance(fit.network, Network) and fit.network.lean else "transformers",
+        "compiled": compiles,
         "batching": f"none: {fit.why_plain}" if fit.why_plain else "continuous",
-        "deterministic": _made_deterministic(fit.network, deterministic),
+        "deterministic": same and not compiles,
     }
     _give_back()
     ends = _end_ids(weights, tokenizer)

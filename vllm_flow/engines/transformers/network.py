@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from vllm_flow.engines.transformers.attention import UNDERSTOOD, Chunk, Decode, Look
+from vllm_flow.engines.transformers.compiled import Compiled
 from vllm_flow.engines.transformers.kv import KVCache, Plane, Sequence
 from vllm_flow.engines.transformers.lean import Lean
 from vllm_flow.engines.transformers.loaded import Span
@@ -39,6 +40,8 @@ class Network:
         self._seen: dict[int, tuple[Look, Plane, Plane]] = {}
         self.lean: Lean | None = None
         """A shorter way through the same layers, for models that have one."""
+        self.compiled: Compiled | None = None
+        """A still shorter one for a call that is nothing but one token of one sequence in slots."""
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
         AttentionInterface.register(self._name, self._attend)
         AttentionMaskInterface.register(self._name, _no_mask)
@@ -76,6 +79,8 @@ class Network:
         positions: list[int] = []
         ends: dict[Sequence, int] = {}
         ordered = self._in_order(spans)
+        if (alone := self._alone(spans)) is not None:
+            return alone
         for span in ordered:
             ids += span.tokens
             positions += range(span.sequence.length, span.sequence.length + len(span.tokens))
@@ -113,6 +118,15 @@ class Network:
 
         slotted = sorted((span for span in spans if span.sequence.slots is not None), key=place)
         return slotted + [span for span in spans if span.sequence.slots is None]
+
+    def _alone(self, spans: Many[Span]) -> Tensor | None:
+        """What compiled code makes of a row that decodes alone; None for any other call."""
+        span = spans[0]
+        if self.compiled is None or span.sequence.slots is None or len(spans) > 1 or len(span.tokens) > 1:
+            return None
+        logits = self.compiled(span.tokens[0], span.sequence, span.sequence.slots)
+        span.sequence.length += 1
+        return logits
 
     def _planned(self, ordered: Many[Span], ends: Mapping[Sequence, int]) -> list[Chunk | Decode]:
         device = self.model.device

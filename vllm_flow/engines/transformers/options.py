@@ -33,6 +33,11 @@ class Transformers:
     """
     quantize: Quantize | None = None
     """Weights of 4 or 8 bits, the head's excepted, on cpu: less memory, faster for few rows, slower for many."""
+    compile: bool = False
+    """Decode a row that is alone with compiled code, on cpu; the first time takes a while and needs a C++ compiler.
+
+    Keeps the weights twice. The row rounds otherwise then than in company: not deterministic.
+    """
     threads: Annotated[int, at_least(1)] | None = None
     """How many CPU threads compute; null leaves it to PyTorch."""
     deterministic: bool | None = None
@@ -47,7 +52,18 @@ class Transformers:
     """GiB of keys and values of earlier prompts, for prompts that begin alike."""
 
     def problems(self) -> list[OptionProblem]:
-        return [OptionProblem(("model",), problem) for problem in self.model.weightless()]
+        found = [OptionProblem(("model",), problem) for problem in self.model.weightless()]
+        if self.compile:
+            against = {
+                "deterministic=true": self.deterministic is True,
+                f"quantize={self.quantize}": self.quantize is not None,
+                f"device={self.device}": self.device not in {"auto", "cpu"}, "dtype=float16": self.dtype == "float16",
+            }  # fmt: skip
+            refused = [
+                f"it does not go with {other}. Set one of them only." for other, is_set in against.items() if is_set
+            ]
+            found += [OptionProblem(("compile",), problem) for problem in refused]
+        return found
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
@@ -61,5 +77,5 @@ class Transformers:
 
         kv_bytes, prefix_bytes = (int(gib * 2**30) for gib in (self.kv_cache_gib, self.prefix_cache_gib))
         limits = Limits(self.max_rows, kv_bytes=kv_bytes, prefix_bytes=prefix_bytes, waiting=self.max_waiting)
-        loading = partial(load, self.model, self.device, self.dtype, self.deterministic, self.quantize)
+        loading = partial(load, self.model, self.device, self.dtype, self.deterministic, self.quantize, self.compile)
         return TransformersEngine(loading, limits, self.threads)

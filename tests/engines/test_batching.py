@@ -27,9 +27,13 @@ LONG = "The sea was calm that morning, and nobody on the quay would have thought
 """Longer than two pieces of a prompt."""
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+WEIGHTS = [("float32", None), ("bfloat16", None), *((d, q) for d in ("float32", "bfloat16") for q in ("int4", "int8"))]
+
+
+@pytest.fixture(scope="module", params=[pytest.param(one, marks=[pytest.mark.full] * bool(one[1])) for one in WEIGHTS])
 def loaded(request: pytest.FixtureRequest) -> Iterator[Loaded]:
-    found = load(Model("random", architecture=SHAPE), "cpu", request.param)
+    dtype, kind = request.param
+    found = load(Model("random", architecture=SHAPE), "cpu", dtype, None, kind)
     yield found
     found.network.close()
 

@@ -54,6 +54,8 @@ def load(  # noqa: PLR0917  the options of the engine
     same = _made_deterministic(fit.network, deterministic)
     if compiles:
         compile_decoding(fit, weights)
+    network, packed, why_plain = fit.network, len(fit.packed), fit.why_plain
+    del fit  # and with it the layers as they were before packing
     renderer = Renderer(tokenizer)
     length = context_length(model, weights.config)
     facts = {
@@ -67,19 +69,19 @@ def load(  # noqa: PLR0917  the options of the engine
         "quantize": quantize,
         "parameters": parameters,
         "weight_bytes": size,
-        "kv_bytes_per_token": fit.network.bytes_per_token or None,  # None where the cache is the model's own
+        "kv_bytes_per_token": network.bytes_per_token or None,  # None where the cache is the model's own
         "context_length": length,
         "template": renderer.template,
-        "packed_layers": len(fit.packed),
-        "forward": "lean" if isinstance(fit.network, Network) and fit.network.lean else "transformers",
+        "packed_layers": packed,
+        "forward": "lean" if isinstance(network, Network) and network.lean else "transformers",
         "compiled": compiles,
-        "batching": f"none: {fit.why_plain}" if fit.why_plain else "continuous",
+        "batching": f"none: {why_plain}" if why_plain else "continuous",
         "deterministic": same and not compiles,
     }
     _give_back()
     ends = _end_ids(weights, tokenizer)
     vocabulary = Vocabulary(tokenizer, weights.config.get_text_config().vocab_size, ends)
-    return Loaded(fit.network, renderer, decoder(tokenizer), ends, vocabulary, length, facts, own_attention)
+    return Loaded(network, renderer, decoder(tokenizer), ends, vocabulary, length, facts, own_attention)
 
 
 def _adapter(model: Model) -> Adapter | None:

@@ -129,3 +129,15 @@ def test_what_to_do_next_is_said_of_the_pipeline_that_ran(project: Path, capsys:
     (project / "conf/experiment/a.yaml").write_text(text, encoding="utf-8")
     assert main(["experiment=a", "engine=echo", "input.text=hi"]) == 0
     assert "\nNext:\n  vllm-flow chat pipeline=story engine=echo\n" in capsys.readouterr().err
+
+
+def test_a_pipeline_that_draws_nothing_is_not_offered_for_a_talk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["pipeline=perplexity", "engine=echo", "input.text=hi"]) == 0
+    assert capsys.readouterr().err.endswith(
+        "Next:\n"
+        '  vllm-flow pipeline=perplexity engine=echo input.text="Tell me about the sea."\n'
+        "  vllm-flow check pipeline=perplexity engine=echo\n"
+    )

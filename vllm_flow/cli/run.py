@@ -45,6 +45,8 @@ class Play:
     engines: Engines
     folders: list[Path] = field(default_factory=list)
     pipeline: str = ""
+    samples: bool = True
+    """Whether the pipeline draws anything, so that it can be talked with and sampling matters."""
     failed: int = 0
 
     def job(self, spec: RunSpec, folder: Path) -> None:
@@ -56,7 +58,7 @@ class Play:
             if not self.folders and (warning := unrepeatable(record.revision)):
                 screen.status(warning)
             self.folders.append(folder)
-            self.pipeline = spec.name
+            self.pipeline, self.samples = spec.name, "sampling" in runner.pipeline.graph.inputs
             runner.observers = (record, screen)
             try:
                 # Opened before there is a loop: it would put Ctrl-C off until the weights are there.
@@ -102,7 +104,7 @@ def main(arguments: list[str]) -> int:
         play = Play(as_json, engines)
         run_jobs([word for word in arguments if word != "--json"], play.job, _runnable)
     if len(play.folders) == 1 and not as_json and not play.failed:
-        _say_next(play.pipeline, arguments)
+        _say_next(play, arguments)
     return 1 if play.failed else 0
 
 
@@ -127,14 +129,12 @@ def shown(folder: Path) -> str:
     return os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
 
 
-def _say_next(pipeline: str, arguments: Sequence[str]) -> None:
+def _say_next(play: Play, arguments: Sequence[str]) -> None:
     """With the engine and the model that ran, or the next command would load another."""
     kept = [shlex.quote(word) for word in arguments if re.match(r"(engine|model)[.=]", word)]
-    same = " ".join([f"pipeline={pipeline}", *kept])
+    same = " ".join([f"pipeline={play.pipeline}", *kept])
+    chat, sampling = (f"  vllm-flow chat {same}\n", " sampling=creative") if play.samples else ("", "")
     print(
-        "Next:\n"
-        f"  vllm-flow chat {same}\n"
-        f'  vllm-flow {same} sampling=creative input.text="Tell me about the sea."\n'
-        f"  vllm-flow check {same}",
+        f'Next:\n{chat}  vllm-flow {same}{sampling} input.text="Tell me about the sea."\n  vllm-flow check {same}',
         file=sys.stderr,
     )

@@ -13,10 +13,11 @@ from typing import Any
 import llama_cpp
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-from vllm_flow.core.errors import EngineError, ModelError
+from vllm_flow.core.errors import ModelError
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.llama_cpp.network import LlamaNetwork
 from vllm_flow.engines.llama_cpp.options import LlamaCpp
+from vllm_flow.engines.transformers.failures import no_tokens, refused_by_template
 from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 from vllm_flow.models.locate import gguf_file
@@ -139,7 +140,7 @@ class GgufRenderer:
         if not found and self._bos >= 0:
             found = [self._bos]
         if not found:
-            raise EngineError("prompt: it has no tokens, and this model has none that begins a text. Say something.")
+            raise no_tokens()
         return found
 
     @property
@@ -161,12 +162,8 @@ class GgufRenderer:
         messages = [{"role": message.role, "content": message.text} for message in prompt.messages]
         try:
             return str(self._format(messages=messages).prompt) if self._format else ""
-        except Exception as cause:  # a template is the model's own program and may refuse in its own way
-            first = str(cause).partition("\n")[0].rstrip(".")
-            raise EngineError(
-                f"prompt: the model's chat template refuses these messages: {first}. Leave out roles it does not know, "
-                "such as system, and let user and assistant take turns."
-            ) from cause
+        except Exception as cause:
+            raise refused_by_template(cause) from cause
 
     def _word(self, token_id: int) -> str:
         return str(self._model._model.token_get_text(token_id)) if token_id >= 0 else ""

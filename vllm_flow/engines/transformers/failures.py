@@ -51,6 +51,19 @@ def check_left(left: bool, index: int) -> None:
         )
 
 
+def no_tokens() -> EngineError:
+    return EngineError("prompt: it has no tokens, and this model has none that begins a text. Say something.")
+
+
+def refused_by_template(cause: Exception) -> EngineError:
+    """cause: whatever the template raised, which is the model's own program and may refuse in its own way."""
+    first = str(cause).partition("\n")[0].rstrip(".")
+    return EngineError(
+        f"prompt: the model's chat template refuses these messages: {first}. Leave out roles it does not know, "
+        "such as system, and let user and assistant take turns."
+    )
+
+
 def told(cause: Exception) -> FlowError:
     """Whatever went wrong with one request, as an error of ours."""
     if isinstance(cause, FlowError):

@@ -66,7 +66,7 @@ def fitted(model: Any) -> Fit:
 
 def _proven(model: Any, wanted: Tensor) -> Network:
     """The fast network, its logits held against those of the plain one."""
-    network = Network(model)
+    network = Network(model, LEAST[0])
     try:
         if not _alike(_in_steps(model, network), wanted, model.dtype):
             raise Unfit("its attention does more than its interface says")
@@ -127,7 +127,7 @@ def least_tokens(network: Network) -> int | None:
         network.least = least
         if _same_in_company(network):
             return least
-    network.least = 1
+    network.least = LEAST[0]
     return None
 
 

@@ -38,37 +38,18 @@ def load(  # noqa: PLR0917  the options of the engine
     """Weights in memory. The arguments are the engine's options. Raises ModelError."""
     place = _device(device)
     number = _dtype(dtype, place)
-    adapter = _adapter(model)  # before all that takes time
-    # Rounded to bfloat16 first, weights of 4 bits would not come back as they were.
-    weights, tokenizer, source = read_weights(model, torch.float32 if quantize else number)
-    weights = _adapted(weights, adapter)
-    layers = _kept_layers(model, weights)
-    weights = weights.to(place).eval()
+    weights, tokenizer, facts = _weights(model, place, number, quantize)
     own_attention = weights.config._attn_implementation
-    parameters = sum(one.numel() for one in weights.parameters())
-    if quantize:
-        quantise(weights, quantize, number)
-        weights = weights.to(number)
-    size = weight_bytes(weights)  # packing takes them away
     fit = fitted(weights)
     same = _made_deterministic(fit.network, deterministic)
     if compiles:
         compile_decoding(fit, weights)
     network, packed, why_plain = fit.network, len(fit.packed), fit.why_plain
     del fit  # and with it the layers as they were before packing
+    _give_back()
     renderer = Renderer(tokenizer)
     length = context_length(model, weights.config)
-    facts = {
-        "engine": "transformers",
-        "model": model.name,
-        "weights": source,
-        "device": str(place),
-        "dtype": str(number).removeprefix("torch."),
-        "adapter": adapter.identity if adapter else None,
-        "layers": layers,
-        "quantize": quantize,
-        "parameters": parameters,
-        "weight_bytes": size,
+    facts |= {
         "kv_bytes_per_token": network.bytes_per_token or None,  # None where the cache is the model's own
         "context_length": length,
         "template": renderer.template,
@@ -78,10 +59,38 @@ def load(  # noqa: PLR0917  the options of the engine
         "batching": f"none: {why_plain}" if why_plain else "continuous",
         "deterministic": same and not compiles,
     }
-    _give_back()
-    ends = _end_ids(weights, tokenizer)
+    ends = end_ids(getattr(weights.generation_config, "eos_token_id", None), tokenizer)
     vocabulary = Vocabulary(tokenizer, weights.config.get_text_config().vocab_size, ends)
     return Loaded(network, renderer, decoder(tokenizer), ends, vocabulary, length, facts, own_attention)
+
+
+def _weights(
+    model: Model, place: torch.device, dtype: torch.dtype, quantize: Quantize | None
+) -> tuple[Any, Any, dict[str, Any]]:
+    """The model of transformers as it is to run, its tokenizer, and what the record says of them."""
+    adapter = _adapter(model)  # before all that takes time
+    # Rounded to bfloat16 first, weights of 4 bits would not come back as they were.
+    weights, tokenizer, source = read_weights(model, torch.float32 if quantize else dtype)
+    weights = _adapted(weights, adapter)
+    layers = _kept_layers(model, weights)
+    weights = weights.to(place).eval()
+    parameters = sum(one.numel() for one in weights.parameters())
+    if quantize:
+        quantise(weights, quantize, dtype)
+        weights = weights.to(dtype)
+    facts = {
+        "engine": "transformers",
+        "model": model.name,
+        "weights": source,
+        "device": str(place),
+        "dtype": str(dtype).removeprefix("torch."),
+        "adapter": adapter.identity if adapter else None,
+        "layers": layers,
+        "quantize": quantize,
+        "parameters": parameters,
+        "weight_bytes": weight_bytes(weights),  # packing takes them away
+    }
+    return weights, tokenizer, facts
 
 
 def _adapter(model: Model) -> Adapter | None:
@@ -159,9 +168,8 @@ def decoder(tokenizer: Any) -> Callable[..., str]:
     return decode
 
 
-def _end_ids(weights: Any, tokenizer: Any) -> frozenset[int]:
-    """Every id that the generation config or the tokenizer calls an end of sequence."""
-    given = getattr(weights.generation_config, "eos_token_id", None)
+def end_ids(given: Any, tokenizer: Any) -> frozenset[int]:
+    """Every id that ends a sequence: by the generation config, whose `eos_token_id` is given, or by the tokenizer."""
     several = given if isinstance(given, list | tuple) else [given]
     return frozenset(one for one in (*several, tokenizer.eos_token_id) if one is not None)
 

@@ -190,10 +190,15 @@ class Loop:
 
     def _draw(self, drawn: list[Drawn]) -> None:
         """The next token of each, all drawn at once. What goes wrong with one of them is that one's alone."""
-        ready = self._ready(drawn)
+        if not drawn:
+            return
+        logits = torch.stack([one.logits for one in drawn])
+        ready = self._ready(drawn, finite(logits))
         if not ready:
             return
-        logits, rows = torch.stack([one.logits for one, _ in ready]), [one.row for one, _ in ready]
+        if len(ready) < len(drawn):
+            logits = torch.stack([one.logits for one, _ in ready])
+        rows = [one.row for one, _ in ready]
         seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
         samplings = [how for _, how in ready]
         marked = adjusted(logits, samplings, [row.history for row in rows])
@@ -203,11 +208,10 @@ class Loop:
         for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):
             with self._alone(row):
                 check_left(left[place], len(row.output))
-                self._go_on(row, row.take(token_id, self._loaded.end_ids, likely.get(row)))
+                self._go_on(row, row.take(token_id, likely.get(row)))
 
-    def _ready(self, drawn: list[Drawn]) -> list[tuple[Drawn, Sampling]]:
+    def _ready(self, drawn: list[Drawn], numbers: list[bool]) -> list[tuple[Drawn, Sampling]]:
         """Those that can be drawn, with what is in force."""
-        numbers = finite(torch.stack([one.logits for one in drawn])) if drawn else []
         ready = []
         for one, are_numbers in zip(drawn, numbers, strict=True):
             with self._alone(one.row):

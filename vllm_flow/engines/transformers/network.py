@@ -1,7 +1,7 @@
 """The network: a causal language model of transformers that reads tokens of many sequences in one call.
 
 Any model runs here whose attention goes through transformers' attention interface and asks for nothing that
-`attention.py` does not do; `fits` tries it on the model itself. The others run in `plain.py`, one sequence at a time.
+`attention.py` does not do; `fitted` tries it on the model itself. The others run in `plain.py`, one sequence at a time.
 """
 
 from __future__ import annotations
@@ -70,17 +70,15 @@ class Network:
     def read(self, spans: Many[Span]) -> Tensor:
         """The logits after each span, or after each token of one that wants `every`, float32 [those, vocab].
 
-        The spans are then in the cache.
-
-        What has more than one token, or is not in slots yet, is a piece of a prompt. Raises whatever the model does,
-        and then nothing counts as read.
+        The spans are then in the cache. What has more than one token, or is not in slots yet, is a piece of a prompt.
+        Raises whatever the model does, and then nothing counts as read.
         """
-        ids: list[int] = []
-        positions: list[int] = []
-        ends: dict[Sequence, int] = {}
         ordered = self._in_order(spans)
         if (alone := self._alone(spans)) is not None:
             return alone
+        ids: list[int] = []
+        positions: list[int] = []
+        ends: dict[Sequence, int] = {}
         for span in ordered:
             ids += span.tokens
             positions += range(span.sequence.length, span.sequence.length + len(span.tokens))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vllm_flow.core.errors import EngineError
 from vllm_flow.core.values import Prompt
+from vllm_flow.engines.transformers.failures import no_tokens, refused_by_template
 
 
 class Renderer:
@@ -32,7 +32,7 @@ class Renderer:
         if not found and self.begin is not None:
             found = [self.begin]
         if not found:
-            raise EngineError("prompt: it has no tokens, and this model has none that begins a text. Say something.")
+            raise no_tokens()
         return found
 
     def encode(self, text: str) -> list[int]:
@@ -56,9 +56,5 @@ class Renderer:
         messages = [{"role": message.role, "content": message.text} for message in prompt.messages]
         try:
             return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-        except Exception as cause:  # a template is the model's own program and may refuse in its own way
-            first = str(cause).partition("\n")[0].rstrip(".")
-            raise EngineError(
-                f"prompt: the model's chat template refuses these messages: {first}. Leave out roles it does not know, "
-                "such as system, and let user and assistant take turns."
-            ) from cause
+        except Exception as cause:
+            raise refused_by_template(cause) from cause

@@ -9,12 +9,12 @@ from typing import Any, Generic, TypeVar
 from vllm_flow.core.errors import FlowError
 from vllm_flow.core.likelihoods import TokenLikelihood
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import Finish, FinishReason, Request, Token, Usage
+from vllm_flow.core.values import Finish, Request, Token, Usage
 from vllm_flow.engines.transformers.history import History
 from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.loaded import Loaded, Span
 from vllm_flow.engines.transformers.prefix import Node
-from vllm_flow.engines.transformers.text import TextStream
+from vllm_flow.engines.transformers.text import Saying
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class Row(Reading):
         self.longest = len(prompt) + self.limits.max_tokens
         self.history = History(prompt, self.output, loaded.vocabulary, self.limits)
         self.history.understand(self.limits)
-        self._text = TextStream(loaded.decode, self.limits.stop)
+        self._saying = Saying(loaded.decode, self.limits, loaded.end_ids)
 
     def asked(self) -> Sampling:
         """What is in force at the next token. Raises EngineError where it means nothing to this model."""
@@ -100,18 +100,13 @@ class Row(Reading):
         """The newest token, which is not in the cache yet."""
         return Span(self.sequence, self.output[-1:])
 
-    def take(self, token_id: int, ends: frozenset[int], likely: tuple[float, TokenLikelihood] | None) -> Token:
+    def take(self, token_id: int, likely: tuple[float, TokenLikelihood] | None) -> Token:
         """Go on with this token; `likely` is its raw log-probability and likelihood, if they were asked for."""
         logprob, likelihood = likely or (None, None)
-        may_end = not self.history.must_go_on
         self.output.append(token_id)
-        ended = token_id in ends
-        said = "" if ended else self._text.push(token_id, may_end)
-        if not (ended or self._text.stopped or len(self.output) == self.limits.max_tokens):
+        said, reason = self._saying.take(token_id)
+        if reason is None:
             return Token(token_id, said, logprob, None, likelihood)
-        rest = "" if self._text.stopped else self._text.flush(may_end)
-        # The text held back may turn out to hold a whole stop string.
-        reason: FinishReason = "stop" if ended or self._text.stopped else "length"
         usage = Usage(len(self.tokens), len(self.output))
         finish = Finish(reason, usage, self.cached_tokens, self.reuse_stopped_at)
-        return Token(token_id, said + rest, logprob, finish, likelihood)
+        return Token(token_id, said, logprob, finish, likelihood)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.values import FinishReason
 from vllm_flow.engines.stopping import StopScanner
 
 INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
@@ -55,3 +57,29 @@ class TextStream:
         self._settled = len(self._window)
         self._before = self._decode(self._window)
         return piece
+
+
+class Saying:
+    """What one answer says, token by token, and when that ends: at an end of sequence, a stop string, or its length.
+
+    limits: as they stand at its beginning. ends: the ids that end a sequence.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], limits: Sampling, ends: frozenset[int]) -> None:
+        self.tokens = 0
+        """How many there are so far."""
+        self._limits = limits
+        self._ends = ends
+        self._text = TextStream(decode, limits.stop)
+
+    def take(self, token_id: int) -> tuple[str, FinishReason | None]:
+        """What this token adds to the visible text; and with the last one, which adds all that was held back, why."""
+        may_end = self.tokens >= self._limits.min_tokens
+        self.tokens += 1
+        ended = token_id in self._ends
+        said = "" if ended else self._text.push(token_id, may_end)
+        if not (ended or self._text.stopped or self.tokens == self._limits.max_tokens):
+            return said, None
+        rest = "" if self._text.stopped else self._text.flush(may_end)
+        # The text held back may turn out to hold a whole stop string.
+        return said + rest, "stop" if ended or self._text.stopped else "length"

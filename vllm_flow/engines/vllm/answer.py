@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import Finish, FinishReason, Request, Token, Usage
+from vllm_flow.core.values import Finish, Request, Token, Usage
 from vllm_flow.engines.openai.dialects import SEED_BITS
 from vllm_flow.engines.transformers.failures import check_room
-from vllm_flow.engines.transformers.text import TextStream
+from vllm_flow.engines.transformers.text import Saying
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 from vllm_flow.engines.vllm.load import Loaded
 
@@ -31,13 +31,11 @@ class Answer:
     """Raises EngineError, at once for a request that cannot be served."""
 
     def __init__(self, request: Request, loaded: Loaded) -> None:
-        self._limits = request.schedule.at(0)
+        limits = request.schedule.at(0)
         self.prompt = loaded.renderer.ids(request.prompt)
-        check_room(len(self.prompt), self._limits.max_tokens, loaded.context_length)
-        self.params = _params(request, self._limits, loaded.vocabulary)
-        self._ends = loaded.vocabulary.end_ids
-        self._text = TextStream(loaded.decode, self._limits.stop)
-        self._written = 0
+        check_room(len(self.prompt), limits.max_tokens, loaded.context_length)
+        self.params = _params(request, limits, loaded.vocabulary)
+        self._saying = Saying(loaded.decode, limits, loaded.vocabulary.end_ids)
         self._cached = 0
 
     def read(self, output: RequestOutput) -> Iterator[Token]:
@@ -51,20 +49,16 @@ class Answer:
             if token.finish:
                 return
         if output.finished:
-            what = f"vLLM ended the answer with '{new.finish_reason}' after {self._written} tokens"
+            what = f"vLLM ended the answer with '{new.finish_reason}' after {self._saying.tokens} tokens"
             raise EngineError(f"{what}, where stop or length is known. Report this.")
 
     def _take(self, token_id: int, logprob: float | None) -> Token:
-        may_end = self._written >= self._limits.min_tokens
-        self._written += 1
-        ended = token_id in self._ends
-        said = "" if ended else self._text.push(token_id, may_end)
-        if not (ended or self._text.stopped or self._written == self._limits.max_tokens):
+        said, reason = self._saying.take(token_id)
+        if reason is None:
             return Token(token_id, said, logprob)
-        rest = "" if self._text.stopped else self._text.flush(may_end)
-        reason: FinishReason = "stop" if ended or self._text.stopped else "length"
-        finish = Finish(reason, Usage(len(self.prompt), self._written), self._cached)
-        return Token(token_id, said + rest, logprob, finish)
+        return Token(
+            token_id, said, logprob, Finish(reason, Usage(len(self.prompt), self._saying.tokens), self._cached)
+        )
 
 
 def _params(request: Request, now: Sampling, vocabulary: Vocabulary) -> SamplingParams:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vllm_flow.core.errors import EngineError, ModelError
-from vllm_flow.engines.transformers.load import context_length, decoder
+from vllm_flow.engines.transformers.load import context_length, decoder, end_ids
 from vllm_flow.engines.transformers.render import Renderer
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 from vllm_flow.engines.transformers.weights import NO_HUB, quiet
@@ -82,7 +82,7 @@ def _load(options: Vllm) -> Loaded:
     length = min(context_length(options.model, config), options.max_context)
     llm = _started(options, folder, where, length)
     model = llm.model_config
-    ends = _end_ids(llm, tokenizer)
+    ends = end_ids(model.try_get_generation_config().get("eos_token_id"), tokenizer)
     renderer = Renderer(tokenizer)
     facts = {
         "engine": "vllm",
@@ -193,13 +193,6 @@ def _described(folder: Path) -> tuple[Any, Any]:
 
     how = {"trust_remote_code": False, "local_files_only": True}
     return AutoTokenizer.from_pretrained(folder, **how), AutoConfig.from_pretrained(folder, **how)
-
-
-def _end_ids(llm: LLMEngine, tokenizer: Any) -> frozenset[int]:
-    """Every id that the generation config or the tokenizer calls an end of sequence."""
-    given = llm.model_config.try_get_generation_config().get("eos_token_id")
-    several = given if isinstance(given, list | tuple) else [given]
-    return frozenset(one for one in (*several, tokenizer.eos_token_id) if one is not None)
 
 
 def _why(where: str, cause: Exception) -> str:

@@ -6,6 +6,7 @@ What every engine does is in test_promises.py, and what many requests do to each
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -246,3 +247,17 @@ def test_a_hub_that_cannot_be_reached_names_the_ways_without_one(
     assert str(caught.value).startswith("model.hub: nobody/none cannot be had: ")
     assert str(caught.value).endswith("Without a hub: model=smollm2, or model.path=FOLDER.")
     assert "\n" not in str(caught.value)
+
+
+def test_threads_spin_less_unless_somebody_has_said_how_they_are_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm_flow.engines.transformers.options import _spin_less
+
+    def after(**environment: str) -> dict[str, str]:
+        _spin_less(environment)
+        return environment
+
+    assert after() == {}  # PyTorch is imported here, and has read it
+    monkeypatch.delitem(sys.modules, "torch")
+    assert after() == {"GOMP_SPINCOUNT": "10000"}
+    assert after(GOMP_SPINCOUNT="7") == {"GOMP_SPINCOUNT": "7"}
+    assert after(OMP_WAIT_POLICY="active") == {"OMP_WAIT_POLICY": "active"}

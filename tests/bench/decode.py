@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -86,21 +87,28 @@ def generate(folder: Path, dtype: str, prompt_tokens: int) -> Iterator[Peer]:
 def vllm(python: str, folder: Path, dtype: str) -> Iterator[Callable[[list[Request], Engine], float]]:
     """Tokens a second of vLLM, all requests in one call; it is given the token ids that the engine would read."""
     program = [python, str(Path(__file__).with_name("vllm_peer.py")), str(folder), dtype]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(program, start_new_session=True, **pipes) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.readline()
+        os.killpg(process.pid, signal.SIGSTOP)  # its processes compute also while they have nothing to do
 
         def rate(requests: list[Request], engine: Any) -> float:
             prompts = [engine._loaded.renderer.ids(one.prompt) for one in requests]
             names = ("temperature", "top_p", "max_tokens")
             settings = [{name: getattr(one.schedule.at(0), name) for name in names} for one in requests]
+            os.killpg(process.pid, signal.SIGCONT)
             print(json.dumps({"prompts": prompts, "settings": settings}), file=process.stdin, flush=True)
             took, tokens = json.loads(process.stdout.readline())
+            os.killpg(process.pid, signal.SIGSTOP)
             return float(tokens / took)
 
-        yield rate
-        process.stdin.close()
+        try:
+            yield rate
+        finally:
+            os.killpg(process.pid, signal.SIGCONT)
+            process.stdin.close()
 
 
 def against_vllm(engine: Engine, rate: Callable[[list[Request], Engine], float], rounds: int) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -150,33 +151,31 @@ def test_a_chat_leaves_the_record_of_a_run(tmp_path: Path) -> None:
 def test_ctrl_c_stops_the_answer_and_not_the_chat(tmp_path: Path) -> None:
     import pty
 
-    words = ["chat", "model=custom", "sampling.max_tokens=1900", "store.path=kept.sqlite"]
+    words = ["chat", "model=custom", "sampling.max_tokens=1900", "sampling.min_tokens=1900", "store.path=kept.sqlite"]
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(tmp_path)
         os.execv(sys.executable, [*COMMAND, *words])
     screen = b""
 
-    def until(mark: bytes, seconds: float = 40.0) -> None:
+    def until(shown: Callable[[], bool]) -> None:
         nonlocal screen
-        ends = time.monotonic() + seconds
-        while mark not in screen:
-            assert time.monotonic() < ends, screen
+        while not shown():
+            assert select.select([terminal], [], [], 40.0)[0], screen
             screen += os.read(terminal, 4096)
 
-    until(b"/bye leaves.")
-    until(b"you  ")
+    until(lambda: b"/bye leaves." in screen)
+    until(lambda: b"you  " in screen)
     os.write(terminal, b"hello\n")
-    until(b"hello\r\n")
+    until(lambda: b"hello\r\n" in screen)
     screen = b""
-    while len(screen) < 20:  # the answer has begun
-        screen += os.read(terminal, 4096)
+    until(lambda: len(screen) >= 20)  # the answer has begun
     os.write(terminal, b"\x03")
-    until(b"(stopped; /retry answers again)")
-    until(b"you  ")
+    until(lambda: b"(stopped; /retry answers again)" in screen)
+    until(lambda: b"you  " in screen)
     screen = b""
     os.write(terminal, b"\x04")
-    until(b"goes on with it.")
+    until(lambda: b"goes on with it." in screen)
     assert b"\n" in screen.partition(b"Conversation")[0]
     os.waitpid(child, 0)
     os.close(terminal)

@@ -186,7 +186,14 @@ def test_ls_lists_the_shipped_pipelines(tmp_path: Path) -> None:
 @POSIX
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_an_interrupted_run_ends_its_record_as_interrupted(tmp_path: Path, number: int, code: int) -> None:
-    words = ["model=custom", "sampling.max_tokens=1900", "input.text=hi", "store=sqlite", "store.path=kept.sqlite"]
+    words = [
+        "model=custom",
+        "sampling.max_tokens=1900",
+        "sampling.min_tokens=1900",
+        "input.text=hi",
+        "store=sqlite",
+        "store.path=kept.sqlite",
+    ]
     with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.read(1)
@@ -235,7 +242,7 @@ def test_an_interruption_while_the_model_loads_is_heard_at_once(tmp_path: Path, 
 
 @POSIX
 def test_a_killed_run_leaves_a_readable_record(tmp_path: Path) -> None:
-    words = ["model=custom", "sampling.max_tokens=1900", "input.text=hi"]
+    words = ["model=custom", "sampling.max_tokens=1900", "sampling.min_tokens=1900", "input.text=hi"]
     with subprocess.Popen(
         [*COMMAND, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:

@@ -29,7 +29,9 @@ print(session.run("Hello").text)
 """
 UNFINISHED = """
 import vllm_flow
-session = vllm_flow.load("dialogue", ["model=custom", "sampling.max_tokens=1900"], record="run")
+session = vllm_flow.load(
+    "dialogue", ["model=custom", "sampling.max_tokens=1900", "sampling.min_tokens=1900"], record="run"
+)
 pieces = iter(session.stream("Hello"))
 next(pieces)
 """
@@ -44,7 +46,7 @@ def press(event) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 heard = []
-spec = vllm_flow.load("dialogue", ["model=custom", "sampling.max_tokens=1900"]).spec
+spec = vllm_flow.load("dialogue", ["model=custom", "sampling.max_tokens=1900", "sampling.min_tokens=1900"]).spec
 session = vllm_flow.Session(spec, record="run", observers=[press])
 try:
     session.run("Tell me everything.")

@@ -136,6 +136,7 @@ def test_a_real_model_streams_what_it_answers_and_can_be_stopped() -> None:
         assert "".join(pieces) == stream.result.text
         assert session.run("Hello", "again").value.finish_reason in ("stop", "length")
         session.set("sampling.max_tokens=1900")
+        session.set("sampling.min_tokens=1900")
         started = time.monotonic()
         for place, _ in enumerate(session.stream("Tell me all", "long")):
             if place == 3:

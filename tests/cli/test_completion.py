@@ -116,7 +116,7 @@ def offered(line: str) -> list[str]:
         ("check --svg=a", ["--svg=a.jsonl"]),
         ("chat -", ["--continue", "--help", "-c"]),
         ("chat -c -", ["--continue", "--help"]),
-        ("-", ["--help", "--json", "--version", "-m"]),
+        ("-", ["--fail-fast", "--help", "--json", "--version", "-m"]),
         ("check eng", ["engine.", "engine="]),
         ("models ", ["ls", "pull"]),
         ("models pull ", ["smollm2"]),

@@ -59,7 +59,7 @@ FAULTY = {
             "sampler (pipelines/bad.yaml:2): there is no key 'sampler'. Did you "
             "mean 'sampling'? There are: clock, concurrency, "
             "context, engine, experiment, graph, input, model, output, pipeline, "
-            "plugins, resources, sampling, seed, store."
+            "plugins, resources, sampling, seed, store, sweep."
         ],
     ),
     "values that are missing or lead nowhere": (
@@ -117,7 +117,7 @@ FAULTY = {
     ),
     "a list for a mapping": (
         "graph: [1]\n",
-        ["graph (pipelines/bad.yaml:2): this is a list, but conf/config.yaml:21 has a mapping here. Write a mapping."],
+        ["graph (pipelines/bad.yaml:2): this is a list, but conf/config.yaml:23 has a mapping here. Write a mapping."],
     ),
     "wrong types at the top": (
         "output: [a]\nseed: x\nconcurrency: 0\ngraph: 5\n",

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from vllm_flow.config import run_jobs
-from vllm_flow.config.jobs import JobsFailed
-from vllm_flow.core.errors import ConfigError, FlowError, StoreError
+from vllm_flow.core.errors import ConfigError, StoreError, told
 from vllm_flow.core.spec import RunSpec
+from vllm_flow.sweep.points import Outcome, Point
+from vllm_flow.sweep.settings import Sweep
 
 from .conftest import Project
 
 
 class Kept:
-    """A task that writes what it was given into the job's folder."""
+    """Work that writes what it was given into each point's folder."""
 
     def __init__(self) -> None:
         self.jobs: list[tuple[RunSpec, Path]] = []
+        self.batches: list[int] = []
 
-    def __call__(self, spec: RunSpec, folder: Path) -> None:
-        self.jobs.append((spec, folder))
-        (folder / "seed.txt").write_text(str(spec.seed))
-        logging.getLogger("vllm_flow.task").warning("seed %s", spec.seed)
-        if spec.seed == 3:
-            raise StoreError("the disk is full")
-        if spec.seed == 4:
-            raise ValueError("no good")
+    def __call__(self, points: Sequence[Point], sweep: Sweep) -> list[Outcome]:
+        self.batches.append(len(points))
+        return [self.one(point) for point in points]
+
+    def one(self, point: Point) -> Outcome:
+        seed = point.spec.seed
+        self.jobs.append((point.spec, point.folder))
+        (point.folder / "seed.txt").write_text(str(seed))
+        error = {3: StoreError("the disk is full"), 4: ValueError("no good")}.get(seed)
+        return Outcome(point.folder, point.overrides, "failed" if error else "finished", error=error)
 
 
 def written(root: Path) -> str:
@@ -42,7 +48,7 @@ def test_one_run_has_a_folder_with_its_configuration(project: Project) -> None:
     [(spec, folder)] = task.jobs
     assert folder.relative_to(project.root).parts[:2] == ("outputs", "runs")
     assert folder.name[8:].startswith("-dialogue-smollm2-")
-    assert sorted(path.name for path in folder.iterdir()) == [".hydra", "seed.txt", "vllm-flow.log"]
+    assert sorted(path.name for path in folder.iterdir()) == [".hydra", "seed.txt"]
     assert spec == project.compose("seed=2", "input.text=Hi, how's it?")
     assert dict(spec.origins) == dict(project.compose("seed=2", "input.text=Hi, how's it?").origins)
 
@@ -77,46 +83,45 @@ def test_an_experiment_can_be_a_sweep(project: Project) -> None:
     assert {spec.input["text"] for spec, _ in task.jobs} == {"a, b"}
 
 
-def test_the_other_jobs_run_when_one_fails_and_every_failure_is_told(
+def test_points_come_in_batches_and_every_failure_is_in_an_outcome(
     project: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:
     task = Kept()
-    with pytest.raises(JobsFailed) as caught:
-        run_jobs(["-m", "seed=1,3,4,5", "hydra.sweeper.max_batch_size=2"], task)
+    outcomes = run_jobs(["-m", "seed=1,3,4,5", "hydra.sweeper.max_batch_size=3"], task)
     assert [spec.seed for spec, _ in task.jobs] == [1, 3, 4, 5]
+    assert task.batches == [3, 1]
     sweep = task.jobs[0][1].parent
-    assert str(caught.value).splitlines() == [
+    assert [str(one) for one in outcomes] == [
+        f"{sweep}/0 (seed=1): finished",
         f"{sweep}/1 (seed=3): the disk is full",
         f"{sweep}/2 (seed=4): ValueError: no good",
+        f"{sweep}/3 (seed=5): finished",
     ]
-    assert isinstance(caught.value.failures[1].cause, ValueError)
-    assert "the disk is full" in (sweep / "1/vllm-flow.log").read_text()
-    assert "Traceback" in (sweep / "2/vllm-flow.log").read_text()
-    assert "Traceback" not in capfd.readouterr().err
+    assert json.loads((sweep / "sweep.json").read_text())["status"] == "failed"
+    assert capfd.readouterr() == ("", "")
 
 
-def test_the_only_job_fails_with_its_own_error(project: Project) -> None:
-    with pytest.raises(StoreError, match=r"^the disk is full$"):
-        run_jobs(["seed=3"], Kept())
-    with pytest.raises(ValueError, match=r"^no good$"):
-        run_jobs(["seed=4"], Kept())
+def test_the_failure_of_a_single_run_is_in_its_outcome(project: Project) -> None:
+    assert [told(one.error) for one in run_jobs(["seed=3"], Kept()) if one.error] == ["the disk is full"]
+    assert [told(one.error) for one in run_jobs(["seed=4"], Kept()) if one.error] == ["ValueError: no good"]
 
 
-def test_a_job_with_a_faulty_configuration_is_a_failed_job(project: Project) -> None:
+def test_faults_of_any_point_come_before_the_first_file_and_say_which_point_has_them(project: Project) -> None:
     task = Kept()
-    with pytest.raises(JobsFailed) as caught:
-        run_jobs(["-m", "concurrency=8,0"], task)
-    sweep = task.jobs[0][1].parent
-    assert str(caught.value) == (
-        f"{sweep}/1 (concurrency=0): concurrency (command line): 0 does not fit. It takes an integer of 1 or more."
-    )
+    with pytest.raises(ConfigError) as caught:
+        run_jobs(["-m", "concurrency=8,0,-1", "seed=x"], task)
+    assert str(caught.value).splitlines() == [
+        "seed (command line): 'x' does not fit. It takes an integer.",
+        "concurrency (command line, point 1): 0 does not fit. It takes an integer of 1 or more.",
+        "concurrency (command line, point 2): -1 does not fit. It takes an integer of 1 or more.",
+    ]
+    assert task.jobs == []
+    assert not (project.root / "outputs").exists()
 
 
 def test_a_long_line_of_overrides_is_shortened_in_messages(project: Project) -> None:
-    task = Kept()
-    with pytest.raises(JobsFailed) as caught:
-        run_jobs(["-m", "seed=3", f"input.text={'word ' * 60}"], task)
-    assert str(caught.value).endswith(" word …): the disk is full")
+    outcomes = run_jobs(["-m", "seed=3,4", f"input.text={'word ' * 60}"], Kept())
+    assert str(outcomes[0]).endswith(" word …): the disk is full")
 
 
 @pytest.mark.parametrize(
@@ -188,17 +193,11 @@ def test_flags_that_are_not_for_our_users_are_refused(arguments: list[str], mess
     assert str(caught.value) == message
 
 
-def test_a_stop_by_the_user_ends_everything(project: Project) -> None:
-    seen: list[int] = []
-
-    def stopped(spec: RunSpec, folder: Path) -> None:
-        seen.append(spec.seed)
+def test_a_stop_by_the_user_ends_everything_and_the_index_says_so(project: Project) -> None:
+    def stopped(points: Sequence[Point], sweep: Sweep) -> list[Outcome]:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_jobs(["-m", "seed=1,2"], stopped)
-    assert seen == [1]
-
-
-def test_failed_jobs_are_one_of_our_errors() -> None:
-    assert issubclass(JobsFailed, FlowError)
+    (index,) = (project.root / "outputs").rglob("sweep.json")
+    assert json.loads(index.read_text())["status"] == "interrupted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from vllm_flow.config import compose, groups, run_jobs, schema
 from vllm_flow.config.keys import TOP
 from vllm_flow.config.layers import Layer, layers
 from vllm_flow.core.errors import listed
-from vllm_flow.core.spec import RunSpec
+from vllm_flow.sweep.points import Outcome, Point
+from vllm_flow.sweep.settings import Sweep
 
 from .conftest import Project
 
@@ -172,8 +174,10 @@ def test_every_job_of_a_sweep_has_the_machines_settings(project: Project) -> Non
     project.write(LOCAL, f"{WHOLE}concurrency: 3\nhydra: {{sweep: {{dir: here}}}}\n")
     seen: list[tuple[str, int, int]] = []
 
-    def note(spec: RunSpec, folder: Path) -> None:
-        seen.append((folder.relative_to(project.root).as_posix(), spec.seed, spec.concurrency))
+    def note(points: Sequence[Point], sweep: Sweep) -> list[Outcome]:
+        for one in points:
+            seen.append((one.folder.relative_to(project.root).as_posix(), one.spec.seed, one.spec.concurrency))
+        return [Outcome(one.folder, one.overrides, "finished") for one in points]
 
     run_jobs(["-m", "seed=1,2"], note)
     assert seen == [("here/0", 1, 3), ("here/1", 2, 3)]

@@ -14,7 +14,7 @@ from .conftest import Project
 
 TOP = (
     "clock, concurrency, context, engine, experiment, graph, input, model, output, pipeline, plugins, resources, sampling, "
-    "seed, store"
+    "seed, store, sweep"
 )
 ACCEPTED: list[tuple[list[str], str, Any]] = [
     (["sampling.temperature=0.2"], "sampling.temperature", 0.2),
@@ -131,7 +131,7 @@ REFUSED = [
     ("~seed", "seed (command line): no run can do without 'seed'. Give another value instead: seed=…."),
     ("~pipeline", "pipeline (command line): no run can do without 'pipeline'. Give another value instead: pipeline=…."),
     (".a=1", ".a=1 (command line): this is no override. Write key=value."),
-    ("hydra/launcher=nope", "hydra/launcher (command line): there is no 'nope'. There are: basic."),
+    ("hydra/launcher=nope", "hydra/launcher (command line): there is no 'nope'. There are: basic, fused."),
     (
         "hydra.nope=1",
         ("hydra.nope (command line): nothing stands here that could be changed. Write '++hydra.nope' to add it."),

@@ -2,80 +2,65 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vllm_flow.cli.progress import loading_shown
-from vllm_flow.cli.screen import Screen
+from vllm_flow.cli.watching import OneWatch, SweepWatch, shown, summary
 from vllm_flow.core.engines import Engines
-from vllm_flow.core.flow import Item
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.record import Record
 from vllm_flow.core.revision import Revision
-from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
+from vllm_flow.sweep.fused import Fused
+from vllm_flow.sweep.points import Outcome, Point, PointsFailed
+from vllm_flow.sweep.settings import Sweep
 
-HELP = """usage: vllm-flow [run] [-m] [--json] [key=value ...]
+HELP = """usage: vllm-flow [run] [-m] [--json] [--fail-fast] [key=value ...]
 
 Composes the configuration, checks all of it, runs the pipeline over its input and writes a record.
 Choose with group=name (pipeline, model, engine, sampling, context, store, input, experiment), change a value with
-key=value. `-m` runs every combination of comma-separated values. `vllm-flow ls` shows the choices.
+key=value. `-m` runs every combination of comma-separated values, all at once. `vllm-flow ls` shows the choices.
 
-  input.text="…"       one question          input.path=FILE    rows of a jsonl file
+  input.text="…"       one question          input.path=FILE    rows of a file
   input=stdin          lines from a pipe     seed=1             other random numbers
+  sweep.repeat=N       N answers to each     sweep.zip={…}      values side by side, not crossed
   --json               results as JSON lines on stdout
+  --fail-fast          stop at the first turn that fails; `vllm-flow resume DIR` goes on
 """
 NAMED = 3
 """How many files the warning names."""
+FLAGS = {"--fail-fast": "sweep.fail_fast=true"}
 
 
 @dataclass
 class Play:
-    """Runs jobs one after another in this process; they share their engines, so a model is loaded once."""
+    """Runs points in this process, all at once; what they share of engines stays open from one batch to the next."""
 
     as_json: bool
-    engines: Engines
-    folders: list[Path] = field(default_factory=list)
-    pipeline: str = ""
-    samples: bool = True
-    """Whether the pipeline draws anything, so that it can be talked with and sampling matters."""
-    failed: int = 0
+    engines: Engines = field(default_factory=Engines)
+    spec: RunSpec | None = None
+    """Of the last point."""
+    _warned: bool = False
 
-    def job(self, spec: RunSpec, folder: Path) -> None:
-        """One job, from its spec to its finished record. Ctrl-C finishes the record as interrupted."""
-        screen = Screen(as_json=self.as_json)
-        runner = Runner(spec, self.engines)
-        turns = runner.pipeline.turns()  # the last of the faults that come before the first file is written
-        with Record(folder, spec) as record:
-            if not self.folders and (warning := unrepeatable(record.revision)):
-                screen.status(warning)
-            self.folders.append(folder)
-            self.pipeline, self.samples = spec.name, "sampling" in runner.pipeline.graph.inputs
-            runner.observers = (record, screen)
-            try:
-                # Opened before there is a loop: it would put Ctrl-C off until the weights are there.
-                with _term_is_ctrl_c(), loading_shown(), runner, asyncio.Runner() as loop:
-                    loop.run(_answer_all(runner, turns))
-            except asyncio.CancelledError:  # SIGTERM
-                raise KeyboardInterrupt from None
-        self.failed += screen.failed
-        screen.status(f"\n{summary(record)}: {shown(folder)}")
+    def __call__(self, points: Sequence[Point], sweep: Sweep) -> list[Outcome]:
+        """Ctrl-C finishes the records as interrupted."""
+        self.spec = points[-1].spec
+        many = len(points) > 1
+        watch = SweepWatch(points, self.as_json, self._warning) if many else OneWatch(self.as_json, self._warning)
+        with watch, _term_is_ctrl_c(), loading_shown():
+            return Fused(self.engines, watch, sweep.fail_fast).run(points)
 
-
-async def _answer_all(runner: Runner, turns: Iterable[Item] | AsyncIterable[Item]) -> None:
-    task = asyncio.current_task()
-    if task is not None and os.name == "posix":
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    async for _ in runner.run(turns):
-        pass
+    def _warning(self, record: Record) -> str:
+        said, self._warned = "" if self._warned else unrepeatable(record.revision), True
+        return said
 
 
 @contextmanager
@@ -88,10 +73,6 @@ def _term_is_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _runnable(spec: RunSpec) -> None:
-    Pipeline.build(spec).turns()
-
-
 def main(arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         print(HELP, end="")
@@ -100,18 +81,29 @@ def main(arguments: list[str]) -> int:
 
     as_json = "--json" in arguments
     os.umask(0o077)  # a record is its owner's alone, the files Hydra writes included
+    words = [FLAGS.get(word, word) for word in arguments if word != "--json"]
     with Engines() as engines:
         play = Play(as_json, engines)
-        run_jobs([word for word in arguments if word != "--json"], play.job, _runnable)
-    if len(play.folders) == 1 and not as_json and not play.failed:
-        _say_next(play, arguments)
-    return 1 if play.failed else 0
+        outcomes = run_jobs(words, play)
+    if len(outcomes) == 1 and outcomes[0].error is None and not outcomes[0].failed and not as_json and play.spec:
+        _say_next(play.spec, arguments)
+    return ended(outcomes)
 
 
-def summary(record: Record) -> str:
-    """`3 turns answered`, `1 turn answered, 2 failed`."""
-    said = f"{record.answered} turn{'' if record.answered == 1 else 's'} answered"
-    return f"{said}, {record.failed} failed" if record.failed else said
+def ended(outcomes: Sequence[Outcome]) -> int:
+    """Exit code 1 where a turn has no answer. Raises what made the only point fail, or PointsFailed."""
+    failures = [one for one in outcomes if one.error is not None]
+    if len(outcomes) == 1 and outcomes[0].error is not None:
+        raise outcomes[0].error
+    if len(outcomes) > 1:
+        answered, failed = (sum(getattr(one, name) for one in outcomes) for name in ("answered", "failed"))
+        where = shown(Path(os.path.commonpath([one.folder for one in outcomes])))
+        left = sum(one.status in ("interrupted", "not run") for one in outcomes)
+        rest = f"; {left} not run: vllm-flow resume {where}" if left else ""
+        print(f"\n{len(outcomes)} points, {summary(answered, failed)}: {where}{rest}", file=sys.stderr)
+    if failures:
+        raise PointsFailed(failures)
+    return 1 if any(one.failed for one in outcomes) else 0
 
 
 def unrepeatable(revision: Revision | None) -> str:
@@ -124,16 +116,12 @@ def unrepeatable(revision: Revision | None) -> str:
     return f"warning: {names}{more}: {where}, so the run cannot be repeated from version control. Commit first."
 
 
-def shown(folder: Path) -> str:
-    """A folder as the user would type it from here."""
-    return os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
-
-
-def _say_next(play: Play, arguments: Sequence[str]) -> None:
+def _say_next(spec: RunSpec, arguments: Sequence[str]) -> None:
     """With the engine and the model that ran, or the next command would load another."""
     kept = [shlex.quote(word) for word in arguments if re.match(r"(engine|model)[.=]", word)]
-    same = " ".join([f"pipeline={play.pipeline}", *kept])
-    chat, sampling = (f"  vllm-flow chat {same}\n", " sampling=creative") if play.samples else ("", "")
+    same = " ".join([f"pipeline={spec.name}", *kept])
+    samples = "sampling" in Pipeline.build(spec).graph.inputs  # else there is nothing to draw, and no talk to be had
+    chat, sampling = (f"  vllm-flow chat {same}\n", " sampling=creative") if samples else ("", "")
     print(
         f'Next:\n{chat}  vllm-flow {same}{sampling} input.text="Tell me about the sea."\n  vllm-flow check {same}',
         file=sys.stderr,

@@ -5,9 +5,8 @@ Hydra is imported when something is composed, not before: `--help` and `ls` need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,10 @@ from vllm_flow.config.groups import read_groups
 from vllm_flow.config.layers import in_project, sample_input
 
 if TYPE_CHECKING:  # completion needs neither, and not to import them saves a fifth of its time
+    from vllm_flow.config.job import Work
     from vllm_flow.core.phrases import JsonSchema
     from vllm_flow.core.spec import RunSpec
+    from vllm_flow.sweep.points import Outcome
 
 __all__ = ["compose", "groups", "run_jobs", "sample_input", "schema"]
 
@@ -37,20 +38,14 @@ def compose(overrides: Sequence[str] = (), project: str | PathLike[str] | None =
         return spec_of(loader.compose(rewrite(overrides, loader.groups)), loader)
 
 
-def run_jobs(
-    arguments: Sequence[str],
-    task: Callable[[RunSpec, Path], None],
-    check: Callable[[RunSpec], object] | None = None,
-) -> None:
-    """`vllm-flow [-m] key=value …`: run `task(spec, folder)` for every job, each in its own folder.
+def run_jobs(arguments: Sequence[str], work: Work) -> list[Outcome]:
+    """`vllm-flow [-m] key=value …`: what became of each point, run by `work`, each in a folder of its own.
 
-    `check` sees the spec of a single run before anything is written; what it raises is raised.
-    Raises ConfigError before any job starts, what the task raised when it was the only job, and JobsFailed, a FlowError
-    with a line for each failure, when jobs of a sweep failed.
+    Raises ConfigError with every fault of every point, before anything is written.
     """
     from vllm_flow.config import jobs
 
-    jobs.run_jobs(arguments, task, check)
+    return jobs.run_jobs(arguments, work)
 
 
 def groups() -> Mapping[str, Mapping[str, str]]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from hydra import version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
 from hydra._internal.utils import create_config_search_path
 from hydra.core.default_element import ResultDefault
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
@@ -52,6 +54,15 @@ class Composition:
     """Whether the files ask for one run or for many."""
 
 
+@dataclass(frozen=True)
+class _Base:
+    """A composition before values were changed in it."""
+
+    config: DictConfig
+    values: tuple[Value, ...]
+    repo: CachingConfigRepository | None
+
+
 class FlowLoader(ConfigLoaderImpl):
     """Raises ConfigError for whatever is wrong, and remembers the origins of everything it composed."""
 
@@ -66,6 +77,7 @@ class FlowLoader(ConfigLoaderImpl):
         self._lines: list[str] = []
         self._parsed: list[Override] = []
         self._values: list[Value] = []
+        self._bases: dict[tuple[str, ...], _Base] = {}
 
     def compose(self, overrides: Sequence[str], mode: RunMode = RunMode.RUN, *, sweeps: bool = False) -> Composition:
         """The configuration for these overrides; with `sweeps`, values that are to be swept are left out."""
@@ -104,6 +116,46 @@ class FlowLoader(ConfigLoaderImpl):
             raise ConfigError(composition_faults(error, self._lines, self.groups, self._files())) from error
         self._refuse_files()
         self._written[typed(config.hydra)] = written(self._values, self._choices(config.hydra.runtime.choices))
+        return config
+
+    def _load_configuration_impl(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        # Hydra chooses files first and changes values last. So points that differ in values only share a base, and
+        # need not have their files merged again, which takes most of the time.
+        whole = super()._load_configuration_impl
+        self._lines = lines = rewrite(overrides, self.groups, typed=False)
+        parsed = OverridesParser.create().parse_overrides(lines)
+        known = self.repository.group_exists
+        values = [one for one in parsed if not one.is_hydra_override() and not known(one.key_or_group)]
+        if run_mode != RunMode.RUN or not all(one.is_force_add() and not one.is_sweep_override() for one in values):
+            return whole(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+        rest = tuple(str(one.input_line) for one in parsed if one not in values)
+        if rest not in self._bases:
+            self._values = []
+            base = whole(config_name, list(rest), run_mode, from_shell, validate_sweep_overrides)
+            self._bases[rest] = _Base(base, tuple(self._values), self._repo)
+        self._lines, self._parsed = lines, parsed
+        return self._varied(self._bases[rest], values)
+
+    def _varied(self, base: _Base, values: Sequence[Override]) -> DictConfig:
+        """The base with these values."""
+        self._repo, self._values = base.repo, [*base.values, *of_overrides(values)]
+        if faults := clashes(self._values):
+            raise ConfigError(faults)
+        config = deepcopy(base.config)
+        self._apply_overrides_to_config(list(values), config)
+        said = [one for one in self._parsed if not one.is_hydra_override()]
+        config.hydra.overrides.task = [one.input_line for one in said]
+        how = config.hydra.job.config.override_dirname
+        config.hydra.job.override_dirname = get_overrides_dirname(
+            said, kv_sep=how.kv_sep, item_sep=how.item_sep, exclude_keys=how.exclude_keys
+        )
         return config
 
     def _parse_overrides_and_create_caching_repo(
@@ -169,6 +221,9 @@ def composing() -> Iterator[FlowLoader]:
     """
     if faults := list(unread()):
         raise ConfigError(faults)
+    from vllm_flow.config.sweeper import install  # it knows this module
+
+    install()
     base, instance = version.getbase(), HydraConfig.instance()
     surrounding = instance.cfg
     version.setbase(HYDRA_BASE)

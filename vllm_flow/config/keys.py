@@ -11,9 +11,10 @@ from vllm_flow.core.errors import Fault, listed, nearest
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.models.spec import Model
+from vllm_flow.sweep.settings import Sweep
 
 TOP = frozenset(
-    {"concurrency", "graph", "input", "model", "output", "plugins", "resources", "sampling", "seed"}
+    {"concurrency", "graph", "input", "model", "output", "plugins", "resources", "sampling", "seed", "sweep"}
 )  # fmt: skip
 ABOUT = {
     "graph": "A table of named values: each line says which stage makes that value.",
@@ -21,6 +22,7 @@ ABOUT = {
     "resources": "What stages share: the engine, the store, the clock. A stage asks for one by its name.",
     "sampling": summary(Sampling),
     "model": summary(Model),
+    "sweep": summary(Sweep),
     "seed": "Equal seeds give equal answers.",
     **{name: paragraphs(text) for name, text in field_docs(RunSpec).items()},
 }

@@ -17,8 +17,9 @@ from vllm_flow.config.project import from_here, named, own_files
 from vllm_flow.config.secrets import PROBLEM, secrets_in
 from vllm_flow.config.written import Path as Place
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
-from vllm_flow.core.options import at_least, problems
+from vllm_flow.core.options import ChangesOf, at_least, problems
 from vllm_flow.core.spec import RunSpec
+from vllm_flow.sweep.settings import Sweep
 
 NESTED = "pipeline/"
 SAMPLE = "input/sample"
@@ -37,6 +38,7 @@ class Settings:
     plugins: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     concurrency: Annotated[int, at_least(1)] = 256
+    sweep: Annotated[Mapping[str, Any], ChangesOf(Sweep)] = field(default_factory=dict)
 
 
 def spec_of(composition: Composition, loader: FlowLoader) -> RunSpec:
@@ -45,6 +47,7 @@ def spec_of(composition: Composition, loader: FlowLoader) -> RunSpec:
     name = str(composition.choices.get("pipeline"))
     values = _checked(composition, loader)
     values.pop("model", None)
+    values.pop("sweep", None)  # a point does not depend on the others
     faults: list[Fault] = []
     pipelines = _nested(values["graph"], origins, changing, loader, faults)
     values["input"] = _with_sample(values.get("input", {}), name, origins)

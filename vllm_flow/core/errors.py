@@ -4,7 +4,7 @@ FlowError
 ├── ConfigError        the configuration is wrong; carries every fault found
 ├── InputError         an input file or row cannot be read
 ├── ModelError         weights cannot be had or do not fit together
-├── JobsFailed         some jobs of a sweep failed, the others are done (in config, where jobs are known)
+├── PointsFailed       some points of a sweep failed, the others are done (in sweep, where points are known)
 ├── EngineError        an engine refuses or fails a request
 │   └── ContextOverflow    prompt and answer do not fit the model's context
 ├── StoreError         a conversation cannot be read or written

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import FinishReason, Result, Token, Turn, Usage
+from vllm_flow.core.values import Completion, FinishReason, Result, Token, Turn, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,17 @@ class Inferred:
 
 
 @dataclass(frozen=True, slots=True)
+class Committed:
+    """A store that ends with the process was given a reply to keep."""
+
+    store: str
+    """The resource's name."""
+    turn: Turn
+    reply: Completion
+    state: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class NodeDone:
     turn: Turn
     node: str
@@ -73,5 +84,5 @@ class TurnDone:
     seconds: float
 
 
-Event = Opened | Reconfigured | TurnStarted | TokenMade | Inferred | NodeDone | TurnDone
+Event = Opened | Reconfigured | TurnStarted | TokenMade | Inferred | Committed | NodeDone | TurnDone
 Observer = Callable[[Event], None]

@@ -14,7 +14,8 @@ import os
 import platform
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -24,13 +25,15 @@ import yaml
 
 from vllm_flow import __version__
 from vllm_flow.core.errors import RecordError
-from vllm_flow.core.events import Event, Inferred, NodeDone, Opened, Reconfigured, TurnDone, TurnStarted
-from vllm_flow.core.record_rows import result_row, timing_row, turn_key
-from vllm_flow.core.revision import Revision, revision_of
+from vllm_flow.core.events import Committed, Event, Inferred, NodeDone, Opened, Reconfigured, TurnDone, TurnStarted
+from vllm_flow.core.record_rows import commits_row, result_row, timing_row, turn_key
+from vllm_flow.core.revision import Revision, Revisions
 from vllm_flow.core.spec import RunSpec
+from vllm_flow.core.unfinished import Unfinished
 from vllm_flow.core.values import Context, Result
 
 FORMAT = 1
+FILES = ("results", "timings", "events")
 ELSEWHERE = "another folder: hydra.run.dir, or record=… in Python."
 Status = Literal["finished", "failed", "interrupted"]
 VERSIONS = ("torch", "transformers", "hydra-core", "omegaconf", "numpy", "apsw")
@@ -40,22 +43,33 @@ class Record:
     """Writes one run's folder; an observer. A `with` around the run finishes it as the run ended.
 
     Raises RecordError when the folder cannot be written: a run without its record is not worth its time.
+    `unfinished` is what the folder holds of a run that goes on; `revised` tells the revision of the project.
     """
 
-    def __init__(self, folder: Path, spec: RunSpec) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spec: RunSpec,
+        unfinished: Unfinished | None = None,
+        revised: Callable[[RunSpec], Revision | None] | None = None,
+    ) -> None:
         self.folder = folder
-        self.answered = self.failed = self.stored = 0
-        self.revision = _revision(spec)
+        self.failed = unfinished.failed if unfinished else 0
+        self.answered = len(unfinished.done) - self.failed if unfinished else 0
+        self.stored = 0
+        self.revision = (revised or Revisions())(spec)
         self._last_index = -1
-        self._in_order = True
+        self._in_order = unfinished is None
+        self._commits: dict[tuple[str, int | None], list[Committed]] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _refuse_another(folder)
-            self._write("config.yaml", yaml.safe_dump(spec.content(), sort_keys=False, allow_unicode=True))
-            self._results, self._timings, self._events = (
-                _private(folder / name) for name in ("results.jsonl", "timings.jsonl", "events.jsonl")
-            )
+            if unfinished is None:
+                _refuse_another(folder)
+                self._write("config.yaml", _yaml(spec.content()))
+            self._files = {name: _private(folder / f"{name}.jsonl") for name in FILES}
             self._run = self._beginning(spec)
+            if unfinished is not None:
+                self._run["resumed"] = [*_resumed(folder), self._run["started"]]
             self._write_run()
         except OSError as error:
             raise _refused(folder, error) from error
@@ -89,8 +103,9 @@ class Record:
         """Put the results into input order and close the folder. Raises RecordError, with status `failed`."""
         refused: RecordError | None = None
         try:
-            with self._results, self._timings, self._events:
-                pass
+            with ExitStack() as closing:
+                for file in self._files.values():
+                    closing.callback(file.close)
             if not self._in_order:
                 self._sort_results()
         except OSError as problem:
@@ -111,14 +126,16 @@ class Record:
                 self._write_run()
             case Reconfigured(change, spec):
                 row = {"event": "reconfigured", "change": change, "fingerprint": spec.fingerprint, "at": _now()}
-                self._line(self._events, row)
+                self._line("events", row)
             case TurnStarted(turn):
-                self._line(self._events, {"event": "turn started", **turn_key(turn), "at": _now()})
+                self._line("events", {"event": "turn started", **turn_key(turn), "at": _now()})
             case NodeDone(turn, node, Context() as context):
                 told = {"messages": len(context.messages), "dropped": context.dropped}
-                self._line(self._events, {"event": "context", **turn_key(turn), "node": node, **told})
+                self._line("events", {"event": "context", **turn_key(turn), "node": node, **told})
+            case Committed(turn=turn):
+                self._commits.setdefault((turn.conversation, turn.number), []).append(event)
             case Inferred():
-                self._line(self._timings, timing_row(event))
+                self._line("timings", timing_row(event))
             case TurnDone(result, seconds):
                 self._done(result, seconds)
 
@@ -128,11 +145,16 @@ class Record:
         self.failed += result.failure is not None
         self.stored += result.stored
         self.answered += result.failure is None
-        self._line(self._results, result_row(result))
+        if kept := self._commits.pop((result.turn.conversation, result.turn.number), None):
+            self._line("commits", commits_row(result, kept))  # before the result: a result is a turn that is done
+        self._line("results", result_row(result))
         kind = "turn failed" if result.failure else "turn served from the store" if result.stored else "turn done"
-        self._line(self._events, {"event": kind, **turn_key(result.turn), "at": _now(), "seconds": round(seconds, 6)})
+        self._line("events", {"event": kind, **turn_key(result.turn), "at": _now(), "seconds": round(seconds, 6)})
 
-    def _line(self, file: IO[str], row: Mapping[str, Any]) -> None:
+    def _line(self, name: str, row: Mapping[str, Any]) -> None:
+        if name not in self._files:  # a file that most runs do not need
+            self._files[name] = _private(self.folder / f"{name}.jsonl")
+        file = self._files[name]
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
         file.flush()
 
@@ -175,6 +197,7 @@ class Record:
     def _replacing(self, name: str) -> Iterator[IO[str]]:
         """Replace a file whole: a reader sees the old one or the new one, never a half."""
         beside = self.folder / f".{name}.new"
+        beside.unlink(missing_ok=True)  # of a process that was killed
         with _private(beside) as file:
             yield file
         beside.replace(self.folder / name)
@@ -193,13 +216,26 @@ def _refuse_another(folder: Path) -> None:
             raise RecordError(f"{folder}: there is a {name} in it already. Choose {ELSEWHERE}")
 
 
+def _yaml(content: Any) -> str:
+    dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # a sweep has many of them
+    return str(yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True))
+
+
+def _resumed(folder: Path) -> list[str]:
+    """When the run was gone on with before."""
+    try:
+        return list(json.loads((folder / "run.json").read_text(encoding="utf-8")).get("resumed", ()))
+    except (OSError, ValueError):
+        return []
+
+
 def _private(path: Path) -> IO[str]:
-    """A new file that only its owner may read, where the system knows owners.
+    """A file to write on at its end, which only its owner may read, where the system knows owners.
 
     UTF-8 has no half surrogate pairs. With backslashreplace they are written as JSON escapes them.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="\n")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _refused(folder: Path, error: OSError) -> RecordError:
@@ -219,11 +255,6 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
-
-
-def _revision(spec: RunSpec) -> Revision | None:
-    code = [Path(item) for item in spec.plugins.values() if item.endswith(".py")]
-    return revision_of(Path(spec.project).resolve(), code)
 
 
 def _git(revision: Revision | None) -> dict[str, Any] | None:

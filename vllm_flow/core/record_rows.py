@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from vllm_flow.core.codec import to_json
-from vllm_flow.core.events import Inferred
+from vllm_flow.core.events import Committed, Inferred
 from vllm_flow.core.values import Result, Turn
 
 
@@ -22,6 +23,14 @@ def result_row(result: Result) -> dict[str, Any]:
         "value": to_json(result.value),
         "failure": to_json(result.failure),
     }
+
+
+def commits_row(result: Result, commits: Sequence[Committed]) -> dict[str, Any]:
+    """One line of `commits.jsonl`: what a store in memory was given; a reply that is the result stands there."""
+    replies = [None if one.reply is result.value else to_json(one.reply) for one in commits]
+    pairs = zip(commits, replies, strict=True)
+    kept = [{"store": one.store, "reply": reply, "state": to_json(one.state)} for one, reply in pairs]
+    return {"index": result.turn.index, "commits": kept}
 
 
 def timing_row(event: Inferred) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from vllm_flow.core.spec import RunSpec
 
 WATCHED = {"conf": ".yaml", "pipelines": "", "stages": "", "vllm_flow": ".py"}
 """Folder of the project to the end of the names that count. In a checkout of this project its own code runs too."""
@@ -51,6 +53,20 @@ def revision_of(project: Path, files: Iterable[Path] = ()) -> Revision | None:
     inside = (path.removeprefix(prefix.rstrip("\n")) for path in paths)
     changed = sorted(path for path in inside if path in named or _counts(path))
     return Revision(None if commit == NO_COMMIT else commit, tuple(changed))
+
+
+@dataclass
+class Revisions:
+    """Asks once for each project and its code: a sweep has many points and one project."""
+
+    _known: dict[tuple[Path, tuple[Path, ...]], Revision | None] = field(default_factory=dict)
+
+    def __call__(self, spec: RunSpec) -> Revision | None:
+        """The revision of the project that the spec comes from, and of the code that it names."""
+        key = Path(spec.project).resolve(), tuple(Path(one) for one in spec.plugins.values() if one.endswith(".py"))
+        if key not in self._known:
+            self._known[key] = revision_of(*key)
+        return self._known[key]
 
 
 def _counts(path: str) -> bool:

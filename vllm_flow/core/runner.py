@@ -23,6 +23,8 @@ from vllm_flow.core.flow import Flow, Item
 from vllm_flow.core.pipeline import Pipeline, Resource
 from vllm_flow.core.resources import EngineOptions, Store
 from vllm_flow.core.spec import RunSpec
+from vllm_flow.core.telling import Telling
+from vllm_flow.core.unfinished import Commit
 from vllm_flow.core.values import BadRow, Failure, Result, Turn, user
 from vllm_flow.core.walk import Live, Said, Walk
 
@@ -76,13 +78,15 @@ class Runner:
     ) -> None:
         self.__exit__(kind, error, trace)
 
-    async def run(self, turns: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Result, None]:
-        """Answer the turns: those of one conversation in order, `spec.concurrency` of all of them at once.
+    async def run(
+        self, turns: Iterable[Item] | AsyncIterable[Item], at_once: int | None = None
+    ) -> AsyncGenerator[Result, None]:
+        """Answer the turns: those of one conversation in order, `at_once` of all of them, else `spec.concurrency`.
 
         Results come as they are done. A failing turn is a result with a `failure`. Leaving early interrupts what is in
         flight; the store then keeps what had been said.
         """
-        async with self, aclosing(Flow(self.answer, self.spec.concurrency).run(turns)) as results:
+        async with self, aclosing(Flow(self.answer, at_once or self.spec.concurrency).run(turns)) as results:
             async for result in results:
                 yield result
 
@@ -122,6 +126,12 @@ class Runner:
         live = self._opened.get(name)
         return live.engine if isinstance(live, Live) else live
 
+    def restore(self, commits: Iterable[Commit]) -> None:
+        """Give stores that ended with their process what they had kept. Resources must be open."""
+        for one in commits:
+            store: Telling = self._opened[one.store]
+            store.restore(one.turn, one.reply, one.state)
+
     def reconfigure(self, spec: RunSpec, change: str) -> None:
         """Go on with another spec. Resources configured alike stay open: a conversation goes on, a model stays loaded.
 
@@ -156,7 +166,10 @@ class Runner:
             for name, resource in pipeline.resources.items():
                 if name not in kept:
                     live = self._engines.open(resource.options) if resource.shared else resource.options.open()
-                    fresh[name] = Live(live) if isinstance(resource.options, EngineOptions) else live
+                    if isinstance(resource.options, EngineOptions):
+                        fresh[name] = Live(live)
+                    else:
+                        fresh[name] = Telling(live, name, self.publish) if getattr(live, "volatile", False) else live
                     if not resource.shared and hasattr(live, "close"):
                         undoing.callback(live.close)
             undoing.pop_all()

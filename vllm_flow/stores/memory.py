@@ -40,6 +40,9 @@ class _Conversation:
 class MemoryStore:
     """Store in plain dicts. Begin and commit take some microseconds, however long the conversation is."""
 
+    volatile = True
+    """It ends with the process, so a run's record keeps what is needed to go on."""
+
     def __init__(self) -> None:
         self._conversations: dict[str, _Conversation] = {}
 

@@ -1,0 +1,111 @@
+"""Jobs: what Hydra calls for each job it has composed. Each becomes a point, and `work` says what becomes of points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from vllm_flow.config.composition import FlowLoader, typed
+from vllm_flow.config.spec import spec_of
+from vllm_flow.core.errors import ConfigError, Fault
+from vllm_flow.core.options import build, problems
+from vllm_flow.core.pipeline import Pipeline
+from vllm_flow.core.spec import RunSpec
+from vllm_flow.sweep.points import Outcome, Point
+from vllm_flow.sweep.settings import Sweep
+
+Work = Callable[[Sequence[Point], Sweep], Sequence[Outcome]]
+"""Runs points, all at once if it can, as the section `sweep` says."""
+
+
+class Jobs:
+    """A task function of Hydra's, and more: `together` is for a launcher that knows us."""
+
+    def __init__(self, loader: FlowLoader, work: Work) -> None:
+        self._loader = loader
+        self._work = work
+
+    def __call__(self, config: DictConfig) -> Outcome:
+        """One job, as any launcher calls it; raises what made it fail."""
+        outcome = self.one(config)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+
+    def one(self, config: DictConfig) -> Outcome:
+        """One job; what made it fail is in its outcome."""
+        (outcome,) = self._work([self._point(config, cast(DictConfig, HydraConfig.get()))], sweep_of(config))
+        return outcome
+
+    def together(self, configs: Sequence[DictConfig]) -> Sequence[Outcome]:
+        """Jobs as Hydra composed them, each with its own part under `hydra` and its folder set there."""
+        return self._work([self.point(config) for config in configs], sweep_of(configs[0]))
+
+    def point(self, config: DictConfig) -> Point:
+        """The point of a job that Hydra has composed."""
+        HydraConfig.instance().set_config(config)  # references such as ${hydra:job.num} look there
+        own = config.hydra
+        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        return self._point(task, own)
+
+    def check(self, configs: Sequence[DictConfig]) -> list[Point]:
+        """The points; raises ConfigError with every fault of every one of them, and writes nothing."""
+        found: dict[Fault, list[int]] = {}
+        points: list[Point] = []
+        for number, config in enumerate(configs):
+            try:
+                points.append(self.point(config))
+                runnable(points[-1].spec)
+            except ConfigError as error:
+                for fault in error.faults:
+                    found.setdefault(fault, []).append(number)
+        if found:
+            raise ConfigError(_at(fault, numbers, len(configs)) for fault, numbers in found.items())
+        return points
+
+    def _point(self, config: DictConfig, own: DictConfig) -> Point:
+        folder = Path(OmegaConf.select(own, "runtime.output_dir", default=None) or _folder(own)).absolute()
+        return Point(folder, typed(own), spec_of(self._loader.composed(config, own), self._loader))
+
+
+def sweep_of(config: DictConfig) -> Sweep:
+    """The section `sweep` of a composed configuration. Raises ConfigError with every fault."""
+    given = OmegaConf.to_container(config.sweep, resolve=True) if "sweep" in config else {}
+    if found := problems(Sweep, given):
+        raise ConfigError(Fault(".".join(("sweep", *one.path)), one.problem) for one in found)
+    return build(Sweep, given)  # type: ignore[arg-type]  # a mapping, or there would be problems
+
+
+def runnable(spec: RunSpec) -> None:
+    """Raises ConfigError with every fault that can be found before a file is written."""
+    Pipeline.build(spec).turns()
+
+
+def numbered(config: DictConfig, number: int) -> DictConfig:
+    """The job's number, which its folder is called by."""
+    with open_dict(config):
+        config.hydra.job.id, config.hydra.job.num = str(number), number
+    return config
+
+
+def _folder(own: DictConfig) -> Path:
+    return Path(str(own.sweep.dir), str(own.sweep.subdir))
+
+
+def _at(fault: Fault, numbers: Sequence[int], count: int) -> Fault:
+    """A fault that not all points have says which have it."""
+    if len(numbers) == count:
+        return fault
+    which = f"point{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"
+    return replace(fault, origin=f"{fault.origin}, {which}" if fault.origin else which)
+
+
+def value_at(config: DictConfig, key: str) -> Any:
+    """What a composed configuration has at a dotted key, or chose for a group; None where it has nothing."""
+    chosen = config.hydra.runtime.choices
+    return chosen[key] if key in chosen else OmegaConf.select(config, key)

@@ -1,0 +1,105 @@
+"""The sweeper that is ours: finds the points, checks all of them before the first file, and goes on when one fails."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from vllm_flow.config.axes import points_of
+from vllm_flow.config.job import Jobs, numbered, sweep_of, value_at
+from vllm_flow.config.launcher import FusedLauncher
+from vllm_flow.core.errors import ConfigError, Fault
+from vllm_flow.sweep.index import Index, Listed
+from vllm_flow.sweep.points import Point
+
+HOME = "hydra_plugins.vllm_flow"
+"""Hydra instantiates launchers and sweepers of this name space only."""
+
+
+class FlowSweeper(Sweeper):
+    """Every point of `sweep`, crossed with what `-m` and `hydra.sweeper.params` sweep."""
+
+    def __init__(self, max_batch_size: int | None = None, params: Mapping[str, str] | None = None) -> None:
+        self.max_batch_size = max_batch_size
+        self.params = params or {}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.context, self.task, self.master = hydra_context, task_function, config
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
+
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        settings = sweep_of(self.master)
+        parser = OverridesParser.create(config_loader=self.context.config_loader)
+        lines = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        overrides = points_of(settings, parser.parse_overrides(lines), str(self.master.get("seed")))
+        folder = Path(str(self.master.hydra.sweep.dir)).absolute()
+        index = self._checked(folder, overrides, settings.baseline) if isinstance(self.task, Jobs) else None
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.master, folder / "multirun.yaml")
+        with index or nullcontext():
+            returns = list(self._launched(overrides))
+            if index and any(one.status != JobStatus.COMPLETED for batch in returns for one in batch):
+                index.status = "failed"
+        return returns
+
+    def _launched(self, overrides: list[list[str]]) -> Iterator[Sequence[JobReturn]]:
+        size = self.max_batch_size or max(1, len(overrides))
+        for start in range(0, len(overrides), size):
+            yield self.launcher.launch(overrides[start : start + size], initial_job_idx=start)
+
+    def _checked(self, folder: Path, overrides: list[list[str]], baseline: Mapping[str, Any]) -> Index:
+        compose = self.context.config_loader.load_sweep_config
+        configs = [numbered(compose(self.master, lines), number) for number, lines in enumerate(overrides)]
+        points = self.task.check(configs) if isinstance(self.task, Jobs) else []
+        place = _baseline(configs, baseline)
+        listed = [_listed(point, folder) for point in points]
+        return Index(folder, listed, place, project=points[0].spec.project)
+
+
+def _listed(point: Point, sweep: Path) -> Listed:
+    folder = point.folder.relative_to(sweep) if point.folder.is_relative_to(sweep) else point.folder
+    return Listed(str(folder), point.overrides, point.spec.fingerprint)
+
+
+def _baseline(configs: Sequence[DictConfig], wanted: Mapping[str, Any]) -> int:
+    found = [place for place, one in enumerate(configs) if all(value_at(one, key) == wanted[key] for key in wanted)]
+    if not found:
+        raise ConfigError([Fault("sweep.baseline", "no point has these values. Give those of one of the points.")])
+    return found[0]
+
+
+def install() -> None:
+    """Register launcher and sweeper, as `hydra/launcher=fused` and `hydra/sweeper=flow`."""
+    options: dict[str, dict[str, Any]] = {"launcher": {}, "sweeper": {"max_batch_size": None, "params": None}}
+    module = _home()
+    for group, name, plugin in (("launcher", "fused", FusedLauncher), ("sweeper", "flow", FlowSweeper)):
+        plugin.__module__ = HOME
+        setattr(module, plugin.__name__, plugin)
+        Plugins.instance().register(plugin)
+        node = {"_target_": f"{HOME}.{plugin.__name__}", **options[group]}
+        ConfigStore.instance().store(group=f"hydra/{group}", name=name, node=node, provider="vllm-flow")
+
+
+def _home() -> types.ModuleType:
+    """A module that is in no file: a file would be imported by every program that uses Hydra."""
+    above = HOME.partition(".")[0]
+    try:
+        importlib.import_module(above)  # there is one where another plugin is installed
+    except ModuleNotFoundError:
+        sys.modules[above] = types.ModuleType(above)
+        sys.modules[above].__path__ = []
+    return sys.modules.setdefault(HOME, types.ModuleType(HOME))

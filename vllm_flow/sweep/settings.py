@@ -1,0 +1,37 @@
+"""The section `sweep`: which points there are, and how they are run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from vllm_flow.core.options import at_least
+from vllm_flow.core.values import nothing
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Points of a sweep. What `-m` sweeps on the command line is crossed with all of it."""
+
+    grid: Mapping[str, Any] = field(default_factory=nothing)
+    """Key to its values, as a list or in Hydra's words, `range(0, 1, 0.25)`. Every combination is a point."""
+    zip: Mapping[str, Any] = field(default_factory=nothing)
+    """Key to its values; lists of one length. The first values are a point, then the second ones, …"""
+    points: tuple[Mapping[str, Any], ...] = ()
+    """Points written out, each a mapping of keys to values."""
+    samples: Annotated[int, at_least(1)] | None = None
+    """Draw so many points at random, seeded by `seed`: from `interval(low, high)` evenly, from other values any one."""
+    repeat: Annotated[int, at_least(1)] = 1
+    """How many independent answers each turn gets, at every point."""
+    max_points: Annotated[int, at_least(1)] = 1000
+    """A sweep of more points is refused."""
+    fail_fast: bool = False
+    """Stop at the first turn or point that fails; `--fail-fast` is the same."""
+    baseline: Mapping[str, Any] = field(default_factory=nothing)
+    """Keys and values of the point that the others are compared with; the first point if nothing is said."""
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it asks for points at all."""
+        return bool(self.grid or self.zip or self.points or self.samples)

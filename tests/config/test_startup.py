@@ -29,4 +29,4 @@ def test_composing_imports_no_model_library(project: Project) -> None:
 def test_the_public_names_are_the_promised_ones() -> None:
     import vllm_flow.config
 
-    assert vllm_flow.config.__all__ == ["compose", "groups", "run_jobs", "sample_input", "schema"]
+    assert vllm_flow.config.__all__ == ["compose", "composer", "groups", "run_jobs", "sample_input", "schema"]

@@ -5,7 +5,8 @@ Hydra is imported when something is composed, not before: `--help` and `ls` need
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ if TYPE_CHECKING:  # completion needs neither, and not to import them saves a fi
     from vllm_flow.core.spec import RunSpec
     from vllm_flow.sweep.points import Outcome
 
-__all__ = ["compose", "groups", "run_jobs", "sample_input", "schema"]
+__all__ = ["compose", "composer", "groups", "run_jobs", "sample_input", "schema"]
 
 _one_at_a_time = Lock()
 """Hydra's state belongs to the process, and threads may ask at once."""
@@ -36,6 +37,16 @@ def compose(overrides: Sequence[str] = (), project: str | PathLike[str] | None =
 
     with _one_at_a_time, in_project(project), composing() as loader:
         return spec_of(loader.compose(rewrite(overrides, loader.groups)), loader)
+
+
+@contextmanager
+def composer(project: str | PathLike[str] | None = None) -> Iterator[Callable[[Sequence[str]], RunSpec]]:
+    """`compose` for many, which share what they have in common; of overrides as a record has them."""
+    from vllm_flow.config.composition import composing
+    from vllm_flow.config.spec import spec_of
+
+    with _one_at_a_time, in_project(project), composing() as loader:
+        yield lambda overrides: spec_of(loader.compose(list(overrides)), loader)
 
 
 def run_jobs(arguments: Sequence[str], work: Work) -> list[Outcome]:

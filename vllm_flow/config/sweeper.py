@@ -23,8 +23,7 @@ from vllm_flow.config.axes import points_of
 from vllm_flow.config.job import Jobs, numbered, sweep_of, value_at
 from vllm_flow.config.launcher import FusedLauncher
 from vllm_flow.core.errors import ConfigError, Fault
-from vllm_flow.sweep.index import Index, Listed
-from vllm_flow.sweep.points import Point
+from vllm_flow.sweep.index import Index
 
 HOME = "hydra_plugins.vllm_flow"
 """Hydra instantiates launchers and sweepers of this name space only."""
@@ -65,14 +64,7 @@ class FlowSweeper(Sweeper):
         compose = self.context.config_loader.load_sweep_config
         configs = [numbered(compose(self.master, lines), number) for number, lines in enumerate(overrides)]
         points = self.task.check(configs) if isinstance(self.task, Jobs) else []
-        place = _baseline(configs, baseline)
-        listed = [_listed(point, folder) for point in points]
-        return Index(folder, listed, place, project=points[0].spec.project)
-
-
-def _listed(point: Point, sweep: Path) -> Listed:
-    folder = point.folder.relative_to(sweep) if point.folder.is_relative_to(sweep) else point.folder
-    return Listed(str(folder), point.overrides, point.spec.fingerprint)
+        return Index.of(folder, points, _baseline(configs, baseline))
 
 
 def _baseline(configs: Sequence[DictConfig], wanted: Mapping[str, Any]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -69,7 +70,7 @@ class Record:
             self._files = {name: _private(folder / f"{name}.jsonl") for name in FILES}
             self._run = self._beginning(spec)
             if unfinished is not None:
-                self._run["resumed"] = [*_resumed(folder), self._run["started"]]
+                self._run |= _gone_on_with(folder, self._run["started"])
             self._write_run()
         except OSError as error:
             raise _refused(folder, error) from error
@@ -180,7 +181,9 @@ class Record:
             "started": _now(),
             "finished": None,
             "pid": os.getpid(),
+            "directory": os.getcwd(),
             "git": _git(self.revision),
+            "code": code_of(spec),
             "versions": versions(),
             "platform": platform.platform(),
         }
@@ -221,12 +224,13 @@ def _yaml(content: Any) -> str:
     return str(yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True))
 
 
-def _resumed(folder: Path) -> list[str]:
-    """When the run was gone on with before."""
+def _gone_on_with(folder: Path, now: str) -> dict[str, Any]:
+    """When the run began, and when it was gone on with."""
     try:
-        return list(json.loads((folder / "run.json").read_text(encoding="utf-8")).get("resumed", ()))
+        before = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return []
+        before = {}
+    return {"started": before.get("started", now), "resumed": [*before.get("resumed", ()), now]}
 
 
 def _private(path: Path) -> IO[str]:
@@ -255,6 +259,12 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
+
+
+def code_of(spec: RunSpec) -> dict[str, str]:
+    """SHA-256 of each Python file of the user's own that the spec names."""
+    files = [Path(one) for one in spec.plugins.values() if one.endswith(".py")]
+    return {one.as_posix(): hashlib.sha256(one.read_bytes()).hexdigest() for one in files if one.is_file()}
 
 
 def _git(revision: Revision | None) -> dict[str, Any] | None:

@@ -6,16 +6,20 @@ It is written before the first point begins, so that a sweep that is killed can 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from vllm_flow.core.differences import changed, changes
 from vllm_flow.core.errors import RecordError
+from vllm_flow.core.spec import RunSpec
+from vllm_flow.sweep.points import Point
 
 FILE = "sweep.json"
 FORMAT = 1
@@ -28,8 +32,8 @@ class Listed:
     folder: str
     """Below the sweep's folder."""
     overrides: tuple[str, ...]
-    fingerprint: str
-    """Of its RunSpec."""
+    changes: tuple[tuple[tuple[str, ...], Any], ...]
+    """What its configuration sets otherwise than that of the first point."""
 
 
 @dataclass
@@ -38,6 +42,8 @@ class Index:
 
     folder: Path
     points: list[Listed]
+    content: Mapping[str, Any]
+    """The configuration of the first point."""
     baseline: int = 0
     """Which point the others are compared with."""
     status: str = "running"
@@ -55,23 +61,34 @@ class Index:
             found = json.loads(path.read_text(encoding="utf-8"))
             if found.pop("format") != FORMAT:
                 raise RecordError(f"{path}: another version wrote it. Use that one.")
-            points = [Listed(one["folder"], tuple(one["overrides"]), one["fingerprint"]) for one in found.pop("points")]
+            points = [_listed(one) for one in found.pop("points")]
             return cls(folder, points, **found)
         except (FileNotFoundError, NotADirectoryError):
             raise RecordError(f"{folder}: there is no {FILE} in it. Name the folder of a sweep.") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RecordError(f"{path}: it cannot be read ({error}). Name the folder of another sweep.") from None
 
-    def add(self, points: Sequence[Listed]) -> None:
-        """More points, found while the sweep goes on."""
-        self.points.extend(points)
-        self.write()
+    @classmethod
+    def of(cls, folder: Path, points: Sequence[Point], baseline: int = 0) -> Index:
+        """The index of a sweep that is about to begin."""
+        first = points[0].spec
+        index = cls(folder, [], first.content(), baseline, project=first.project)
+        index.points += map(index.listed, points)
+        return index
+
+    def listed(self, point: Point) -> Listed:
+        """A point as this index has it."""
+        below = point.folder.relative_to(self.folder) if point.folder.is_relative_to(self.folder) else point.folder
+        made = tuple((path, value) for path, value in changes(self.content, point.spec.content()))
+        return Listed(below.as_posix(), point.overrides, made)
+
+    def spec(self, point: Listed) -> RunSpec:
+        """What the point was to run, whatever the files of the project say by now."""
+        return RunSpec(**changed(self.content, list(point.changes)), project=self.project)
 
     def write(self) -> None:
-        points = [
-            {"folder": one.folder, "overrides": one.overrides, "fingerprint": one.fingerprint} for one in self.points
-        ]
-        names = ("status", "started", "finished", "directory", "project", "baseline")
+        points = [dataclasses.asdict(one) for one in self.points]
+        names = ("status", "started", "finished", "directory", "project", "baseline", "content")
         content = {"format": FORMAT, **{name: getattr(self, name) for name in names}, "points": points}
         beside = self.folder / f".{FILE}.new"
         try:
@@ -98,6 +115,11 @@ class Index:
         except RecordError:
             if error is None:
                 raise
+
+
+def _listed(data: Mapping[str, Any]) -> Listed:
+    made = tuple((tuple(path), value) for path, value in data["changes"])
+    return Listed(data["folder"], tuple(data["overrides"]), made)
 
 
 def varied(overrides: Sequence[Sequence[str]]) -> list[dict[str, str]]:

@@ -128,7 +128,13 @@ class Fused:
         async def one(place: int, job: _Job) -> None:
             async with slots:
                 # Shares are equal, so that the points go through their rows abreast and meet at each prompt.
-                self._end(place, await self._point(job, max(1, job.point.spec.concurrency // open_at_once)))
+                share = max(1, job.point.spec.concurrency // open_at_once)
+                try:
+                    outcome = await self._point(job, share)
+                except asyncio.CancelledError:
+                    self._end(place, Outcome(job.point.folder, job.point.overrides, "interrupted"))
+                    raise
+                self._end(place, outcome)
 
         tasks = [asyncio.create_task(one(place, job)) for place, job in group.items()]
         try:

@@ -133,7 +133,7 @@ def test_every_value_is_that_of_the_file_that_stands_first(unpacked: Path, proje
     assert [said.err for said in (plain, model, greedy)] == ["", "", ""]
     assert values(plain.out)["temperature"] == "0.8 # conf/sampling/balanced.yaml:4"
     assert values(plain.out)["top_p"] == "0.9 # conf/sampling/balanced.yaml:5"
-    assert values(plain.out)["use"].startswith("input/jsonl")
+    assert values(plain.out)["use"].startswith("input/file")
     assert "use: engine/echo" in plain.out
     assert values(model.out)["name"] == "tiny # conf/model/tiny.yaml:4"
     assert values(greedy.out)["max_tokens"] == "3 # conf/sampling/greedy.yaml:4"

@@ -36,7 +36,7 @@ def test_a_project_adds_pipelines_and_groups_of_its_own(project: Project) -> Non
     project.pipeline("once", "# Once.\ngraph:\n  reply: {use: infer/generate}\noutput: reply\n")
     spec = project.compose("pipeline=once")
     assert (spec.name, spec.graph) == ("once", {"reply": {"use": "infer/generate"}})
-    assert spec.input == {"use": "input/jsonl", "path": "pipelines/once.jsonl"}
+    assert spec.input == {"use": "input/file", "path": "pipelines/once.jsonl"}
 
 
 def test_the_project_folder_can_be_named_by_the_environment(

@@ -44,7 +44,7 @@ ACCEPTED: list[tuple[list[str], str, Any]] = [
     (["input.text=@@me"], "input.text", "@me"),
     (["input.text=12"], "input.text", "12"),
     (["graph.prompt.system=Be brief, please: yes?"], "graph.prompt.system", "Be brief, please: yes?"),
-    (["input.path=rows.jsonl"], "input", {"use": "input/jsonl", "path": "rows.jsonl"}),
+    (["input.path=rows.jsonl"], "input", {"use": "input/file", "path": "rows.jsonl"}),
     (["input.path=~/my données (1)/it's a=b.jsonl"], "input.path", "~/my données (1)/it's a=b.jsonl"),
     (["input.path=C:\\Users\\me\\[x].jsonl"], "input.path", "C:\\Users\\me\\[x].jsonl"),
     (["input.path='quoted, already'"], "input.path", "quoted, already"),
@@ -202,10 +202,19 @@ def test_all_faults_of_a_command_line_are_told_at_once(project: Project) -> None
     ]
 
 
-def test_text_and_path_exclude_each_other(project: Project) -> None:
-    assert project.faults("input.text=a", "input.path=b") == [
-        "input.path (command line): input.text and input.path exclude each other. Give one of them."
-    ]
+@pytest.mark.parametrize(
+    "overrides", [("input.text=Q: {a}", "input.path=b.csv"), ("input.path=b.csv", "input.text=Q: {a}")]
+)
+def test_a_text_beside_a_path_is_a_template_of_its_rows(overrides: tuple[str, str], project: Project) -> None:
+    assert project.compose(*overrides).input == {"use": "input/file", "path": "b.csv", "text": "Q: {a}"}
+
+
+def test_repeat_is_part_of_the_content_only_when_there_is_one(project: Project) -> None:
+    plain, once, thrice = project.compose(), project.compose("sweep.repeat=1"), project.compose("sweep.repeat=3")
+    assert (plain.repeat, once.repeat, thrice.repeat) == (1, 1, 3)
+    assert "repeat" not in plain.content()
+    assert thrice.content()["repeat"] == 3
+    assert plain == once != thrice
 
 
 def test_a_text_is_read_from_a_file(project: Project) -> None:

@@ -31,7 +31,7 @@ def test_every_shipped_pipeline_composes_with_its_sample(name: str, project: Pro
     assert spec.name == name
     assert sorted(node["use"] for node in spec.graph.values()) == sorted(STAGES[name])
     assert spec.output == {"perplexity": "rating"}.get(name, "reply")
-    assert spec.input == {"use": "input/jsonl", "path": str(ROOT / "pipelines" / f"{name}.jsonl")}
+    assert spec.input == {"use": "input/file", "path": str(ROOT / "pipelines" / f"{name}.jsonl")}
 
 
 def test_the_default_is_dialogue_with_balanced_sampling(project: Project) -> None:

@@ -586,12 +586,12 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
     ("graph is a list", {"graph": [1]}, ["graph: [1] does not fit. It takes a mapping."]),
     (
         "unknown input",
-        {"input": {"use": "input/jsonn"}},
+        {"input": {"use": "input/fil"}},
         [
-            "input.use: there is no input 'input/jsonn'. Did you mean 'input/jsonl'? There are: input/jsonl, input/stdin, input/text."
+            "input.use: there is no input 'input/fil'. Did you mean 'input/file'? There are: input/file, input/stdin, input/text."
         ],
     ),
-    ("input without path", {"input": {"use": "input/jsonl"}}, ["input.path: 'path' is missing. It takes a text."]),
+    ("input without path", {"input": {"use": "input/file"}}, ["input.path: 'path' is missing. It takes a text."]),
     (
         "several at once",
         {

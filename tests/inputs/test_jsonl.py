@@ -9,7 +9,7 @@ import pytest
 
 from vllm_flow.core.registry import source
 from vllm_flow.core.values import BadRow, Message, Text, Turn, assistant, system, user
-from vllm_flow.inputs import JsonLines
+from vllm_flow.inputs import File
 
 HI = {"id": "q1", "messages": [{"role": "user", "content": "Hi"}]}
 FORM = "Write {…} with 'messages', or with 'conversation' and 'text'."
@@ -27,14 +27,14 @@ def write(tmp_path):
 
 
 def items(path: Path | str) -> list[Turn | BadRow]:
-    return list(JsonLines(str(path)).turns())
+    return list(File(str(path)).turns())
 
 
 def test_it_is_found_by_its_name():
-    entry = source.find("input/jsonl")
+    entry = source.find("input/file")
     assert entry is not None
-    assert entry.cls is JsonLines
-    assert entry.summary == "Rows of a file, each with messages, or with a conversation and a text."
+    assert entry.cls is File
+    assert entry.summary == "Rows of a file, which its ending says how to read: .jsonl, .csv, .tsv, .parquet."
 
 
 def test_the_last_message_is_the_turn_and_the_rest_its_history(write):
@@ -106,8 +106,8 @@ def test_a_byte_order_mark_blank_lines_and_windows_line_ends_are_fine(write, tmp
         ),
         ('{"id": NaN, "messages": []}', "NaN is not JSON. Write a finite number or null."),
         ("[" * 100_000, "nested too deeply to be read. Write it flatter."),
-        (HI | {"meta": {"a": 1}}, "row: there is no key 'meta'. Keys: id, messages."),
-        (HI | {"text": "Hi"}, "row: there is no key 'text'. Keys: id, messages."),
+        (HI | {"meta": {"a": 1}}, "row: there is no key 'meta'. Keys: id, messages, reference."),
+        (HI | {"text": "Hi"}, "row: there is no key 'text'. Keys: id, messages, reference."),
         (HI | {"id": 1.5}, "id: it is neither a text nor a whole number. Give one of them, or leave it out."),
         (HI | {"id": None}, "id: it is neither a text nor a whole number. Give one of them, or leave it out."),
         (HI | {"id": True}, "id: it is neither a text nor a whole number. Give one of them, or leave it out."),
@@ -141,7 +141,7 @@ def test_a_byte_order_mark_blank_lines_and_windows_line_ends_are_fine(write, tmp
         ),
         (
             {"conversation": "ann", "txet": "Hi"},
-            "row: there is no key 'txet'. Did you mean 'text'? Keys: conversation, parts, text, turn.",
+            "row: there is no key 'txet'. Did you mean 'text'? Keys: conversation, parts, reference, text, turn.",
         ),
         ({"conversation": "ann", "text": ["Hi"]}, "text: a list is no text. Put it in quotation marks."),
         ({"conversation": "ann", "text": ""}, "text: it is empty. Write what the user says."),

@@ -14,18 +14,18 @@ import pytest
 
 from vllm_flow.core.errors import InputError
 from vllm_flow.core.values import BadRow, Turn, user
-from vllm_flow.inputs import JsonLines
+from vllm_flow.inputs import File
 
 HI = {"id": "q1", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 def items(path: Path | str) -> list[Turn | BadRow]:
-    return list(JsonLines(str(path)).turns())
+    return list(File(str(path)).turns())
 
 
 def refusal(path: Path | str) -> str:
     with pytest.raises(InputError) as caught:
-        next(JsonLines(str(path)).turns())
+        next(File(str(path)).turns())
     return str(caught.value)
 
 
@@ -68,13 +68,13 @@ def test_a_file_without_permission_is_refused():
     code = """
 import os, tempfile
 from vllm_flow.core.errors import InputError
-from vllm_flow.inputs import JsonLines
+from vllm_flow.inputs import File
 with tempfile.NamedTemporaryFile() as file:
     os.chmod(file.name, 0)
     if os.geteuid() == 0:
         os.seteuid(65534)
     try:
-        next(JsonLines(file.name).turns())
+        next(File(file.name).turns())
     except InputError as error:
         print(str(error).replace(file.name, "FILE"))
     os.seteuid(os.getuid())
@@ -114,7 +114,7 @@ def test_a_stray_byte_far_down_costs_its_row_only(tmp_path):
 
 def test_nothing_is_read_before_the_first_step_and_no_file_is_held_whole(tmp_path):
     path = tmp_path / "rows.jsonl"
-    turns = JsonLines(str(path)).turns()  # there is no file yet
+    turns = File(str(path)).turns()  # there is no file yet
     with path.open("w") as stream:
         for number in range(4000):
             stream.write(json.dumps({"conversation": "ann", "text": f"{number} " + "x" * 5000}) + "\n")
@@ -132,7 +132,7 @@ def test_rows_come_through_a_pipe_as_they_are_written(tmp_path):
     os.mkfifo(path)
     writing = os.open(path, os.O_RDWR)
     os.write(writing, json.dumps(HI).encode() + b"\n")
-    turns = JsonLines(str(path)).turns()
+    turns = File(str(path)).turns()
     assert next(turns) == Turn("q1", user("Hi"), number=1)
     os.write(writing, json.dumps(HI | {"id": "q2"}).encode() + b"\n")
     assert next(turns) == Turn("q2", user("Hi"), number=1, index=1)
@@ -159,7 +159,7 @@ def test_300_mutated_files_give_turns_and_bad_rows_and_nothing_else(tmp_path):
             content[start:end] = random.choice(pieces)
         path.write_bytes(content)
         try:
-            for index, item in enumerate(JsonLines(str(path)).turns()):
+            for index, item in enumerate(File(str(path)).turns()):
                 assert item.index == index
                 counts[type(item)] += 1
         except InputError:

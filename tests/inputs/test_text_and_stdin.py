@@ -35,7 +35,7 @@ def turn(text: str, index: int) -> str:
 
 
 def test_they_are_found_by_their_names():
-    assert {entry.name: entry.summary for entry in source if entry.name != "input/jsonl"} == {
+    assert {entry.name: entry.summary for entry in source if entry.name != "input/file"} == {
         "input/text": "One text, as the user's turn.",
         "input/stdin": "Lines of standard input: each is one turn of one conversation, `stdin`.",
     }

@@ -118,7 +118,7 @@ def test_points_go_through_their_rows_abreast(tmp_path: Path) -> None:
     )
     (tmp_path / "many.jsonl").write_text(many, encoding="utf-8")
     specs = [RunSpec(**{**fake_spec(delay_s=0.001).content(), "concurrency": 8, "seed": n,
-                        "input": {"use": "input/jsonl", "path": str(tmp_path / "many.jsonl")}}) for n in range(4)]  # fmt: skip
+                        "input": {"use": "input/file", "path": str(tmp_path / "many.jsonl")}}) for n in range(4)]  # fmt: skip
     watched = Watched()
     with Engines() as engines:
         Fused(engines, watched).run([Point(tmp_path / str(n), (), one) for n, one in enumerate(specs)])

@@ -29,7 +29,7 @@ Composes the configuration, checks all of it, runs the pipeline over its input a
 Choose with group=name (pipeline, model, engine, sampling, context, store, input, experiment), change a value with
 key=value. `-m` runs every combination of comma-separated values, all at once. `vllm-flow ls` shows the choices.
 
-  input.text="…"       one question          input.path=FILE    rows of a file
+  input.text="…"       one question          input.path=FILE    rows: jsonl, csv, parquet
   input=stdin          lines from a pipe     seed=1             other random numbers
   sweep.repeat=N       N answers to each     sweep.zip={…}      values side by side, not crossed
   --json               results as JSON lines on stdout

@@ -18,8 +18,8 @@ HEAD_BYTES = 2048
 NO_GROUPS = (("hydra",), (LOCAL,))
 OPTIONAL = frozenset({"experiment"})
 """Groups from which nothing may be chosen: `experiment=null`."""
-IMPLIED_INPUT = {"input.text": "text", "input.path": "file"}
-"""Keys that choose an input where nobody else does."""
+IMPLIED_INPUT = {"input.path": "file", "input.text": "text"}
+"""Keys that choose an input where nobody else does. The first that is given counts: a text fits both."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def rewrite(overrides: Iterable[str], groups: Mapping[str, Group], *, typed: boo
         found = [*(_secrets(one) if typed else ()), *_targets(one)]
         result = found[0] if found else _rewritten(one if typed else replace(one, verbatim=True), groups)
         faults.append(result) if isinstance(result, Fault) else lines.append(result)
-    lines += _implied_input(given, faults)
+    lines += _implied_input(given)
     if faults:
         raise ConfigError(faults)
     return lines
@@ -194,12 +194,9 @@ def _targets(one: Given) -> Iterator[Fault]:
         yield one.fault(TARGET_PROBLEM)
 
 
-def _implied_input(given: Sequence[Given], faults: list[Fault]) -> list[str]:
-    """`input.text=…` alone means the text input, `input.path=…` the file input."""
+def _implied_input(given: Sequence[Given]) -> list[str]:
+    """`input.path=…` means the file input, `input.text=…` alone the text input: beside a path it is a template."""
     if any(one.key == "input" for one in given):
         return []
-    found = [one for one in given if one.key in IMPLIED_INPUT and one.sign != "~"]
-    names = {IMPLIED_INPUT[one.key] for one in found}
-    if len(names) > 1:
-        faults.append(found[1].fault("input.text and input.path exclude each other. Give one of them."))
-    return [f"input={name}" for name in sorted(names)[:1]]
+    keys = {one.key for one in given if one.sign != "~"}
+    return [f"input={name}" for key, name in IMPLIED_INPUT.items() if key in keys][:1]

@@ -47,13 +47,13 @@ def spec_of(composition: Composition, loader: FlowLoader) -> RunSpec:
     name = str(composition.choices.get("pipeline"))
     values = _checked(composition, loader)
     values.pop("model", None)
-    values.pop("sweep", None)  # a point does not depend on the others
+    values["repeat"] = values.pop("sweep", {}).get("repeat", 1)  # the rest is about other points
     faults: list[Fault] = []
     pipelines = _nested(values["graph"], origins, changing, loader, faults)
     values["input"] = _with_sample(values.get("input", {}), name, origins)
     if faults:
         raise ConfigError(faults)
-    for key in ("seed", "concurrency"):
+    for key in ("seed", "concurrency", "repeat"):
         values[key] = int(values[key])  # JSON Schema takes 1000.0 for an integer
     values["plugins"] = _with_own_files(values, pipelines, origins)
     about: dict[str, Any] = {
@@ -128,7 +128,7 @@ def _with_sample(given: dict[str, Any], name: str, origins: Origins) -> dict[str
     if path is None:
         return {}
     origins["input", "path"] = _origin(origins, ("input", "use"))
-    return {**given, "use": "input/jsonl", "path": from_here(path)}
+    return {**given, "use": "input/file", "path": from_here(path)}
 
 
 def _with_own_files(values: Mapping[str, Any], pipelines: Mapping[str, Any], origins: Origins) -> dict[str, str]:

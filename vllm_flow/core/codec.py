@@ -92,6 +92,8 @@ def _plain(value: object, path: tuple[str, ...]) -> Any:
         return {"role": value.role, "content": value.parts[0].text}
     if isinstance(value, Completion):
         return _completion(value, path)
+    if isinstance(value, Turn):
+        return _turn(value, path)
     if isinstance(value, Scored):
         return _plain(scored_to_json(value), path)
     if isinstance(value, list | tuple):
@@ -119,6 +121,14 @@ def _completion(value: Completion, path: tuple[str, ...]) -> dict[str, Any]:
     if value.likelihoods is None:
         return found
     return {**found, "likelihoods": _plain(in_columns(value.likelihoods), (*path, "likelihoods"))}
+
+
+def _turn(value: Turn, path: tuple[str, ...]) -> dict[str, Any]:
+    """Without `reference` when there is none."""
+    found = _fields(value, path)
+    if value.reference is None:
+        del found["reference"]
+    return found
 
 
 def _cannot(path: tuple[str, ...], problem: str) -> ValueError:
@@ -161,7 +171,7 @@ def _part(data: Any, where: str) -> Text:
 
 def turn_from_json(data: Any, where: str = "turn") -> Turn:
     """A turn, from what `to_json` made of one. Raises ValueError."""
-    check_keys(data, where, ("conversation", "message"), ("history", "number", "sample", "index"))
+    check_keys(data, where, ("conversation", "message"), ("history", "number", "sample", "index", "reference"))
     history = list_from_json(data.get("history", []), f"{where}.history")
     number = data.get("number")
     return Turn(
@@ -171,6 +181,7 @@ def turn_from_json(data: Any, where: str = "turn") -> Turn:
         None if number is None else whole_from_json(number, f"{where}.number", low=1),
         whole_from_json(data.get("sample", 0), f"{where}.sample"),
         whole_from_json(data.get("index", 0), f"{where}.index"),
+        data.get("reference"),
     )
 
 

@@ -17,6 +17,7 @@ from vllm_flow.core.graph import Condition, Graph
 from vllm_flow.core.parts import Parts
 from vllm_flow.core.ports import Ports, fits
 from vllm_flow.core.refusals import NESTED, foreseen, said
+from vllm_flow.core.repeats import repeated
 from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.spec import Path, RunSpec
@@ -49,6 +50,8 @@ class Pipeline:
     sampling: Sampling
     source: Any = None
     """Where turns come from, unread: `turns()` makes them. None when the caller brings the turns."""
+    repeat: int = 1
+    """How often each turn of the source is answered."""
     advice: tuple[Fault, ...] = ()
     """What runs, but is hardly meant so."""
 
@@ -60,7 +63,7 @@ class Pipeline:
         return any(self.graph.output in names and names & stores for names in read)
 
     def turns(self) -> Iterable[Item] | AsyncIterable[Item]:
-        """What the configured input holds, in its order. Raises ConfigError when no input is configured.
+        """What the configured input holds, in its order, repeated. Raises ConfigError when no input is configured.
 
         Asynchronous when the input's class says `waits`: it comes from another program, as that writes it.
         """
@@ -68,6 +71,7 @@ class Pipeline:
             problem = f"'{self.name}' has nothing to answer. Give a text with input.text=…, or rows with input.path=…."
             raise ConfigError([Fault("input", problem)])
         turns: Iterable[Item] = self.source.turns()
+        turns = repeated(turns, self.repeat) if self.repeat > 1 else turns
         return arriving(turns) if getattr(self.source, "waits", False) else turns
 
     @classmethod
@@ -106,14 +110,14 @@ class _Build:
             raise self.parts.error()
         used = {name: self.resources[name] for name in graph.inputs if name in self.resources}
         noticed = advice(self.spec, graph, self.sampling, stages)
-        return Pipeline(self.spec.name, graph, used, self.sampling, source, noticed)
+        return Pipeline(self.spec.name, graph, used, self.sampling, source, self.spec.repeat, noticed)
 
     def check_shape(self) -> None:
         """What is no table cannot be looked into: then its shape is all there is to say."""
         found = options.problems(RunSpec, self.spec.content())
         for one in found:
             self.fault(one.path, one.problem)
-        if any(one.path[0] not in ("seed", "concurrency") for one in found):
+        if any(one.path[0] not in ("seed", "concurrency", "repeat") for one in found):
             raise self.parts.error()
 
     def check_sampling(self) -> None:

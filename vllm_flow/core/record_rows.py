@@ -20,6 +20,7 @@ def result_row(result: Result) -> dict[str, Any]:
         "sample": turn.sample,
         **({"history": history} if history else {}),
         "message": to_json(turn.message),
+        **({} if turn.reference is None else {"reference": to_json(turn.reference)}),
         "value": to_json(result.value),
         "failure": to_json(result.failure),
     }

@@ -31,10 +31,12 @@ class RunSpec:
     resources: Mapping[str, Any] = field(default_factory=nothing)
     sampling: Mapping[str, Any] = field(default_factory=nothing)
     input: Mapping[str, Any] = field(default_factory=nothing)
-    """Where turns come from: `{use: input/jsonl, …}`; empty when the caller makes the turns."""
+    """Where turns come from: `{use: input/file, …}`; empty when the caller makes the turns."""
     seed: int = 0
     concurrency: Annotated[int, at_least(1)] = 256
     """How many turns may be in flight at once."""
+    repeat: Annotated[int, at_least(1)] = 1
+    """How often each turn of the input is answered, as independent samples."""
     pipelines: Mapping[str, Mapping[str, Any]] = field(default_factory=nothing)
     """`{graph, output}` of each pipeline that a node uses, by name."""
     plugins: Mapping[str, str] = field(default_factory=nothing)
@@ -55,8 +57,10 @@ class RunSpec:
     """The folder that the project's files lie in; empty for the working directory."""
 
     def content(self) -> dict[str, Any]:
-        """What is run, as plain JSON values; where it came from is left out."""
-        kept = (one.name for one in dataclasses.fields(self) if not one.metadata)
+        """What is run, as plain JSON values; where it came from is left out, and so is a `repeat` of once."""
+        kept = [one.name for one in dataclasses.fields(self) if not one.metadata]
+        if self.repeat == 1:
+            kept.remove("repeat")
         return {name: _plain(getattr(self, name)) for name in kept}
 
     @property

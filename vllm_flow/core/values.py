@@ -73,6 +73,8 @@ class Turn:
     """Which independent answer to the same turn: 0 first, 1 for a retry. Part of the seed."""
     index: int = 0
     """Position in the input, from 0; results are put back in this order."""
+    reference: Any = field(default=None, hash=False)
+    """What a metric compares the answer with, a JSON value. No model sees it and no store keeps it."""
 
     @property
     def text(self) -> str:

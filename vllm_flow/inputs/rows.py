@@ -1,74 +1,55 @@
-"""JSON lines as turns, one row at a time: a row that cannot be read costs that row and never the file.
+"""Rows as turns, one at a time: a row that cannot be read costs that row and never the file.
 
-Strict, because whoever writes `"contnet"` would rather hear of it than get an answer to something else.
+A reader makes rows of a file, whatever its form; a form makes turns of rows. The form here is the strict one, because
+whoever writes `"contnet"` would rather hear of it than get an answer to something else.
 """
 
 from __future__ import annotations
 
-import codecs
-import json
-from collections.abc import Iterable, Iterator
-from io import BufferedReader
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from vllm_flow.core.codec import decode, message_from_json, parts_from_json
-from vllm_flow.core.errors import InputError
+from vllm_flow.core.codec import message_from_json, parts_from_json
 from vllm_flow.core.json_checks import check_keys, list_from_json, text_from_json, whole_from_json
 from vllm_flow.core.values import BadRow, Message, Text, Turn
 
-LOOKED_AT = 1 << 16
-"""How many bytes of a file's beginning decide whether it is UTF-8 text at all."""
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file, before anybody has asked what it says."""
+
+    number: int
+    """Where it begins: its line, or its place among the rows of a file without lines. From 1."""
+    values: dict[str, Any]
+    """By key or column, as far as they could be read."""
+    problem: str = ""
+    """Why it cannot be used; empty for a row that was read whole."""
 
 
-def lines_of(stream: BufferedReader, place: str) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, each with its number from 1, as they arrive. Raises InputError.
+class Form(Protocol):
+    """How rows of one file are to be understood. It remembers what the rows so far have claimed."""
 
-    Not UTF-8 at its beginning, the whole file is refused; a stray byte further down is left to the row it stands in.
-    """
-    _check_utf8(stream.peek(LOOKED_AT)[:LOOKED_AT], place)
-    empty = True
-    for number, line in enumerate(stream, start=1):
-        kept = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-        if kept.strip():
-            empty = False
-            yield number, kept
-    if empty:
-        raise InputError(f"{place}: there are no rows. Write one row to a line.")
+    def turn(self, row: Row, index: int) -> Turn:
+        """Raises ValueError for a row at fault, and InputError when no row of the file could be understood."""
 
 
-def _check_utf8(start: bytes, place: str) -> None:
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(start)  # the end may cut a character in two
-    except UnicodeDecodeError as error:
-        line = start.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{place}:{line}: the text is not UTF-8. Save it as UTF-8.") from None
-    if b"\0" in start:  # UTF-16 without a mark, an archive, a database
-        line = start.count(b"\n", 0, start.index(b"\0")) + 1
-        raise InputError(f"{place}:{line}: a zero byte, so this is no UTF-8 text. Save it as UTF-8.")
-
-
-def read_rows(lines: Iterable[tuple[int, bytes]], place: str) -> Iterator[Turn | BadRow]:
-    """A turn for each line, or what is wrong with it. The index counts both."""
-    rows = _Rows()
-    for index, (number, line) in enumerate(lines):
+def turns_of(rows: Iterable[Row], form: Form, place: str) -> Iterator[Turn | BadRow]:
+    """A turn for each row, or what is wrong with it. The index counts both."""
+    for index, row in enumerate(rows):
         item: Turn | BadRow
         try:
-            item = rows.turn(line, number, index)
+            item = form.turn(row, index)
         except ValueError as error:
-            item = BadRow(index, f"{place}:{number}", str(error))
+            item = BadRow(index, f"{place}:{row.number}", str(error))
         yield item
 
 
-def text_of(line: bytes) -> str:
-    """The line as text. Raises ValueError when it is not UTF-8."""
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the text is not UTF-8, at byte {error.start + 1}. Save it as UTF-8.") from None
+class Strict:
+    """Rows that say themselves what they are: `messages`, or `conversation` with a text, and no key beside the known.
 
-
-class _Rows:
-    """What the rows so far have claimed: a conversation is one row with `messages`, or rows in file order."""
+    A conversation is one row with `messages`, or rows in file order.
+    """
 
     def __init__(self) -> None:
         self._alone: dict[str, int] = {}
@@ -80,35 +61,33 @@ class _Rows:
         self._broken: dict[str, int] = {}
         """Conversations that lack a turn, with the line that could not be read."""
 
-    def turn(self, line: bytes, number: int, index: int) -> Turn:
-        """The row of line `number`. Raises ValueError, and remembers which conversation then lacks a turn."""
-        row = decode(text_of(line).strip())
-        if not isinstance(row, dict):
-            raise ValueError("row: it is no mapping. Write {…} with 'messages', or with 'conversation' and 'text'.")
+    def turn(self, row: Row, index: int) -> Turn:
+        """Raises ValueError, and remembers which conversation then lacks a turn."""
+        values = row.values
         try:
-            if b"\\u" in line:
-                _check_unicode(row)
-            return (self._with_messages if "messages" in row else self._with_text)(row, number, index)
+            if row.problem:
+                raise ValueError(row.problem)
+            return (self._with_messages if "messages" in values else self._with_text)(values, row.number, index)
         except ValueError:
-            if "messages" not in row and isinstance(name := row.get("conversation"), str):
-                self._broken.setdefault(name, number)
+            if "messages" not in values and isinstance(name := values.get("conversation"), str):
+                self._broken.setdefault(name, row.number)
             raise
 
-    def _with_messages(self, row: dict[str, Any], number: int, index: int) -> Turn:
-        check_keys(row, "row", ("messages",), ("id",))
-        conversation = _conversation(row, number)
-        messages = _messages(row["messages"])
+    def _with_messages(self, row: Mapping[str, Any], number: int, index: int) -> Turn:
+        check_keys(row, "row", ("messages",), ("id", "reference"))
+        conversation = name_of(row["id"], "id") if "id" in row else f"row-{number}"
+        messages = messages_of(row["messages"])
         taken = self._alone.get(conversation) or self._open.get(conversation)
         if taken is not None:
             raise ValueError(f"id: '{conversation}' is taken by line {taken}. Give each row its own id.")
         self._alone[conversation] = number
-        return Turn(conversation, messages[-1], messages[:-1], number=1, index=index)
+        return Turn(conversation, messages[-1], messages[:-1], number=1, index=index, reference=row.get("reference"))
 
-    def _with_text(self, row: dict[str, Any], number: int, index: int) -> Turn:
+    def _with_text(self, row: Mapping[str, Any], number: int, index: int) -> Turn:
         if "conversation" not in row:
             raise ValueError("row: it has neither 'messages' nor 'conversation'. Give one of them.")
         conversation = _name(text_from_json(row["conversation"], "conversation"), "conversation")
-        check_keys(row, "row", ("conversation",), ("text", "parts", "turn"))
+        check_keys(row, "row", ("conversation",), ("text", "parts", "turn", "reference"))
         if (line := self._broken.get(conversation)) is not None:
             raise ValueError(f"conversation: '{conversation}' lacks the turn of line {line}. Correct that line.")
         if (line := self._alone.get(conversation)) is not None:
@@ -123,9 +102,9 @@ class _Rows:
         _check_said(message, "text" if "text" in row else "parts")
         turn = self._number(row, conversation)
         self._open[conversation] = number
-        return Turn(conversation, message, number=turn, index=index)
+        return Turn(conversation, message, number=turn, index=index, reference=row.get("reference"))
 
-    def _number(self, row: dict[str, Any], conversation: str) -> int | None:
+    def _number(self, row: Mapping[str, Any], conversation: str) -> int | None:
         if "turn" not in row:
             return None
         number, last = whole_from_json(row["turn"], "turn", low=1), self._numbers.get(conversation, 0)
@@ -135,12 +114,11 @@ class _Rows:
         return number
 
 
-def _conversation(row: dict[str, Any], number: int) -> str:
-    if "id" not in row:
-        return f"row-{number}"
-    if type(row["id"]) not in (str, int):
-        raise ValueError("id: it is neither a text nor a whole number. Give one of them, or leave it out.")
-    return _name(str(row["id"]), "id")
+def name_of(value: Any, where: str) -> str:
+    """The name of a conversation. Raises ValueError."""
+    if type(value) not in (str, int):
+        raise ValueError(f"{where}: it is neither a text nor a whole number. Give one of them, or leave it out.")
+    return _name(str(value), where)
 
 
 def _name(text: str, where: str) -> str:
@@ -149,25 +127,18 @@ def _name(text: str, where: str) -> str:
     return text
 
 
-def _messages(data: Any) -> tuple[Message, ...]:
-    items = list_from_json(data, "messages")
-    messages = tuple(message_from_json(item, f"messages.{place}") for place, item in enumerate(items))
+def messages_of(data: Any, where: str = "messages") -> tuple[Message, ...]:
+    """Messages of which the last is the user's. Raises ValueError."""
+    items = list_from_json(data, where)
+    messages = tuple(message_from_json(item, f"{where}.{place}") for place, item in enumerate(items))
     if not messages:
-        raise ValueError("messages: there are none. End with the user's message, which is the turn.")
+        raise ValueError(f"{where}: there are none. End with the user's message, which is the turn.")
     if messages[-1].role != "user":
-        raise ValueError(f"messages: the last is from the {messages[-1].role}. End with the user's, which is the turn.")
-    _check_said(messages[-1], f"messages.{len(messages) - 1}")
+        raise ValueError(f"{where}: the last is from the {messages[-1].role}. End with the user's, which is the turn.")
+    _check_said(messages[-1], f"{where}.{len(messages) - 1}")
     return messages
 
 
 def _check_said(message: Message, where: str) -> None:
     if not message.text.strip():
         raise ValueError(f"{where}: it is empty. Write what the user says.")
-
-
-def _check_unicode(row: Any) -> None:
-    try:
-        json.dumps(row, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError as error:
-        half = ascii(error.object[error.start])[1:-1]
-        raise ValueError(f"{half} is half a surrogate pair, which no text can hold. Write both halves.") from None

@@ -12,7 +12,9 @@ from typing import ClassVar
 from vllm_flow.core.errors import InputError
 from vllm_flow.core.registry import source
 from vllm_flow.core.values import BadRow, Turn, user
-from vllm_flow.inputs.rows import LOOKED_AT, lines_of, read_rows, text_of
+from vllm_flow.inputs.json_lines import json_rows, lines_of, text_of
+from vllm_flow.inputs.opening import LOOKED_AT
+from vllm_flow.inputs.rows import Strict, turns_of
 
 CONVERSATION = "stdin"
 
@@ -22,7 +24,7 @@ CONVERSATION = "stdin"
 class Stdin:
     """Lines of standard input: each is one turn of one conversation, `stdin`.
 
-    When the first line begins with `{`, the lines are rows as `input/jsonl` reads them. It can be read once.
+    When the first line begins with `{`, the lines are rows as `input/file` reads them. It can be read once.
     """
 
     waits: ClassVar[bool] = True
@@ -38,8 +40,10 @@ class Stdin:
         lines = lines_of(stream, CONVERSATION)
         first = next(lines)  # lines_of raises when there is none
         everything = itertools.chain([first], lines)
-        read = read_rows if first[1].lstrip().startswith(b"{") else _spoken
-        yield from read(everything, CONVERSATION)
+        if first[1].lstrip().startswith(b"{"):
+            yield from turns_of(json_rows(everything), Strict(), CONVERSATION)
+        else:
+            yield from _spoken(everything, CONVERSATION)
 
 
 def _spoken(lines: Iterable[tuple[int, bytes]], place: str) -> Iterator[Turn | BadRow]:

@@ -16,7 +16,7 @@ from vllm_flow.core.codec import decode
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import StoredTurn
 from vllm_flow.core.values import Completion, Message, Turn
-from vllm_flow.stores.rules import answered_otherwise, as_json, check_same, is_answered, key_of, not_begun
+from vllm_flow.stores.rules import answered_otherwise, as_json, as_kept, check_same, is_answered, key_of, not_begun
 
 
 @resource("store/memory")
@@ -65,7 +65,7 @@ class MemoryStore:
         if (stored := known.turns.get(number)) is not None:
             check_same(turn, stored.turn)
             return stored
-        stored = known.turns[number] = StoredTurn(turn, None)
+        stored = known.turns[number] = StoredTurn(as_kept(turn), None)
         insort(known.numbers, number)
         self._written(name, known)
         return stored
@@ -82,7 +82,7 @@ class MemoryStore:
             if stored.reply != reply or known.states.get(number) != text:
                 raise answered_otherwise(turn)
             return
-        known.turns[number] = StoredTurn(turn, reply)
+        known.turns[number] = StoredTurn(as_kept(turn), reply)
         known.states[number] = text
         self._written(name, known)
 
@@ -92,7 +92,7 @@ class MemoryStore:
         if known is None or number not in known.turns or is_answered(known.turns[number].reply):
             return
         check_same(turn, known.turns[number].turn)
-        known.turns[number] = StoredTurn(turn, dataclasses.replace(partial, finish_reason="interrupted"))
+        known.turns[number] = StoredTurn(as_kept(turn), dataclasses.replace(partial, finish_reason="interrupted"))
         known.states.pop(number, None)
         self._written(name, known)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vllm_flow.core.codec import encode
 from vllm_flow.core.errors import StoreError, TurnConflict
 from vllm_flow.core.json_checks import LARGEST
@@ -22,6 +24,11 @@ def key_of(turn: Turn) -> tuple[str, int]:
 
 def place(turn: Turn) -> str:
     return f"conversation '{turn.conversation}', turn {turn.number}"
+
+
+def as_kept(turn: Turn) -> Turn:
+    """The turn as a store keeps it. A reference may be corrected later, and no answer depends on it."""
+    return turn if turn.reference is None else replace(turn, reference=None)
 
 
 def check_same(turn: Turn, stored: Turn) -> None:

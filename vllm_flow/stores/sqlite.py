@@ -21,7 +21,7 @@ from vllm_flow.core.options import at_least
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import StoredTurn
 from vllm_flow.core.values import Completion, Message, Turn
-from vllm_flow.stores.rules import answered_otherwise, as_json, check_same, is_answered, key_of, not_begun
+from vllm_flow.stores.rules import answered_otherwise, as_json, as_kept, check_same, is_answered, key_of, not_begun
 from vllm_flow.stores.sqlite_file import in_words, open_database, transaction, where
 
 TURNS = "SELECT conversation, number, turn, reply, state, checksum FROM turns WHERE conversation = ?"
@@ -90,14 +90,14 @@ class SqliteStore:
 
     def begin(self, turn: Turn) -> StoredTurn:
         name, number = key_of(turn)
-        text = as_json(turn, turn)
+        text = as_json(turn, as_kept(turn))
         with self._writing():
             for row in self._rows(ONE_TURN, name, number):
                 stored = self._read(row)
                 check_same(turn, stored.turn)
                 return stored
             self._rows(INSERT, name, number, text, _checksum(name, number, text, None, None))
-        return StoredTurn(turn, None)
+        return StoredTurn(as_kept(turn), None)
 
     def commit(self, turn: Turn, reply: Completion, state: Mapping[str, Any]) -> None:
         name, number = key_of(turn)
@@ -150,7 +150,7 @@ class SqliteStore:
     def _answer(self, turn: Turn, reply: str, state: str | None) -> None:
         """Write the turn too: its `sample` says which answer this is."""
         name, number = key_of(turn)
-        text = as_json(turn, turn)
+        text = as_json(turn, as_kept(turn))
         checksum = _checksum(name, number, text, reply, state)
         self._rows(ANSWER, text, reply, state, checksum, name, number)
 

@@ -19,7 +19,7 @@ from vllm_flow.config.own_parts import own_parts
 FILES = ("path", "gguf")
 """Options whose value is the name of a file or folder."""
 KINDS = ("Stage", "Resource", "Input")
-TOP = ("seed", "concurrency")
+TOP = ("seed", "concurrency", "sweep")
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,14 +56,19 @@ def package(point: EntryPoint) -> str:
 
 def keys() -> dict[str, Option]:
     """What `key=value` can set, apart from nodes, which differ from pipeline to pipeline."""
-    from vllm_flow.config.keys import ABOUT
+    from vllm_flow.config.keys import ABOUT, Sweep
     from vllm_flow.core.sampling import Sampling
     from vllm_flow.core.spec import RunSpec
     from vllm_flow.models.spec import Architecture, Model
 
     top = {option.name: option for option in options_of(RunSpec)}
     found = {name: dataclasses.replace(top[name], doc=ABOUT[name]) for name in TOP_KEYS}
-    for place, cls in (("sampling", Sampling), ("model", Model), ("model.architecture", Architecture)):
+    for place, cls in (
+        ("sweep", Sweep),
+        ("sampling", Sampling),
+        ("model", Model),
+        ("model.architecture", Architecture),
+    ):
         found |= {f"{place}.{option.name}": option for option in options_of(cls)}
     for group, names in groups().items():
         for choice in names:

@@ -121,6 +121,18 @@ def test_rows_that_cannot_be_read_fail_alone_and_the_exit_code_says_so(tmp_path:
     assert [row["failure"] is None for row in rows(only_run(tmp_path) / "results.jsonl")] == [True, False, True]
 
 
+def test_columns_of_a_file_make_the_questions_and_each_may_be_asked_again(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text('question,answer\n"one, two",3\nbroken\nfour,5\n', encoding="utf-8")
+    words = ["input.path=rows.csv", "input.text=Q: {question}", "input.reference=answer", "sweep.repeat=2"]
+    assert flow(tmp_path, "check", "engine=echo", *words).returncode == 0
+    said = flow(tmp_path, "engine=echo", *words)
+    assert said.returncode == 1
+    assert sorted(said.stdout.splitlines()) == ["Q: four", "Q: four", "Q: one, two", "Q: one, two"]
+    assert "rows.csv:3: it has 1 of 2 fields." in said.stderr
+    found = [(row["index"], row["sample"], row.get("reference")) for row in rows(only_run(tmp_path) / "results.jsonl")]
+    assert found == [(0, 0, "3"), (1, 1, "3"), (2, 0, None), (4, 0, "5"), (5, 1, "5")]
+
+
 def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
     said = flow(tmp_path, "-m", "engine=echo", "sampling.temperature=0.2,1.0", "input.text=hi")
     assert said.returncode == 0, said.stderr

@@ -355,6 +355,9 @@ def test_a_sampling_parameter_is_told_with_what_the_presets_set(ls: Any, told: A
     (device,) = told("engine.device")
     assert (device["takes"], device["choices"]) == ("one of: auto, cpu, cuda, mps", {"transformers": "auto"})
     assert [one["name"] for one in told("path")] == ["input.path", "model.path", "store.path"]
+    (repeat,) = told("sweep.repeat")
+    assert (repeat["takes"], repeat["default"]) == ("an integer of 1 or more", 1)
+    assert repeat["doc"] == "How often each turn of the input is answered, as independent samples."
     assert [one["name"] for one in told("seed")] == ["seed"]  # and not model.architecture.seed, which ends so, too
 
 

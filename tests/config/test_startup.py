@@ -26,6 +26,14 @@ def test_composing_imports_no_model_library(project: Project) -> None:
     assert found & {"torch", "transformers", "numpy", "PIL", "soundfile"} == set()
 
 
+def test_checking_a_data_set_imports_no_reader_of_it(project: Project) -> None:
+    code = (
+        "import vllm_flow.config as c; from vllm_flow.core.pipeline import Pipeline; "
+        "Pipeline.build(c.compose(['input.path=rows.csv', 'input.text={q}', 'engine=echo']))"
+    )
+    assert imported(code) & {"torch", "numpy", "pyarrow"} == set()
+
+
 def test_the_public_names_are_the_promised_ones() -> None:
     import vllm_flow.config
 

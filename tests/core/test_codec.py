@@ -299,3 +299,13 @@ def test_an_error_stays_one_short_line():
     assert refusal(message_from_json, {"role": "x" * 5000, "content": ""}) == (
         f"message.role: '{'x' * 56}... is no role. Roles: assistant, system, user."
     )
+
+
+def test_a_reference_is_written_only_where_there_is_one_and_comes_back():
+    plain, compared = Turn("a", user("Hi"), number=1), Turn("a", user("Hi"), number=1, reference={"any": [1, None]})
+    assert "reference" not in to_json(plain)
+    assert to_json(compared)["reference"] == {"any": [1, None]}
+    for turn in (plain, compared):
+        assert turn_from_json(decode(encode(turn))) == turn
+    assert hash(compared) == hash(plain)
+    assert compared != plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from vllm_flow.core.errors import StoreError, TurnConflict
 from vllm_flow.core.registry import resource
-from vllm_flow.core.resources import Store
+from vllm_flow.core.resources import Store, StoredTurn
 from vllm_flow.core.values import Completion, Turn, Usage, system
 from vllm_flow.stores import Memory, Sqlite
 from vllm_flow.testing import store_promises
@@ -144,3 +145,15 @@ def test_both_answer_alike_to_500_random_calls(tmp_path: Path) -> None:
         first, second = (outcome(store) for store in stores)
         assert first == second, f"step {step}: {call}"
     stores[1].close()
+
+
+def test_a_reference_is_neither_kept_nor_compared(open_store: OpenStore) -> None:
+    with closing(open_store()) as store:
+        turn, plain = replace(asked(1), reference=["wet"]), asked(1)
+        assert store.begin(turn) == StoredTurn(plain, None)
+        store.interrupt(turn, CUT)
+        assert store.turns("ann") == (StoredTurn(plain, CUT),)
+        store.commit(turn, YES, {})
+        for other in (turn, plain, replace(turn, reference="dry")):
+            assert store.begin(other) == StoredTurn(plain, YES)
+        assert store.turns("ann") == (StoredTurn(plain, YES),)

@@ -32,18 +32,20 @@ def parquet_rows(stream: BufferedReader, place: str, choose: Choose) -> Iterator
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
+    damage = (pyarrow.ArrowException, OSError, UnicodeDecodeError)
     try:
         file = ParquetFile(stream, buffer_size=BUFFER, pre_buffer=False)
-    except (pyarrow.ArrowException, OSError) as error:
+        names, rows = file.schema_arrow.names, file.metadata.num_rows
+    except damage as error:
         raise InputError(f"{place}: it cannot be read as parquet ({_first_line(error)}). Name another file.") from None
-    if not file.metadata.num_rows:
+    if not rows:
         raise InputError(f"{place}: there are no rows. Write some into it.")
-    wanted = list(choose(file.schema_arrow.names))
+    wanted = list(choose(names))
     batches, number = file.iter_batches(BATCH, columns=wanted, use_threads=False), 0
     while True:
         try:
             batch = next(batches, None)
-        except (pyarrow.ArrowException, OSError) as error:
+        except damage as error:
             told = _first_line(error)
             raise InputError(f"{place}: reading stopped after row {number} ({told}). Put back a copy.") from None
         if batch is None:

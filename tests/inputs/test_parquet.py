@@ -92,6 +92,8 @@ def test_columns_are_looked_for_in_the_file(write):
         f"{path}: the columns are answer, question, and nothing says what the user says. "
         'Write input.text="… {question} …", or input.messages=COLUMN.'
     )
+    parquet.write_table(pa.table([["a"], ["b"]], names=["q", "q"]), path)
+    assert refusal(path, text="{q}") == f"{path}: the column 'q' is there twice. Rename one of them."
     path = write({"question": pa.array([], pa.string())})
     assert refusal(path, text="{question}") == f"{path}: there are no rows. Write some into it."
 

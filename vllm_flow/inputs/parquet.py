@@ -10,7 +10,7 @@ from io import BufferedReader
 from typing import Any
 
 from vllm_flow.core.errors import InputError
-from vllm_flow.inputs.rows import Row
+from vllm_flow.inputs.rows import Row, check_unique
 
 LIBRARY = "pyarrow"
 MISSING = 'a parquet file needs pyarrow, which is not installed. Run: pip install "vllm-flow[data]".'
@@ -40,6 +40,7 @@ def parquet_rows(stream: BufferedReader, place: str, choose: Choose) -> Iterator
         raise InputError(f"{place}: it cannot be read as parquet ({_first_line(error)}). Name another file.") from None
     if not rows:
         raise InputError(f"{place}: there are no rows. Write some into it.")
+    check_unique(names, place)
     wanted = list(choose(names))
     batches, number = file.iter_batches(BATCH, columns=wanted, use_threads=False), 0
     while True:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vllm_flow.core.codec import message_from_json, parts_from_json
+from vllm_flow.core.errors import InputError
 from vllm_flow.core.json_checks import check_keys, list_from_json, text_from_json, whole_from_json
 from vllm_flow.core.values import BadRow, Message, Text, Turn
 
@@ -43,6 +44,13 @@ def turns_of(rows: Iterable[Row], form: Form, place: str) -> Iterator[Turn | Bad
         except ValueError as error:
             item = BadRow(index, f"{place}:{row.number}", str(error))
         yield item
+
+
+def check_unique(columns: list[str], where: str) -> None:
+    """Raises InputError for a file of which two columns have one name."""
+    for at, name in enumerate(columns):
+        if columns.index(name) != at:
+            raise InputError(f"{where}: the column '{name}' is there twice. Rename one of them.")
 
 
 class Strict:

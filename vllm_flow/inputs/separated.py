@@ -13,7 +13,7 @@ from io import BufferedReader
 from vllm_flow.core.errors import InputError
 from vllm_flow.inputs.json_lines import check_utf8, text_of
 from vllm_flow.inputs.opening import LOOKED_AT
-from vllm_flow.inputs.rows import Row
+from vllm_flow.inputs.rows import Row, check_unique
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 CALLED = {",": "comma", "\t": "tab"}
@@ -29,7 +29,10 @@ def separated_rows(stream: BufferedReader, place: str, delimiter: str, choose: C
         raise InputError(f"{place}:{number}: {problem}")
     if not columns:
         raise InputError(f"{place}: there are no rows. Write one row to a line, the first with the columns' names.")
-    _check_names(columns, f"{place}:{number}")
+    for at, name in enumerate(columns, start=1):
+        if not name.strip():
+            raise InputError(f"{place}:{number}: column {at} has no name. Write one into the first line.")
+    check_unique(columns, f"{place}:{number}")
     chosen, wide, empty = choose(columns), len(columns), True
     wanted = [at for at, name in enumerate(columns) if name in chosen]
     for number, fields, found in rows:
@@ -38,14 +41,6 @@ def separated_rows(stream: BufferedReader, place: str, delimiter: str, choose: C
         yield Row(number, values, found or (_width(len(fields), wide, delimiter) if len(fields) != wide else ""))
     if empty:
         raise InputError(f"{place}: there are no rows below the columns' names. Write one row to a line.")
-
-
-def _check_names(columns: list[str], where: str) -> None:
-    for at, name in enumerate(columns, start=1):
-        if not name.strip():
-            raise InputError(f"{where}: column {at} has no name. Write one into the first line.")
-        if columns.index(name) != at - 1:
-            raise InputError(f"{where}: the column '{name}' is there twice. Rename one of them.")
 
 
 def _width(found: int, wide: int, delimiter: str) -> str:
@@ -92,7 +87,7 @@ class _Lines:
 
 
 def _in_words(error: str, line: int) -> str:
-    """An error of the csv module, whose texts are the same in every version of Python that we run on."""
+    """An error of the csv module, told apart by its text; one that we do not know is shown as it is."""
     if error.startswith("field larger"):
         limit = csv.field_size_limit()
         return f"a field of over {limit} characters, up to line {line}. Close its quotation mark, or write JSON lines."

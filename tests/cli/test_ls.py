@@ -357,7 +357,7 @@ def test_a_sampling_parameter_is_told_with_what_the_presets_set(ls: Any, told: A
     assert [one["name"] for one in told("path")] == ["input.path", "model.path", "store.path"]
     (repeat,) = told("sweep.repeat")
     assert (repeat["takes"], repeat["default"]) == ("an integer of 1 or more", 1)
-    assert repeat["doc"] == "How often each turn of the input is answered, as independent samples."
+    assert repeat["doc"] == "How many independent answers each turn gets, at every point."
     assert [one["name"] for one in told("seed")] == ["seed"]  # and not model.architecture.seed, which ends so, too
 
 

@@ -56,10 +56,11 @@ def package(point: EntryPoint) -> str:
 
 def keys() -> dict[str, Option]:
     """What `key=value` can set, apart from nodes, which differ from pipeline to pipeline."""
-    from vllm_flow.config.keys import ABOUT, Sweep
+    from vllm_flow.config.keys import ABOUT
     from vllm_flow.core.sampling import Sampling
     from vllm_flow.core.spec import RunSpec
     from vllm_flow.models.spec import Architecture, Model
+    from vllm_flow.sweep.settings import Sweep
 
     top = {option.name: option for option in options_of(RunSpec)}
     found = {name: dataclasses.replace(top[name], doc=ABOUT[name]) for name in TOP_KEYS}

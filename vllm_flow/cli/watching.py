@@ -51,7 +51,7 @@ class OneWatch:
         return (self._screen,)
 
     def end(self, outcome: Outcome) -> None:
-        if outcome.error is None:
+        if outcome.status == "finished":
             self._screen.status(f"\n{summary(outcome.answered, outcome.failed)}: {shown(outcome.folder)}")
 
 
@@ -83,7 +83,7 @@ class SweepWatch:
         self._as_json, self._warning = as_json, warning
         self._said: dict[Path, list[Result]] = {one.folder: [] for one in points}
         self._live: Any = None
-        self._ended = 0
+        self._ended = self._finished = 0
 
     def __enter__(self) -> Self:
         if is_terminal(sys.stderr):
@@ -102,6 +102,9 @@ class SweepWatch:
             self._live.__exit__(kind, error, trace)
         if error is None:
             self._print_answers()
+        else:
+            where = shown(Path(os.path.commonpath(self._rows)))
+            self._say(f"{self._finished} of {len(self._rows)} points finished. Go on with: vllm-flow resume {where}")
 
     def begin(self, point: Point, record: Record) -> Sequence[Observer]:
         if warning := self._warning(record):
@@ -124,7 +127,8 @@ class SweepWatch:
         row = self._rows[outcome.folder]
         row.status = outcome.status
         self._ended += 1
-        if outcome.error is None and self._live is None:
+        self._finished += outcome.status == "finished"
+        if outcome.status == "finished" and self._live is None:
             place = f"[{self._ended}/{len(self._rows)}] {row.title}"
             self._say(f"{place}: {summary(outcome.answered, outcome.failed)}, {row.seconds:.1f} s")
 

@@ -5,8 +5,8 @@
 when it compares.
 """
 
-from vllm_flow.evaluation.statistics.compare import compare
-from vllm_flow.evaluation.statistics.confirm import candidates, confirm
+from vllm_flow.evaluation.statistics.comparing import compare
+from vllm_flow.evaluation.statistics.confirming import candidates, confirm
 from vllm_flow.evaluation.statistics.results import Comparison, Comparisons, Confirmation, Interval, PointEstimate
 
 __all__ = [

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from vllm_flow.evaluation.statistics.pairing import Booleans, Floats
 
 ROWS_OF_ALL_FLIPS = 19
-ROUNDING = 1e-12  # of the largest value: less spread than that is none
 
 
 @dataclass(frozen=True)
@@ -49,44 +48,50 @@ def sign_flips(rows: int, draws: int, generator: np.random.Generator) -> Boolean
     return drawn
 
 
-def limits(values: Floats, flips: Booleans, alpha: float, *, jointly: bool) -> Limits:
+def limits(values: Floats, flips: Booleans, alpha: float, *, jointly: bool, rounding: float) -> Limits:
     """Intervals for the means of the columns of `values` [rows, columns], NaN where a row does not count.
 
     A mean δ is kept when fewer than all but `alpha` of the flips of `values` − δ are less extreme than what was seen.
     For one flip that holds up to the larger mean of its turned and its unturned rows (Hartigan 1969, J. Am. Statist.
     Ass. 64, 1303-1317), so the limit is a quantile of those and nothing has to be searched. `jointly` also keeps δ
-    while another column's flipped statistic is larger. Every column needs two rows that count.
+    while another column's flipped statistic is larger. Every column needs two rows that count. Values within `rounding`
+    are equal.
     """
     counted = ~np.isnan(values)
     number = counted.sum(axis=0)
     filled = np.where(counted, values, 0.0)
-    total, scale = filled.sum(axis=0), np.abs(filled).max(axis=0)
-    mean = total / number
+    mean = filled.sum(axis=0) / number
     squares = (np.where(counted, values - mean, 0.0) ** 2).sum(axis=0)
-    squares[np.sqrt(squares / number) <= ROUNDING * scale] = 0.0
+    squares[np.sqrt(squares / number) <= rounding] = 0.0
     error = np.sqrt(squares / (number - 1) / number)
 
     turned = flips.astype(np.float64)
     turned_sum, turned_number = turned @ filled, turned @ counted
-    with np.errstate(invalid="ignore", divide="ignore"):
-        turned_mean, other_mean = turned_sum / turned_number, (total - turned_sum) / (number - turned_number)
-    low, high = np.minimum(turned_mean, other_mean), np.maximum(turned_mean, other_mean)
+    low, high = _means_of_the_halves(turned_sum, turned_number, mean, number)
     if jointly and values.shape[1] > 1:
         rival = _largest_of_the_others(_statistics(turned_sum - turned_number * mean, squares, number))
         with np.errstate(invalid="ignore"):
             reach = np.where(error > 0, rival * error, 0.0)
         low, high = np.minimum(low, mean - reach), np.maximum(high, mean + reach)
-    unchanged = (turned_number == 0) | (turned_number == number)
-    low, high = np.where(unchanged, -np.inf, low), np.where(unchanged, np.inf, high)
-
-    beyond = int(np.floor(alpha * len(flips) * (1 + ROUNDING)))
-    as_far = np.where(mean > 0, low <= ROUNDING * scale, high >= -ROUNDING * scale)
+    beyond = int(alpha * len(flips) + 1e-9)
+    as_far = np.where(mean > 0, low <= rounding, high >= -rounding)
     return Limits(
         standard_error=error,
         low=np.partition(low, beyond, axis=0)[beyond],
         high=-np.partition(-high, beyond, axis=0)[beyond],
         p_value=np.asarray(as_far.mean(axis=0), dtype=np.float64),
     )
+
+
+def _means_of_the_halves(
+    turned_sum: Floats, turned_number: Floats, mean: Floats, number: Floats
+) -> tuple[Floats, Floats]:
+    """The smaller and the larger of the means of turned and unturned rows; infinite where either has no row."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        turned, others = turned_sum / turned_number, (mean * number - turned_sum) / (number - turned_number)
+    unchanged = (turned_number == 0) | (turned_number == number)
+    low = np.where(unchanged, -np.inf, np.minimum(turned, others))
+    return low, np.where(unchanged, np.inf, np.maximum(turned, others))
 
 
 def _statistics(turned_residuals: Floats, squares: Floats, number: Floats) -> Floats:

@@ -48,7 +48,7 @@ class Comparison:
     p_value: float | None
     """Two-sided, adjusted for all comparisons of the family (family-wise)."""
     smallest_detectable: float | None
-    """The true difference that this many prompts would show, as better or worse, in 80 of 100 such sweeps."""
+    """The true difference that would be found better or worse in about 80 of 100 sweeps like this one."""
     num_prompts: int
     """Prompts with at least one pair."""
     num_seeds: int

@@ -25,7 +25,7 @@ class Terms(NamedTuple):
 
     @property
     def alpha(self) -> float:
-        return 1 - self.confidence
+        return round(1 - self.confidence, 12)  # 1 - 0.9 is a little less than 0.1
 
 
 class Inference(NamedTuple):
@@ -65,7 +65,7 @@ def comparison(point: int, column: int, pairs: PromptMeans, inference: Inference
         difference=float(values.mean()) if len(values) else None,
         interval=_interval(inference, (-1.0, 1.0), terms),
         p_value=inference.p_value if inference else None,
-        smallest_detectable=_smallest_detectable(inference, len(values)),
+        smallest_detectable=_smallest_detectable(inference, len(values), terms),
         num_prompts=len(values),
         num_seeds=int(pairs.num_seeds[column]),
         pairs=int(pairs.answers[column]),
@@ -117,13 +117,15 @@ def _rough(inference: Inference | None, values: Floats, terms: Terms) -> list[st
     return [f"Rough interval: only {differing} of {len(values)} prompts differ. The p-value holds."]
 
 
-def _smallest_detectable(inference: Inference | None, prompts: int) -> float | None:
-    """Half the interval plus the t quantile of the power times the standard error (Bloom 1995, Eval. Rev. 19,
-    547-556).
+def _smallest_detectable(inference: Inference | None, prompts: int, terms: Terms) -> float | None:
+    """Half the interval plus the t quantile of the power times the standard error (Bloom 1995, Eval. Rev. 19, 547-556).
+
+    Pseudo-prompts draw the mean towards 0, so where there are any the true difference has to be larger by as much.
     """
     if inference is None or not inference.bounded or inference.standard_error == 0:
         return None
     from scipy.special import stdtrit
 
     half = (inference.high - inference.low) / 2
-    return half + float(stdtrit(prompts - 1, POWER)) * inference.standard_error
+    drawn = (prompts + 2) / prompts if terms.binary else 1.0
+    return drawn * (half + float(stdtrit(prompts - 1, POWER)) * inference.standard_error)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from numpy.typing import ArrayLike
 
-from vllm_flow.evaluation.statistics.compare import compare
+from vllm_flow.evaluation.statistics.comparing import compare
 from vllm_flow.evaluation.statistics.results import Comparisons, Confirmation, ConfirmedVerdict, Verdict
 
 _CONFIRMED: dict[Verdict, ConfirmedVerdict] = {

@@ -6,6 +6,8 @@ and seeds, so differences are taken answer by answer, and what makes a prompt ha
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -22,6 +24,8 @@ from vllm_flow.evaluation.statistics.pairing import (
 from vllm_flow.evaluation.statistics.results import Comparisons
 from vllm_flow.evaluation.statistics.telling import FEWEST_PROMPTS, Inference, Terms, comparison, point_estimate
 
+ROUNDING = 1e-12  # of the largest score: differences of sums that are equal on paper are smaller
+
 
 def compare(
     scores: ArrayLike,
@@ -32,13 +36,13 @@ def compare(
     draws: int = 10_000,
     seed: int = 0,
 ) -> Comparisons:
-    """Every point of `scores` [points, prompts, seeds] against the point `baseline`, NaN being an answer without a
-    score.
+    """Every point of `scores` [points, prompts, seeds] against the point `baseline`; NaN is an answer without a score.
 
     Means are over prompts, as if these were drawn from all prompts that matter. Where at least 8 prompts have pairs
     there are simultaneous intervals and adjusted p-values by flipped signs (`flips`): all flips below 20 prompts (18
     where scores are all 0 or 1, `pairing` says why), else `draws` of them from `seed`. The same scores always give
-    the same result.
+    the same result. Strongly skewed scores, such as times, are better compared by their logarithms: of 20 prompts,
+    intervals of means that differ much cover less than they promise.
 
     Raises ValueError naming all that is wrong with the arguments.
     """
@@ -46,11 +50,11 @@ def compare(
     _check(table, baseline, confidence, draws)
     others = [point for point in range(len(table)) if point != baseline]
     single, pairs = prompt_means(table), prompt_means(table[others] - table[baseline])
-    binary, alpha = is_binary(table), 1 - confidence
-    flips = sign_flips(table.shape[1] + 2 * binary, draws, np.random.default_rng(seed))
-    alone = _infer(single, with_pseudo_answers(single) if binary else single.values, flips, alpha, jointly=False)
-    against = _infer(pairs, with_pseudo_differences(pairs) if binary else pairs.values, flips, alpha, jointly=True)
-    terms = Terms(confidence, higher_is_better, binary)
+    terms = Terms(confidence, higher_is_better, is_binary(table))
+    flips = sign_flips(table.shape[1] + 2 * terms.binary, draws, np.random.default_rng(seed))
+    rounding = ROUNDING * float(np.abs(table).max(initial=0.0, where=~np.isnan(table)))
+    alone = _infer(single, with_pseudo_answers, flips, terms, jointly=False, rounding=rounding)
+    against = _infer(pairs, with_pseudo_differences, flips, terms, jointly=True, rounding=rounding)
     return Comparisons(
         points=tuple(point_estimate(point, single, alone[point], terms) for point in range(len(table))),
         comparisons=tuple(
@@ -59,7 +63,7 @@ def compare(
         baseline=baseline,
         higher_is_better=higher_is_better,
         confidence=confidence,
-        method=_method(flips, binary),
+        method=_method(flips, terms.binary),
     )
 
 
@@ -80,13 +84,20 @@ def _check(table: Floats, baseline: int, confidence: float, draws: int) -> None:
 
 
 def _infer(
-    means: PromptMeans, values: Floats, flips: Booleans, alpha: float, *, jointly: bool
+    means: PromptMeans,
+    with_pseudo_prompts: Callable[[PromptMeans], Floats],
+    flips: Booleans,
+    terms: Terms,
+    *,
+    jointly: bool,
+    rounding: float,
 ) -> list[Inference | None]:
     """One for a column; None where too few prompts have a value, and these are not counted as comparisons."""
+    values = with_pseudo_prompts(means) if terms.binary else means.values
     result: list[Inference | None] = [None] * values.shape[1]
     enough = np.flatnonzero(means.num_prompts >= FEWEST_PROMPTS)
     if len(enough):
-        found = limits(values[:, enough], flips, alpha, jointly=jointly)
+        found = limits(values[:, enough], flips, terms.alpha, jointly=jointly, rounding=rounding)
         for place, column in enumerate(enough):
             result[column] = Inference(
                 low=float(found.low[place]),

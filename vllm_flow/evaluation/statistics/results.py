@@ -48,7 +48,10 @@ class Comparison:
     p_value: float | None
     """Two-sided, adjusted for all comparisons of the family (family-wise)."""
     smallest_detectable: float | None
-    """The true difference that would be found better or worse in about 80 of 100 sweeps like this one."""
+    """The true difference that would be found better or worse in about 80 of 100 sweeps like this one.
+
+    Scores of 0 and 1 from fewer than 20 prompts find it less often: their spread grows with the difference.
+    """
     num_prompts: int
     """Prompts with at least one pair."""
     num_seeds: int

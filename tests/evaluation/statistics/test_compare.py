@@ -67,6 +67,10 @@ def test_p_values_of_several_points_are_those_of_the_largest_statistic_over_all_
         assert found[this] == pytest.approx(as_far / 2**8)
 
 
+def test_no_p_value_is_0_however_large_the_difference():
+    assert compare(normal(2, 40, effect=100.0), baseline=0, draws=1_000).comparisons[0].p_value == 1 / 1_000
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_interval_p_value_and_verdict_never_contradict_each_other(kind):
     verdicts = set()

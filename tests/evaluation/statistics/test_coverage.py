@@ -30,6 +30,7 @@ def test_intervals_of_scores_of_0_and_1_cover(seeds):
 def test_coverage_table(capsys):
     sweeps, generator = 2_000, np.random.default_rng(3)
     slack = 100 * np.sqrt(0.05 * 0.95 / sweeps)  # one standard error of each figure
+    outside = []
     for kind, prompts, seeds in CASES:
         equal, apart, drawn = (
             coverage(kind, prompts, seeds, effects, sweeps, generator) for effects in ((0, 0), (0, 0.6), None)
@@ -44,9 +45,10 @@ def test_coverage_table(capsys):
                 f"apart at random {drawn:5.1f}; 16 equal {together:5.1f}, 16 apart {spread:5.1f}; error {wrong:4.1f}",
                 end="",
             )
-        assert wrong <= 6 + slack
-        if kind == "skewed":
-            continue  # shown, not promised: flips suppose that differences are about as often large on either side
-        cautious = kind == "binary" and prompts < 100  # few values are possible, and none gives 95 %
-        for found in (equal, apart, drawn):
-            assert 93 - slack <= found <= (100 if cautious else 97 + slack)
+        # Skewed scores are shown and not promised: flips suppose that differences are as often large on either side.
+        # Of few prompts' scores of 0 and 1 only few values are possible, and none gives 95 %: they may cover more.
+        most = 100 if kind == "binary" and prompts < 100 else 97 + slack
+        covered = kind == "skewed" or all(93 - slack <= found <= most for found in (equal, apart, drawn))
+        if not covered or wrong > 6 + slack:
+            outside.append((kind, prompts, seeds))
+    assert outside == []

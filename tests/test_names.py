@@ -12,9 +12,9 @@ import pytest
 import vllm_flow
 
 PROMISED = [
-    "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Message", "Prompt", "Result",
-    "Sampling", "Schedule", "Score", "Session", "Store", "Stream", "Text", "Turn", "TurnFailed", "Usage", "assistant",
-    "build", "load", "node", "stage", "system", "user",
+    "Answer", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Marks", "Message",
+    "Prompt", "Result", "Sampling", "Schedule", "Score", "Session", "Store", "Stream", "Text", "Turn", "TurnFailed",
+    "Usage", "assistant", "build", "load", "metric", "node", "stage", "system", "user",
 ]  # fmt: skip
 
 

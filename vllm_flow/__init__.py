@@ -10,9 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vllm_flow.core.answers import Answer, Marks
     from vllm_flow.core.engines import Engines
     from vllm_flow.core.errors import ConfigError, FlowError
-    from vllm_flow.core.registry import stage
+    from vllm_flow.core.registry import metric, stage
     from vllm_flow.core.resources import Clock, Engine, Store
     from vllm_flow.core.sampling import Sampling, Schedule
     from vllm_flow.core.values import (
@@ -34,15 +35,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Message", "Prompt", "Result",
-    "Sampling", "Schedule", "Score", "Session", "Store", "Stream", "Text", "Turn", "TurnFailed", "Usage", "assistant",
-    "build", "load", "node", "stage", "system", "user",
+    "Answer", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Marks", "Message",
+    "Prompt", "Result", "Sampling", "Schedule", "Score", "Session", "Store", "Stream", "Text", "Turn", "TurnFailed",
+    "Usage", "assistant", "build", "load", "metric", "node", "stage", "system", "user",
 ]  # fmt: skip
 
 HOMES = {
+    "vllm_flow.core.answers": "Answer Marks",
     "vllm_flow.core.engines": "Engines",
     "vllm_flow.core.errors": "ConfigError FlowError",
-    "vllm_flow.core.registry": "stage",
+    "vllm_flow.core.registry": "metric stage",
     "vllm_flow.core.resources": "Clock Engine Store",
     "vllm_flow.core.sampling": "Sampling Schedule",
     "vllm_flow.core.values": "Completion Context Message Prompt Result Score Text Turn TurnFailed Usage"

@@ -15,8 +15,8 @@ HELP = """usage: vllm-flow ls [--json] [KIND | NAME ...]
 
 Lists what can be chosen, with one line each, or explains what is named.
 
-KIND  pipelines, models, engines, samplings, contexts, stores, inputs, clocks, experiments: files to choose with
-      group=name; stages, resources, sources: what a `use` may name; plugins: packages that bring more of them;
+KIND  pipelines, models, engines, samplings, contexts, stores, inputs, metrics, clocks, experiments: files to choose
+      with group=name; stages, resources, sources, measures: what a `use` may name; plugins: packages that bring more;
       keys: what key=value can set; words: those reserved in a node. Without a word everything but the last two.
 NAME  a choice (greedy, or sampling/greedy), what a `use` names (select/vote), a key (temperature, or
       sampling.temperature), a reserved word (each): options, ports and an example; values and file.

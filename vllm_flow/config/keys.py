@@ -14,7 +14,7 @@ from vllm_flow.models.spec import Model
 from vllm_flow.sweep.settings import Sweep
 
 TOP = frozenset(
-    {"concurrency", "graph", "input", "model", "output", "plugins", "resources", "sampling", "seed", "sweep"}
+    {"concurrency", "graph", "input", "metrics", "model", "output", "plugins", "resources", "sampling", "seed", "sweep"}
 )  # fmt: skip
 ABOUT = {
     "graph": "A table of named values: each line says which stage makes that value.",

@@ -19,7 +19,7 @@ from vllm_flow.config.written import COMMAND_LINE
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 
 LINE = re.compile(r"(?P<sign>~|\+{0,2})(?P<key>[^=+~][^=]*)(?P<equals>=?)(?P<value>.*)", re.S)
-TEXT_KEYS = frozenset({"text", "system"})
+TEXT_KEYS = frozenset({"text", "system", "pattern"})
 LISTS = ("model.layers",)
 """Keys whose text may have commas in it, and may be `null`."""
 PLACE_KEYS = frozenset({"path", "gguf", "adapter"})

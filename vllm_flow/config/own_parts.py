@@ -16,7 +16,7 @@ class OwnPart:
 
     name: str
     kind: str
-    """`stage`, `resource` or `input`."""
+    """`stage`, `resource`, `input` or `metric`."""
     file: OwnFile
     summary: str
     """The first line of its docstring, or why the file is no Python."""
@@ -36,14 +36,14 @@ def _parts(file: OwnFile) -> Iterator[OwnPart]:
     except (SyntaxError, ValueError) as error:  # ValueError: a zero byte
         line = getattr(error, "lineno", None)
         problem = f"{file.label}.py is no Python: {getattr(error, 'msg', error)}{f' (line {line})' if line else ''}."
-    classes = {name: one for one in body if isinstance(one, ast.ClassDef) for name in _names(one)}
+    made = {name: one for one in body if isinstance(one, ast.ClassDef | ast.FunctionDef) for name in _names(one)}
     for name, kind in file.registers.items():
-        cls = classes.get(name)
-        summary = ((ast.get_docstring(cls) if cls else None) or problem).partition("\n")[0]
-        yield OwnPart(name, kind, file, summary, dict(_options(cls)) if cls else {})
+        part = made.get(name)
+        summary = ((ast.get_docstring(part) if part else None) or problem).partition("\n")[0]
+        yield OwnPart(name, kind, file, summary, dict(_options(part)) if isinstance(part, ast.ClassDef) else {})
 
 
-def _names(cls: ast.ClassDef) -> Iterator[Any]:
+def _names(cls: ast.ClassDef | ast.FunctionDef) -> Iterator[Any]:
     """What its decorators are called with first: the names it is registered under."""
     for one in cls.decorator_list:
         if isinstance(one, ast.Call) and one.args and isinstance(one.args[0], ast.Constant):

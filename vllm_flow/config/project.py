@@ -17,9 +17,9 @@ from vllm_flow.core.errors import Fault
 
 FOLDER = "stages"
 REGISTERED = re.compile(
-    r"""^[ \t]*@[ \t]*(?:\w+\.)*(?P<kind>stage|resource|source)\(\s*(['"])(?P<name>[^'"\n]+)\2""", re.MULTILINE
+    r"""^[ \t]*@[ \t]*(?:\w+\.)*(?P<kind>stage|resource|source|metric)\(\s*(['"])(?P<name>[^'"\n]+)\2""", re.MULTILINE
 )
-KINDS = {"stage": "stage", "resource": "resource", "source": "input"}
+KINDS = {"stage": "stage", "resource": "resource", "source": "input", "metric": "metric"}
 Place = tuple[str, ...]
 
 
@@ -29,7 +29,7 @@ class OwnFile:
 
     path: Path
     registers: Mapping[str, str]
-    """Name to `stage`, `resource` or `input`."""
+    """Name to `stage`, `resource`, `input` or `metric`."""
 
     @property
     def label(self) -> str:
@@ -74,7 +74,7 @@ def named(values: Mapping[str, Any], pipelines: Mapping[str, Any]) -> Iterator[t
 
 
 def _uses(values: Mapping[str, Any], pipelines: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
-    tables: list[tuple[Place, Any]] = [(("graph",), values.get("graph")), (("resources",), values.get("resources"))]
+    tables: list[tuple[Place, Any]] = [((name,), values.get(name)) for name in ("graph", "resources", "metrics")]
     tables += [(("pipelines", name, "graph"), inner.get("graph")) for name, inner in pipelines.items()]
     tables += [((), {"input": values.get("input")})]
     for place, table in tables:

@@ -19,6 +19,7 @@ from vllm_flow.config.limits import REFUSED_HYDRA
 from vllm_flow.config.project import own_files
 from vllm_flow.config.spec import NESTED, SAMPLE, Settings
 from vllm_flow.core import plugins, registry
+from vllm_flow.core.metric_ports import GIVEN as GIVEN_TO_METRICS
 from vllm_flow.core.options import schema_of
 from vllm_flow.core.phrases import JsonSchema
 from vllm_flow.core.sampling import Sampling
@@ -39,7 +40,9 @@ OF_A_PACKAGE = r"^[\w.-]+:[\w-]+/[\w-]+$"
 """What an installed package registers is known when a configuration names it, and not before."""
 GIVEN = ("turn", "sampling")
 ANY_MAPPING = opened({"type": "object"})
-PLACES = {(): "Top", ("input",): "Input", ("sampling",): "Sampling", ("model",): "Model"}
+PLACES = {
+    (): "Top", ("input",): "Input", ("metrics",): "Metrics", ("sampling",): "Sampling", ("model",): "Model",
+}  # fmt: skip
 TABLES = {"graph": "Stage", "resources": "Resource"}
 Groups = Mapping[str, Group]
 
@@ -53,6 +56,8 @@ def schema() -> JsonSchema:
         "Stage": _chosen_by_use(registry.stage, keys.WORDS["use"], _nested(groups), WORDS),
         "Resource": _chosen_by_use(registry.resource, "What it is."),
         "Input": _chosen_by_use(registry.source, "Where turns come from.", _sample(groups)),
+        "Metric": _chosen_by_use(registry.metric, "What it measures.", words={"from": WORDS["from"]}),
+        "Metrics": _part(_metrics()),
         "Sampling": _part(opened(schema_of(Sampling), (Sampling,))),
         "Model": _part(opened(schema_of(Model), (Model,))),
         "Choice": _choice(groups, ("/", "override /")),
@@ -77,6 +82,13 @@ def _top() -> JsonSchema:
         schemas[name] = {"description": keys.ABOUT[name], **schemas[name]}
     schemas["hydra"] = _hydra()
     return _part({**plain, "description": "A configuration.", "properties": schemas})
+
+
+def _metrics() -> JsonSchema:
+    """A table of metrics, by names that other metrics may ask for. One that is always there may be given options."""
+    given = _without(GIVEN_TO_METRICS, "This is given to every metric. Choose another name for this one.")
+    rest = {"patternProperties": {VALUE_NAME: _below("Metric")}, "additionalProperties": False, "allOf": [given]}
+    return {**ANY_MAPPING, "properties": {}, **rest}
 
 
 def _hydra() -> JsonSchema:

@@ -35,6 +35,7 @@ class Settings:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     input: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     concurrency: Annotated[int, at_least(1)] = 256

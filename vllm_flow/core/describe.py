@@ -17,9 +17,10 @@ from typing import Any
 
 from vllm_flow.core import registry
 from vllm_flow.core.errors import told
+from vllm_flow.core.metric_ports import ports_for
 from vllm_flow.core.options import schema_of
 from vllm_flow.core.phrases import JsonSchema, takes
-from vllm_flow.core.ports import ports_of, type_name
+from vllm_flow.core.ports import type_name
 from vllm_flow.core.registry import Entry, Registry
 
 
@@ -43,13 +44,13 @@ class Part:
 
     name: str
     kind: str
-    """`stage`, `resource` or `input`."""
+    """`stage`, `resource`, `input` or `metric`."""
     summary: str
     details: str
     """The docstring below its first line."""
     options: tuple[Option, ...] = ()
     reads: Mapping[str, str] = field(default_factory=dict)
-    """Parameter of `run` to its type."""
+    """Parameter of `run`, or of `score`, to its type."""
     optional: tuple[str, ...] = ()
     """Those parameters that need no value."""
     makes: str = ""
@@ -66,7 +67,7 @@ def part_of(kind: Registry, entry: Entry) -> Part:
         part = dataclasses.replace(part, options=options_of(entry.cls))
         if kind is registry.source:
             return dataclasses.replace(part, makes="turns")
-        ports = ports_of(entry.cls, kind.method)
+        ports = ports_for(kind, entry.cls)
     except Exception as error:  # the class is somebody else's, its annotations and factories too
         return dataclasses.replace(part, problem=told(error))
     reads = {} if kind is registry.resource else {name: type_name(port.type) for name, port in ports.inputs.items()}

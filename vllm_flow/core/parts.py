@@ -8,8 +8,9 @@ from typing import Any
 
 from vllm_flow.core import options, plugins, registry
 from vllm_flow.core.errors import ConfigError, Fault, FlowError, listed, shown, told
+from vllm_flow.core.metric_ports import ports_for
 from vllm_flow.core.options import position
-from vllm_flow.core.ports import Ports, ports_of
+from vllm_flow.core.ports import Ports
 from vllm_flow.core.refusals import own_problems
 from vllm_flow.core.spec import Path, RunSpec
 
@@ -76,10 +77,10 @@ class Parts:
             self.fault((*path, *inner), problem)
         return made
 
-    def ports(self, path: Path, entry: registry.Entry) -> Ports | None:
+    def ports(self, path: Path, entry: registry.Entry, kind: registry.Registry) -> Ports | None:
         """What the class asks for and makes; None after saying why that cannot be read."""
         try:
-            return ports_of(entry.cls, "open" if registry.resource.find(entry.name) is entry else "run")
+            return ports_for(kind, entry.cls)
         except Exception as error:  # annotations are code
             self.fault(path, f"{entry.name}: {_unread(error)}.")
             return None

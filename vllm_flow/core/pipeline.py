@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from vllm_flow.core.arriving import arriving
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest, shown
 from vllm_flow.core.flow import Item
 from vllm_flow.core.graph import Condition, Graph
+from vllm_flow.core.metrics import Metric, read_metrics
 from vllm_flow.core.parts import Parts
 from vllm_flow.core.ports import Ports, fits
 from vllm_flow.core.refusals import NESTED, foreseen, said
@@ -21,7 +22,7 @@ from vllm_flow.core.repeats import repeated
 from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.spec import Path, RunSpec
-from vllm_flow.core.values import Turn
+from vllm_flow.core.values import Turn, nothing
 from vllm_flow.core.wiring import Draft, Wiring
 
 RESERVED = ("use", "from", "when", "each")
@@ -52,6 +53,8 @@ class Pipeline:
     """Where turns come from, unread: `turns()` makes them. None when the caller brings the turns."""
     repeat: int = 1
     """How often each turn of the source is answered."""
+    metrics: Mapping[str, Metric] = field(default_factory=nothing)
+    """What is measured of the answers, by name."""
     advice: tuple[Fault, ...] = ()
     """What runs, but is hardly meant so."""
 
@@ -100,7 +103,7 @@ class _Build:
         self.resources = {name: resource for name, resource in made.items() if resource}
         self.given = {"turn": Turn, "sampling": Sampling}
         self.given |= {name: resource.opens if resource else Any for name, resource in made.items()}
-        source = self.make_source()
+        source, metrics = self.make_source(), read_metrics(self.parts)
         graph = self.table(("graph",), self.spec.graph, self.spec.output, free=False)
         known = {name: one.options for name, one in self.resources.items() if one.options is not None}
         stages = () if self.miswired else tuple(foreseen(graph, {"sampling": self.sampling, **known}))
@@ -110,7 +113,7 @@ class _Build:
             raise self.parts.error()
         used = {name: self.resources[name] for name in graph.inputs if name in self.resources}
         noticed = advice(self.spec, graph, self.sampling, stages)
-        return Pipeline(self.spec.name, graph, used, self.sampling, source, self.spec.repeat, noticed)
+        return Pipeline(self.spec.name, graph, used, self.sampling, source, self.spec.repeat, metrics, noticed)
 
     def check_shape(self) -> None:
         """What is no table cannot be looked into: then its shape is all there is to say."""
@@ -133,7 +136,7 @@ class _Build:
         if found is None:
             return None
         made = self.parts.instance(path, found, {key: value for key, value in entry.items() if key != "use"})
-        ports = self.parts.ports(path, found)
+        ports = self.parts.ports(path, found, registry.resource)
         return Resource(name, found.name, made, ports.output, found.shared) if ports else None
 
     def make_source(self) -> Any:
@@ -176,7 +179,7 @@ class _Build:
         if found is None:
             return Draft(name, "", None, None, {})
         made = self.parts.instance(path, found, {key: value for key, value in entry.items() if key not in RESERVED})
-        ports = self.parts.ports(path, found)
+        ports = self.parts.ports(path, found, registry.stage)
         return self.reserved(path, Draft(name, found.name, made, ports, {}, blocking=found.blocking), entry)
 
     def reserved(self, path: Path, draft: Draft, entry: Mapping[str, Any]) -> Draft:

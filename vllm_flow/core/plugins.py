@@ -21,7 +21,7 @@ from typing import Any
 from vllm_flow.core import spec
 from vllm_flow.core.errors import FlowError, listed, nearest, told
 
-BUILT_IN = ("vllm_flow.stages", "vllm_flow.engines", "vllm_flow.stores", "vllm_flow.clocks", "vllm_flow.inputs")
+BUILT_IN = tuple(f"vllm_flow.{name}" for name in ("stages", "engines", "stores", "clocks", "inputs", "metrics"))
 GROUP = "vllm_flow.plugins"
 NO_WORD = re.compile(r"\W")
 
@@ -44,7 +44,7 @@ def load(run: spec.RunSpec, root: Path | None = None) -> Iterator[tuple[spec.Pat
 
 def _packages_named_in(run: spec.RunSpec) -> dict[str, spec.Path]:
     tables: list[tuple[spec.Path, Mapping[str, Any]]] = [((), {"input": run.input})]
-    tables += [(("resources",), run.resources), (("graph",), run.graph)]
+    tables += [(("resources",), run.resources), (("graph",), run.graph), (("metrics",), run.metrics)]
     tables += [(("pipelines", name, "graph"), inner.get("graph") or {}) for name, inner in run.pipelines.items()]
     named: dict[str, spec.Path] = {}
     for path, table in tables:

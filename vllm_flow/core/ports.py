@@ -29,6 +29,16 @@ class Ports:
 
 def ports_of(cls: type, method: str = "run") -> Ports:
     """Read a method's parameters and return type. Raises TypeError when one has no annotation or an unusable one."""
+    found = annotated(cls, method)
+    for name, hint in (*((name, port.type) for name, port in found.inputs.items()), ("return", found.output)):
+        if not usable(hint):
+            known = "Class, Class | None, tuple[Class, ...] or a runtime_checkable Protocol of methods"
+            raise TypeError(f"{_of(name)} has the type {type_name(hint)}. A port is {known}")
+    return found
+
+
+def annotated(cls: type, method: str) -> Ports:
+    """As `ports_of`, but with types of any kind. Raises TypeError when there is none."""
     function = getattr(cls, method)
     hints = typing.get_type_hints(function)
     own, *parameters = inspect.signature(function).parameters.values()
@@ -38,14 +48,14 @@ def ports_of(cls: type, method: str = "run") -> Ports:
         if one.kind not in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY):
             raise TypeError(f"'{one}' is no port: it takes no value by its name. Write each parameter of {method} out")
     for name in (*(parameter.name for parameter in parameters), "return"):
-        what = "the return value" if name == "return" else f"'{name}'"
         if name not in hints:
-            raise TypeError(f"{what} has no type. Annotate every parameter of {method} and its return")
-        if not usable(hints[name]):
-            known = "Class, Class | None, tuple[Class, ...] or a runtime_checkable Protocol of methods"
-            raise TypeError(f"{what} has the type {type_name(hints[name])}. A port is {known}")
+            raise TypeError(f"{_of(name)} has no type. Annotate every parameter of {method} and its return")
     inputs = {one.name: Port(hints[one.name], one.default is one.empty) for one in parameters}
     return Ports(inputs, hints["return"])
+
+
+def _of(name: str) -> str:
+    return "the return value" if name == "return" else f"'{name}'"
 
 
 def usable(hint: Any) -> bool:

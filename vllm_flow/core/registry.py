@@ -1,6 +1,7 @@
 """Registries: the names used in YAML, and the classes behind them. Names, never import paths.
 
-A class registers itself when its module is imported; `plugins.py` decides which modules those are.
+A class registers itself when its module is imported; `plugins.py` decides which modules those are. Where one method
+is all that a part has, a function will do.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vllm_flow.core.errors import FlowError, listed, nearest
+from vllm_flow.core.functions import class_of, function_of
 
-T = TypeVar("T")
+Made = TypeVar("Made", bound=Callable[..., object])
 NAME = re.compile(r"([\w.-]+:)?[\w-]+/[\w-]+")
 
 
@@ -27,6 +29,8 @@ class Entry:
     """A stage whose `run` takes long and is not async: it runs in a thread of a bounded pool."""
     shared: bool = False
     """A resource that runs with equal options share, because opening it is costly: engines."""
+    higher_is_better: bool | None = None
+    """Of a metric: which way is better. None: neither, for it says nothing of quality or cost."""
 
     @property
     def summary(self) -> str:
@@ -45,17 +49,22 @@ class Entry:
 class Registry:
     """Names of one kind of part, each with the class that implements it."""
 
-    def __init__(self, kind: str, method: str) -> None:
+    def __init__(self, kind: str, method: str, *, functions: bool = False) -> None:
         self.kind = kind
         self.method = method
+        self.functions = functions
+        """Whether a function may stand for a class without options."""
         self._entries: dict[str, Entry] = {}
 
-    def __call__(self, name: str, *, blocking: bool = False, shared: bool = False) -> Callable[[type[T]], type[T]]:
+    def __call__(
+        self, name: str, *, blocking: bool = False, shared: bool = False, higher_is_better: bool | None = None
+    ) -> Callable[[Made], Made]:
         """Register a frozen dataclass under a `role/manner` name. Raises FlowError if it cannot be used."""
 
-        def register(cls: type[T]) -> type[T]:
-            self._add(Entry(name, cls, blocking, shared))
-            return cls
+        def register(made: Made) -> Made:
+            cls: Any = class_of(made, self.method) if self.functions and inspect.isfunction(made) else made
+            self._add(Entry(name, cls, blocking, shared, higher_is_better))
+            return made
 
         return register
 
@@ -86,6 +95,10 @@ class Registry:
         """The entry of this very class; a subclass is another part."""
         return next((entry for entry in self._entries.values() if entry.cls is cls), None)
 
+    def of_function(self, function: Callable[..., Any]) -> Entry | None:
+        entries = self._entries.values()
+        return next((entry for entry in entries if function_of(entry.cls, self.method) is function), None)
+
     def unknown(self, name: str, also: Iterable[str] = ()) -> str:
         """What to say of a name that `find` does not know; `also` are names that could have been registered."""
         names = {*self._entries, *also}
@@ -98,3 +111,4 @@ class Registry:
 stage = Registry("stage", "run")
 resource = Registry("resource", "open")
 source = Registry("input", "turns")
+metric = Registry("metric", "score", functions=True)

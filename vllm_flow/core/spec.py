@@ -39,6 +39,8 @@ class RunSpec:
     """How often each turn of the input is answered, as independent samples."""
     pipelines: Mapping[str, Mapping[str, Any]] = field(default_factory=nothing)
     """`{graph, output}` of each pipeline that a node uses, by name."""
+    metrics: Mapping[str, Any] = field(default_factory=nothing)
+    """What is measured of each answer beside the usual: `{name: {use: answer/exact, …}}`."""
     plugins: Mapping[str, str] = field(default_factory=nothing)
     """User code: label to a Python file or an installed module."""
     origins: Mapping[Path, str] = field(default_factory=dict, repr=False, metadata=ABOUT)
@@ -51,7 +53,7 @@ class RunSpec:
     choices: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=ABOUT)
     """Group to the choice that was made, such as `experiment: cold`."""
     offered: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=ABOUT)
-    """What the project's own files would register: name to `stage`, `resource` or `input`. For messages."""
+    """What the project's own files would register: name to `stage`, `resource`, `input` or `metric`. For messages."""
 
     project: str = field(default="", repr=False, metadata=ABOUT)
     """The folder that the project's files lie in; empty for the working directory."""

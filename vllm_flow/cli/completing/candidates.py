@@ -15,7 +15,7 @@ from vllm_flow.cli.words import OTHER_KINDS, kind_of
 from vllm_flow.config.groups import OPTIONAL, Group, read_groups
 
 SIGNS = "+~"
-NOT_LISTED = ("graph.", "resources.")
+NOT_LISTED = ("graph.", "resources.", "metrics.")
 """Keys that differ from pipeline to pipeline: completed where they are typed, and nothing that `ls` explains."""
 FLAG = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 EXPLAINED = re.compile(r"\s+(-[\w, -]+?)( [A-Z]+)?\s{2,}(.*)")

@@ -18,7 +18,7 @@ from vllm_flow.config.own_parts import own_parts
 
 FILES = ("path", "gguf")
 """Options whose value is the name of a file or folder."""
-KINDS = ("Stage", "Resource", "Input")
+KINDS = ("Stage", "Resource", "Input", "Metric")
 TOP = ("seed", "concurrency", "sweep")
 
 
@@ -48,6 +48,8 @@ def key_tree(choices: Mapping[str, str]) -> Tree:
     tree |= {name.lower(): _tree(shipped[name]["properties"]) for name in ("Sampling", "Model")}
     tree["graph"] = {name: words | _open(node, options) for name, node in nodes.items()}
     tree["resources"] = {name: _open(one, options) for name, one in _tables(found.get("resources")).items()}
+    measures = {"use": Leaf(shipped["Metric"]["properties"]["use"]["description"], tuple(parts("Metric")))}
+    tree["metrics"] = {name: measures | _open(one, options) for name, one in _tables(found.get("metrics")).items()}
     tree["input"] = _open(_mapping(found.get("input")), options) | ({} if "input" in choices else _implied(options))
     places = {name: group.place for name, group in read_groups().items() if group.place}
     return tree | {name: below(tree, place) for name, place in places.items()}
@@ -69,7 +71,7 @@ def _open(entry: Mapping[str, Any], options: Mapping[str, Tree]) -> Tree:
 
 
 def parts(*kinds: str) -> dict[str, str]:
-    """What a `use` can name, each with its one line: stages, resources and inputs, or those of some of these kinds."""
+    """What a `use` can name, each with its one line, of all kinds or of some."""
     found: dict[str, str] = {}
     for kind in kinds or KINDS:
         uses = _shipped()[kind]["properties"]["use"]["anyOf"][0]

@@ -18,7 +18,7 @@ from vllm_flow.core.describe import Option, Part
 PIPELINE = "pipeline"
 MISSING = "???"
 SUCH_AS = re.compile(r"such as (?:`([^`]+)`|(\S*\w))")
-TABLES = {"stage": "graph", "resource": "resources"}
+TABLES = {"stage": "graph", "resource": "resources", "metric": "metrics"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,11 @@ def example_of(part: Part) -> Example:
     """From a file of a group, which is there to be chosen, or from the smallest pipeline; else written out."""
     for group, choices in groups().items():
         for choice in choices:
-            if contents(f"{group}/{choice}")[1].get("use") == part.name:
+            values = contents(f"{group}/{choice}")[1]
+            if values.get("use") == part.name:
                 return _of_choice(group, choice, part)
+            if part.kind == "metric" and any(_use(one) == part.name for one in values.values()):
+                return _of_file(group, choice)
     return _of_node(lambda node: node.get("use") == part.name) or Example(_written_out(part))
 
 
@@ -64,6 +67,17 @@ def _of_choice(group: str, choice: str, part: Part) -> Example:
             text = text.replace(f"{option.name}: {MISSING}", f"{option.name}: {given}")
             overrides.append(f"{group}.{option.name}={given}")
     return Example(below(place, text), from_here(file), tuple(overrides))
+
+
+def _use(entry: Any) -> Any:
+    return entry.get("use") if isinstance(entry, dict) else None
+
+
+def _of_file(group: str, choice: str) -> Example:
+    """A whole file, where it is a table of parts that belong together."""
+    path = f"{group}/{choice}"
+    file = find(path) or Path()
+    return Example(below(contents(path)[0], body(text_of(file))), from_here(file), (f"{group}={choice}",))
 
 
 def _chooser(group: str, choice: str) -> str:

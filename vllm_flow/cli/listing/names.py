@@ -15,7 +15,9 @@ from vllm_flow.config.own_parts import own_parts
 from vllm_flow.core import plugins, registry
 from vllm_flow.core.describe import Option, options_of, paragraphs
 
-PARTS = {"stages": registry.stage, "resources": registry.resource, "sources": registry.source}
+PARTS = {
+    "stages": registry.stage, "resources": registry.resource, "sources": registry.source, "measures": registry.metric,
+}  # fmt: skip
 TOP_KEYS = ("seed", "concurrency", "output")
 Kinds = dict[str, dict[str, str]]
 """Kind → name → its one line."""

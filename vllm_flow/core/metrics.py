@@ -65,14 +65,15 @@ class Metric:
 
     def _asked(self, given: Mapping[str, Any]) -> Value:
         values = {name: given[source] for name, source in self.sources.items() if given[source] is not None}
-        return None if self.required - values.keys() else _number(self.made.score(**values))
+        return None if self.required - values.keys() else checked(self.made.score(**values))
 
 
 def _whole(text: str) -> str | None:
     return " ".join(text.casefold().split()) or None
 
 
-def _number(score: Any) -> Value:
+def checked(score: Any) -> Value:
+    """What `score` gave, if it is a score. Raises ValueError."""
     if score is None or isinstance(score, bool):
         return score
     if not isinstance(score, int | float):
@@ -106,9 +107,11 @@ class _Table:
         self.entries |= {name: _completed(name, entry) for name, entry in written.items()}
         self.single: set[str] = set()
         """Names of metrics of single answers: what others may read."""
+        self.sound: set[str] = set()
 
     def read(self) -> dict[str, Metric]:
         drafts = {name: draft for name, entry in self.entries.items() if (draft := self.draft(name, entry))}
+        self.sound = set(drafts)
         self.single = {name for name, (_, metric, _) in drafts.items() if not metric.over_samples}
         for ports, metric, renames in drafts.values():
             self.check(("metrics", metric.name), metric, ports, renames)
@@ -147,6 +150,8 @@ class _Table:
         for name, source in metric.sources.items():
             place = (*path, "from", name) if name in renames else path
             given = GIVEN.get(source, Marks if source in self.single else None)
+            if source in self.entries and source not in self.sound:
+                continue  # what is wrong with that one is said there
             if given is None:
                 self.parts.fault(place, self.unknown(metric, name, source))
             elif not fits(given, ports.inputs[name].type):
@@ -159,12 +164,11 @@ class _Table:
             self.parts.fault(path, f"{problem} Ask for the one or the other.")
 
     def unknown(self, metric: Metric, name: str, source: str) -> str:
-        if source == metric.name or source in self.entries:
-            why = f"'{source}' is no metric of single answers"
-        else:
-            why = f"nothing is called '{source}'.{nearest(source, {*GIVEN, *self.single})}".rstrip(".")
+        why = f"there is no '{source}' for the '{name}' of {metric.use}.{nearest(source, {*GIVEN, *self.single})}"
+        if source in self.entries:
+            why = f"'{source}' is no metric of single answers, and {metric.use} takes one as '{name}'."
         others = f"Values: {listed(GIVEN)}; metrics: {listed(self.single)}."
-        return f"{metric.use} asks for '{name}', and {why}. Name another with `from: {{{name}: …}}`. {others}"
+        return f"{why} Name one with `from: {{{name}: …}}`. {others}"
 
 
 def _completed(name: str, entry: Any) -> Any:

@@ -67,7 +67,7 @@ class Record:
             if unfinished is None:
                 _refuse_another(folder)
                 self._write("config.yaml", _yaml(spec.content()))
-            self._files = {name: _private(folder / f"{name}.jsonl") for name in FILES}
+            self._files = {name: private_file(folder / f"{name}.jsonl") for name in FILES}
             self._run = self._beginning(spec)
             if unfinished is not None:
                 self._run |= _gone_on_with(folder, self._run["started"])
@@ -154,7 +154,7 @@ class Record:
 
     def _line(self, name: str, row: Mapping[str, Any]) -> None:
         if name not in self._files:  # a file that most runs do not need
-            self._files[name] = _private(self.folder / f"{name}.jsonl")
+            self._files[name] = private_file(self.folder / f"{name}.jsonl")
         file = self._files[name]
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
         file.flush()
@@ -201,7 +201,7 @@ class Record:
         """Replace a file whole: a reader sees the old one or the new one, never a half."""
         beside = self.folder / f".{name}.new"
         beside.unlink(missing_ok=True)  # of a process that was killed
-        with _private(beside) as file:
+        with private_file(beside) as file:
             yield file
         beside.replace(self.folder / name)
 
@@ -233,7 +233,7 @@ def _gone_on_with(folder: Path, now: str) -> dict[str, Any]:
     return {"started": before.get("started", now), "resumed": [*before.get("resumed", ()), now]}
 
 
-def _private(path: Path) -> IO[str]:
+def private_file(path: Path) -> IO[str]:
     """A file to write on at its end, which only its owner may read, where the system knows owners.
 
     UTF-8 has no half surrogate pairs. With backslashreplace they are written as JSON escapes them.

@@ -7,6 +7,7 @@ not say.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -52,6 +53,7 @@ def build(
     resources: Mapping[str, Any] = NOTHING,
     sampling: Sampling | Mapping[str, Any] = NOTHING,
     input: Any = NOTHING,  # noqa: A002  the configuration's word
+    metrics: Mapping[str, Any] = NOTHING,
     seed: int = 0,
     concurrency: int = 256,
     pipelines: Mapping[str, Mapping[str, Any]] = NOTHING,
@@ -63,8 +65,8 @@ def build(
     """A session of a pipeline written in Python; the words are those of a configuration file.
 
     A line of `graph` is a stage, `Chat(system="…")`; a stage with words beside it, see `node`; or the mapping that YAML
-    would have. Resources and the input are instances or mappings likewise. A stage need not be in a file: a class of a
-    notebook, registered with `@stage`, will do. `engines` and `record` are those of `load`.
+    would have. Resources, metrics and the input are instances or mappings likewise. A stage need not be in a file: a
+    class of a notebook, registered with `@stage`, will do. `engines` and `record` are those of `load`.
 
     Options at their default are left out, so that the fingerprint is that of a file that does not mention them. Raises
     ConfigError with every fault, at paths such as `graph.prompt.system`.
@@ -74,6 +76,7 @@ def build(
         "resources": _entries(resources),
         "sampling": written(sampling, defaults=False),
         "input": _entry(input),
+        "metrics": _entries(metrics),
         "pipelines": {key: _nested(one) for key, one in pipelines.items()},
         "plugins": plugins,
     }
@@ -110,6 +113,9 @@ def _entry(entry: Any) -> Any:
 
 
 def _part(made: Any) -> dict[str, Any] | None:
-    found = (kind.of(type(made)) for kind in (registry.stage, registry.resource, registry.source))
+    if inspect.isfunction(made):
+        metric = registry.metric.of_function(made)
+        return {"use": metric.name} if metric else None
+    found = (kind.of(type(made)) for kind in (registry.stage, registry.resource, registry.source, registry.metric))
     known = next((one for one in found if one), None)
     return {"use": known.name, **written(made, defaults=False)} if known else None

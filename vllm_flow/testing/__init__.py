@@ -1,4 +1,4 @@
-"""For whoever writes a stage, an engine or a store: parts to try it with, and checks of what every such part promises.
+"""For whoever writes a stage, a metric, an engine or a store: parts to try it with, and checks of what every such part promises.
 
 A check raises AssertionError, without `assert`, so that it works under `python -O`, in any test runner and at a prompt.
 The built-in parts are held to the same checks.
@@ -9,6 +9,7 @@ from vllm_flow.engines.echo import EchoEngine
 from vllm_flow.stores.memory import MemoryStore
 from vllm_flow.testing.asking import ask
 from vllm_flow.testing.engines import check_engine, engine_promises
+from vllm_flow.testing.metrics import check_metric
 from vllm_flow.testing.stages import check_stage
 from vllm_flow.testing.stores import check_store, store_promises
 from vllm_flow.testing.values import completion, context, prompt, schedule, turn
@@ -19,6 +20,7 @@ __all__ = [
     "MemoryStore",
     "ask",
     "check_engine",
+    "check_metric",
     "check_stage",
     "check_store",
     "completion",

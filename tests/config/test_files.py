@@ -14,7 +14,7 @@ from .conftest import Project
 HEAD = "# @package _global_\n"
 SECRET = "a secret is written out. Write ${secret:NAME}; it is read from the environment variable NAME when it is used."
 TARGET = "an import path in a configuration is code. Name a registered stage or resource with 'use'."
-GROUPS = "clock, context, engine, experiment, input, model, pipeline, sampling, store"
+GROUPS = "clock, context, engine, experiment, input, metrics, model, pipeline, sampling, store"
 
 FAULTY = {
     "a list that does not end": (
@@ -58,7 +58,7 @@ FAULTY = {
         [
             "sampler (pipelines/bad.yaml:2): there is no key 'sampler'. Did you "
             "mean 'sampling'? There are: clock, concurrency, "
-            "context, engine, experiment, graph, input, model, output, pipeline, "
+            "context, engine, experiment, graph, input, metrics, model, output, pipeline, "
             "plugins, resources, sampling, seed, store, sweep."
         ],
     ),
@@ -117,7 +117,7 @@ FAULTY = {
     ),
     "a list for a mapping": (
         "graph: [1]\n",
-        ["graph (pipelines/bad.yaml:2): this is a list, but conf/config.yaml:23 has a mapping here. Write a mapping."],
+        ["graph (pipelines/bad.yaml:2): this is a list, but conf/config.yaml:24 has a mapping here. Write a mapping."],
     ),
     "wrong types at the top": (
         "output: [a]\nseed: x\nconcurrency: 0\ngraph: 5\n",

@@ -13,7 +13,7 @@ from vllm_flow.config.overrides import quoted, rewrite
 from .conftest import Project
 
 TOP = (
-    "clock, concurrency, context, engine, experiment, graph, input, model, output, pipeline, plugins, resources, sampling, "
+    "clock, concurrency, context, engine, experiment, graph, input, metrics, model, output, pipeline, plugins, resources, sampling, "
     "seed, store, sweep"
 )
 ACCEPTED: list[tuple[list[str], str, Any]] = [
@@ -93,7 +93,7 @@ REFUSED = [
     (
         "modl/size=1",
         "modl/size (command line): there is no group 'modl/size'. There are: "
-        "clock, context, engine, experiment, input, model, pipeline, sampling, store.",
+        "clock, context, engine, experiment, input, metrics, model, pipeline, sampling, store.",
     ),
     (
         "pipeline.seed=1",

@@ -75,6 +75,18 @@ MUTANTS = [
     ("conf/input/sample.yaml", "use: input/sample", "use: input/sampel"),
     ("conf/input/stdin.yaml", "use: input/stdin", "use: input/stdin\npath: x"),
     ("conf/input/text.yaml", "text: ???", "text: 3"),
+    ("conf/config.yaml", "metrics: {}", "metrics: {correct: [1]}"),
+    ("conf/metrics/choice.yaml", "letters: ABCD", "letters: ''"),
+    ("conf/metrics/chrf.yaml", "word_order: 0", "word_order: -1"),
+    ("conf/metrics/contains.yaml", "use: answer/contains", "use: answer/contain"),
+    ("conf/metrics/default.yaml", "{}", "repetition: {n: 0}"),
+    ("conf/metrics/default.yaml", "{}", "text: {use: answer/exact}"),
+    ("conf/metrics/exact.yaml", "use: answer/exact", "use: answer/exact\n  ignore_cases: true"),
+    ("conf/metrics/json.yaml", "schema: null", "schema: 3"),
+    ("conf/metrics/likelihood.yaml", "{use: likelihood/perplexity}", "{use: likelihood/perplexity, k: 1}"),
+    ("conf/metrics/number.yaml", "tolerance: 0", "tolerance: -1"),
+    ("conf/metrics/regex.yaml", "pattern: '####\\s*(\\S+)'", "pattern: x\n  from: 3"),
+    ("conf/metrics/repeated.yaml", "{use: samples/pass_at, k: 5}", "{use: samples/pass_at, k: five}"),
     ("conf/model/custom.yaml", "hidden_size: 64", "hidden_size: wide"),
     ("conf/model/custom.yaml", "layers: 2", "layers: 2\n  layer: 2"),
     ("conf/model/gpt.yaml", "served: gpt-4.1-mini", "serve: gpt-4.1-mini"),
@@ -117,7 +129,7 @@ MUTANTS = [
     ("pipelines/story.yaml", "- /context: full", "- {/context: full, /store: memory}"),
     ("pipelines/story.yaml", "    use: fuse/chat", "    use: fuse/cat"),
 ]  # fmt: skip
-REFUSED = ("turn", "sampling", "defaults", "searchpath", "env_copy")
+REFUSED = ("turn", "sampling", "text", "defaults", "searchpath", "env_copy")
 
 
 def part_of(text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from vllm_flow.cli.words import is_terminal, json_line, table, take_flags
+from vllm_flow.cli.words import OTHER_KINDS, is_terminal, json_line, table, take_flags
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 
 HELP = """usage: vllm-flow ls [--json] [KIND | NAME ...]
@@ -61,7 +61,8 @@ def _meant(word: str, kinds: Kinds) -> str | list[tuple[str, str]]:
     """The kind that a word is, in the plural or not, or else kind and name of all that it can mean."""
     from vllm_flow.cli.listing import names
 
-    return next((kind for kind in (word, f"{word}s") if kind in kinds), None) or names.find(word, kinds)
+    kind = next((kind for kind in (word, f"{word}s") if kind in kinds or kind in OTHER_KINDS), None)
+    return names.find(word, kinds) if kind is None else kind if kind in kinds else []
 
 
 def _unknown(word: str, kinds: Kinds) -> str:

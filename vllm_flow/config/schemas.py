@@ -20,6 +20,7 @@ from vllm_flow.config.project import own_files
 from vllm_flow.config.spec import NESTED, SAMPLE, Settings
 from vllm_flow.core import plugins, registry
 from vllm_flow.core.metric_ports import GIVEN as GIVEN_TO_METRICS
+from vllm_flow.core.metrics import ALWAYS
 from vllm_flow.core.options import schema_of
 from vllm_flow.core.phrases import JsonSchema
 from vllm_flow.core.sampling import Sampling
@@ -88,7 +89,14 @@ def _metrics() -> JsonSchema:
     """A table of metrics, by names that other metrics may ask for. One that is always there may be given options."""
     given = _without(GIVEN_TO_METRICS, "This is given to every metric. Choose another name for this one.")
     rest = {"patternProperties": {VALUE_NAME: _below("Metric")}, "additionalProperties": False, "allOf": [given]}
-    return {**ANY_MAPPING, "properties": {}, **rest}
+    return {**ANY_MAPPING, "properties": {name: _always(use) for name, use in ALWAYS.items()}, **rest}
+
+
+def _always(use: str) -> JsonSchema:
+    """An entry that may leave `use` out, since it is known."""
+    entry = registry.metric.find(use)
+    rule = _rule(use, _options(entry), ("from",)) if entry else {}
+    return {**rule, "if": {"type": "object", "not": {"required": ["use"]}}}
 
 
 def _hydra() -> JsonSchema:

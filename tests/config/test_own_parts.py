@@ -38,6 +38,11 @@ class Feed:
     """Turns from a feed."""
 
 
+@metric("mine/words", higher_is_better=True)
+def words(text: str) -> float:
+    """How many words."""
+
+
 def later():
     @stage("mine/inside")
     class Inside:
@@ -56,6 +61,7 @@ def test_names_lines_and_options_are_read(project: Project) -> None:
         ),
         "mine/bell": ("resource", "", {}),
         "mine/feed": ("input", "Turns from a feed.", {}),
+        "mine/words": ("metric", "How many words.", {}),
         "mine/inside": ("stage", "", {}),
     }
     assert {part.file.label for part in own_parts()} == {"stages/shout"}

@@ -18,6 +18,7 @@ from vllm_flow.clocks import System
 from vllm_flow.core.errors import ConfigError
 from vllm_flow.engines import Echo, Transformers
 from vllm_flow.inputs import Text as OneText
+from vllm_flow.metrics import Mean, Number, words
 from vllm_flow.models.spec import Architecture, Model
 from vllm_flow.stages import Chat, FromSampling, Full, Generate, Update, Window
 from vllm_flow.stores import Memory
@@ -127,6 +128,19 @@ def test_options_of_instances_are_written_as_a_file_would_say_them() -> None:
     assert session.spec.content()["graph"]["schedule"] == {"use": "schedule/sampling", "set": {"temperature": 0.5}}
     assert session.spec.content()["input"] == {"use": "input/text", "text": "Hello"}
     assert session.pipeline.resources["engine"].options == resources["engine"]
+
+
+def test_metrics_are_instances_functions_or_mappings() -> None:
+    table = {"right": Number(tolerance=0.5), "lines": words, "mean": {"use": Mean(), "from": {"correct": "right"}}}
+    assert vllm_flow.build(DIALOGUE, "reply", resources=PARTS, metrics=table, record=False).spec.metrics == {
+        "right": {"use": "answer/number", "tolerance": 0.5},
+        "lines": {"use": "length/words"},
+        "mean": {"use": "samples/mean", "from": {"correct": "right"}},
+    }
+    assert faults(DIALOGUE, metrics={"right": Unregistered(), "lines": faults}) == [
+        "metrics.right: Unregistered is not registered as a metric. Register its class under a name such as `role/manner`.",
+        "metrics.lines: faults is not registered as a metric. Register it under a name such as `role/manner`.",
+    ]
 
 
 def test_the_configured_input_is_answered() -> None:

@@ -96,7 +96,7 @@ def _always(use: str) -> JsonSchema:
     """An entry that may leave `use` out, since it is known."""
     entry = registry.metric.find(use)
     rule = _rule(use, _options(entry), ("from",)) if entry else {}
-    return {**rule, "if": {"type": "object", "not": {"required": ["use"]}}}
+    return {**rule, "if": {"type": "object", "properties": {"use": False}}}
 
 
 def _hydra() -> JsonSchema:

@@ -23,7 +23,7 @@ SCORE = (float, int, bool, types.NoneType)
 
 def metric_ports(cls: type) -> Ports:
     """Parameters and return type of `score`. Raises TypeError when they cannot be read, or are none of a metric."""
-    if inspect.iscoroutinefunction(getattr(cls, registry.metric.method)):
+    if inspect.iscoroutinefunction(inspect.unwrap(getattr(cls, registry.metric.method))):
         raise TypeError("its score is async. Write a plain one")
     found = annotated(cls, registry.metric.method)
     kinds = typing.get_args(found.output) or (found.output,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,6 +91,8 @@ def _no_part(use: Any, kind: registry.Registry) -> str:
     """What is wrong with an object from Python that is meant as a part; empty for everything that YAML can say."""
     if isinstance(use, type):
         return f"{use.__name__} is a class. Write an instance: {use.__name__}(…)."
+    if inspect.isfunction(use):
+        return f"{use.__name__} is not registered as a {kind.kind}. Register it under a name such as `role/manner`."
     if dataclasses.is_dataclass(use) or hasattr(use, kind.method):
         name = type(use).__name__
         return f"{name} is not registered as a {kind.kind}. Register its class under a name such as `role/manner`."

@@ -24,6 +24,10 @@ from vllm_flow.core.values import Failure
 RESULTS, TIMINGS = "results.jsonl", "timings.jsonl"
 Timing = tuple[float, float]
 """Time to first token, and to the last, in seconds."""
+Requests = dict[tuple[str, int], Timing]
+"""The requests of one turn, by node and by sample of the node."""
+Timings = dict[tuple[str, int | None], Requests]
+"""By conversation and turn."""
 
 
 class Recorded:
@@ -52,26 +56,22 @@ class Recorded:
         A row whose value is a list of answers, as `infer/sample` gives one, is as many samples.
         """
         self.problems.clear()
-        timings = self._timings(str(self.spec.output))
+        timings, output = self._timings(), str(self.spec.output)
         for where, row in self._rows(RESULTS):
             try:
-                yield from _answers(row, timings)
+                yield from _answers(row, output, timings)
             except (KeyError, TypeError, ValueError) as error:
                 what = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error).removesuffix(".")
                 raise RecordError(f"{where}: this is no result: {what}. Restore the file, or run again.") from error
 
-    def _timings(self, output: str) -> dict[tuple[str, int | None], dict[int, Timing]]:
-        """Of each turn and sample the request that took longest, among those of the output node if it made any."""
-        found: dict[tuple[str, int | None], dict[int, tuple[bool, Timing]]] = {}
-        if not (self.folder / TIMINGS).exists():
-            return {}
-        for _, row in self._rows(TIMINGS):
-            known = found.setdefault((row["conversation"], row["turn"]), {})
-            new = row["node"] == output, (row["ttft_s"], row["seconds"])
-            old = known.get(row["sample"])
-            if old is None or (new[0], new[1][1]) > (old[0], old[1][1]):
-                known[row["sample"]] = new
-        return {key: {sample: timing for sample, (_, timing) in some.items()} for key, some in found.items()}
+    def _timings(self) -> Timings:
+        """Of each turn, the time of every request. A request that a killed run made again counts as the last time."""
+        found: Timings = {}
+        if (self.folder / TIMINGS).exists():
+            for _, row in self._rows(TIMINGS):
+                known = found.setdefault((row["conversation"], row["turn"]), {})
+                known[row["node"], row["sample"]] = row["ttft_s"], row["seconds"]
+        return found
 
     def _rows(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The lines of a file, each with its place."""
@@ -110,7 +110,7 @@ def _unreadable(path: Path, error: OSError) -> RecordError:
     return RecordError(f"{path}: {error.strerror or error}. Name the folder of a run, with run.json and results.jsonl.")
 
 
-def _answers(row: dict[str, Any], timings: dict[tuple[str, int | None], dict[int, Timing]]) -> Iterator[Answer]:
+def _answers(row: dict[str, Any], output: str, timings: Timings) -> Iterator[Answer]:
     asked = (*row.get("history", ()), row["message"])
     answer = Answer(
         row["conversation"],
@@ -121,14 +121,19 @@ def _answers(row: dict[str, Any], timings: dict[tuple[str, int | None], dict[int
         asked=tuple(map(message_from_json, asked)),
         failure=Failure(**row["failure"]) if row["failure"] else None,
     )
-    value, times = row["value"], timings.get((answer.conversation, answer.turn), {})
+    value, requests = row["value"], timings.get((answer.conversation, answer.turn), {})
     if isinstance(value, list) and value:
         for place, one in enumerate(value):
             sample = answer.sample * len(value) + place
-            yield _with_value(dataclasses.replace(answer, sample=sample), one, times.get(place))
+            yield _with_value(dataclasses.replace(answer, sample=sample), one, requests.get((output, place)))
     else:
-        longest = max(times.values(), key=lambda timing: timing[1], default=None)
-        yield _with_value(answer, value, longest)
+        yield _with_value(answer, value, _longest(output, requests))
+
+
+def _longest(output: str, requests: Requests) -> Timing | None:
+    """Of the requests that the output node made or, where it only chooses among answers, of all of the turn."""
+    own = [timing for (node, _), timing in requests.items() if node == output] or list(requests.values())
+    return max(own, key=lambda timing: timing[1], default=None)
 
 
 def _with_value(answer: Answer, value: Any, timing: Timing | None) -> Answer:

@@ -36,6 +36,7 @@ def score_run(folder: Path, metrics: Mapping[str, Metric] | None = None) -> Scor
     scoring = _Scoring(metrics_of(recorded.spec) if metrics is None else metrics)
     beside = folder / f".{FILE}.new"
     try:
+        beside.unlink(missing_ok=True)  # of a process that was killed
         with private_file(beside) as file:
             for answer in recorded.answers():
                 scoring.add(answer, file)

@@ -73,6 +73,19 @@ def test_an_answer_is_what_the_record_says_of_it(tmp_path: Path) -> None:
     assert isinstance(second.failure, Failure)
 
 
+def test_a_run_with_repeats_and_references_is_scored_as_it_is_recorded(tmp_path: Path) -> None:
+    rows = [
+        {"conversation": "a", "text": "It is 42.", "reference": 42},
+        {"conversation": "b", "text": "7", "reference": "8"},
+    ]
+    scores = score_run(run(tmp_path, rows, "metrics=repeated", "sweep.repeat=5"))
+    assert (scores.prompts, scores.samples) == ((Prompt("a", 1), Prompt("b", 1)), (0, 1, 2, 3, 4))
+    assert scores.array("correct").tolist() == [[1] * 5, [0] * 5]
+    assert [scores.array(name).tolist() for name in ("mean", "pass_at_5", "majority_at_5")] == [[[1], [0]]] * 3
+    assert scores.array("distinct")[0].tolist() == [pytest.approx(0.2)]  # five times the same two-grams
+    assert math.isnan(scores.array("distinct")[1][0])  # of one token there are none
+
+
 def test_scores_stand_beside_the_results_one_line_an_answer(arithmetic: Path) -> None:
     score_run(arithmetic)
     rows = scores_of(arithmetic)

@@ -7,7 +7,7 @@ resource, so an engine can be shared by everything that configures it alike.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -89,6 +89,24 @@ async def score(engine: Engine, prompt: Prompt | None, completion: str | tuple[i
         name = engine.describe().get("engine", type(engine).__name__)
         raise EngineError(f"the engine '{name}' does not score texts. Choose another, such as engine=transformers.")
     return await engine.score(prompt, completion)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What an engine will need, known without loading its weights."""
+
+    count: Callable[[Prompt], int]
+    """How many tokens the model reads for a prompt. Raises EngineError for one that it refuses."""
+    weight_bytes: int
+    kv_bytes_per_token: int
+    context_length: int | None
+
+
+@runtime_checkable
+class Foresees(Protocol):
+    """Options of an engine that can say what it will need. May import what is heavy; loads no weights."""
+
+    def foresee(self) -> Foreseen: ...
 
 
 @runtime_checkable

@@ -32,7 +32,7 @@ def build_model(architecture: Architecture) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
-        config = _configured(architecture)
+        config = configured(architecture)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(architecture.seed)
             return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -44,7 +44,7 @@ def build_model(architecture: Architecture) -> Any:
         raise ModelError(f"model.architecture: {problem}. Choose other values.") from cause
 
 
-def _configured(architecture: Architecture) -> Any:
+def configured(architecture: Architecture) -> Any:
     """transformers' configuration. Raises ModelError for a field that it does not have."""
     from transformers import AutoConfig
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from vllm_flow.core.options import OptionProblem, above, at_least
 from vllm_flow.core.registry import resource
-from vllm_flow.core.resources import Capabilities, Engine
+from vllm_flow.core.resources import Capabilities, Engine, Foreseen
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.models.spec import Model
 
@@ -71,6 +71,12 @@ class Transformers:
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
         return Capabilities(sampling=names, logprobs=True, likelihoods=True, score=True)
+
+    def foresee(self) -> Foreseen:
+        """What the model will need, on the CPU where `dtype` is auto. Raises ModelError."""
+        from vllm_flow.engines.transformers.foresee import foresee
+
+        return foresee(self.model, self.dtype, self.quantize)
 
     def open(self) -> Engine:
         """Load the weights, fetching them first if need be. Raises ModelError."""

@@ -1,0 +1,260 @@
+"""The plan: what points would do, before anything is loaded. What cannot be known is said to be unknown, never guessed.
+
+Prompts are made by the pipeline's own context and fuse stages, those that are built in and therefore do nothing but
+make them, and counted with the model's tokenizer. Speed comes from records of earlier runs with the same engine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vllm_flow.core.errors import FlowError, told
+from vllm_flow.core.graph import Graph
+from vllm_flow.core.pipeline import Pipeline
+from vllm_flow.core.resources import Foreseen, Foresees, StoredTurn
+from vllm_flow.core.values import BadRow, Completion, Prompt, Turn, Usage
+from vllm_flow.stores.memory import MemoryStore
+from vllm_flow.sweep.points import Point
+
+COUNTED = 200
+"""Prompts that are counted; the rest is reckoned from their mean."""
+MAKERS = ("context/", "fuse/")
+RECORDS = 200
+"""How many of the newest records are looked at for speed and for what is done already."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of one pipeline over one input."""
+
+    turns: int | None
+    """None for an input that only a run can read, such as a pipe."""
+    bad_rows: int
+    tokens: int | None
+    """Of all prompts; answers of earlier turns, which later prompts hold, are not among them."""
+    longest: int | None
+    reckoned: bool
+    """Whether only some were counted."""
+    why_unknown: str = ""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What earlier runs with the same engine say."""
+
+    runs: int
+    tokens_per_s: float
+    """Generated, over all that was in flight."""
+    tokens_per_turn: float
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """Points that share an engine and therefore run at once."""
+
+    engine: Mapping[str, Any]
+    points: tuple[int, ...]
+    prompts: Prompts
+    """Of one point."""
+    weight_bytes: int | None
+    kv_bytes: int | None
+    """At most, when all turns that may be in flight have written all they may."""
+    context_overflow: int
+    """Prompts that leave no room for `sampling.max_tokens`, of those counted."""
+    earlier: Earlier | None
+
+    @property
+    def turns(self) -> int | None:
+        return None if self.prompts.turns is None else self.prompts.turns * len(self.points)
+
+    @property
+    def seconds(self) -> float | None:
+        """None where nothing is known of this engine."""
+        if self.earlier is None or self.turns is None:
+            return None
+        return self.turns * self.earlier.tokens_per_turn / self.earlier.tokens_per_s
+
+
+@dataclass(frozen=True)
+class Plan:
+    groups: tuple[GroupPlan, ...]
+    why: tuple[str, ...]
+    """For each point why it will run."""
+    memory_bytes: int | None
+    """Free on this machine now."""
+
+
+def planned(points: Sequence[Point], outputs: Path) -> Plan:
+    """Raises what reading the input raises; a model that cannot be foreseen is told in its group."""
+    pipelines = [Pipeline.build(point.spec) for point in points]
+    kinds: list[tuple[list[Any], list[int]]] = []
+    for number, pipeline in enumerate(pipelines):
+        shared = [one.options for one in pipeline.resources.values() if one.shared]
+        known = next((group for other, group in kinds if other == shared), None)
+        if known is None:
+            kinds.append((shared, known := []))
+        known.append(number)
+    records = list(_records(outputs))
+    groups = tuple(_group(members, points, pipelines, records) for _, members in kinds)
+    done = {run["fingerprint"]: (folder, run["status"]) for folder, run in reversed(records)}
+    why = tuple(_why(done.get(point.spec.fingerprint)) for point in points)
+    return Plan(groups, why, _free_memory())
+
+
+def _group(
+    members: Sequence[int], points: Sequence[Point], pipelines: Sequence[Pipeline], records: Sequence[tuple[Path, Any]]
+) -> GroupPlan:
+    spec, pipeline = points[members[0]].spec, pipelines[members[0]]
+    options = next((one.options for one in pipeline.resources.values() if isinstance(one.options, Foresees)), None)
+    foreseen, why = _foreseen(options)
+    prompts, lengths = _prompts(pipeline, foreseen, why)
+    most = pipeline.sampling.max_tokens
+    kv = None
+    if foreseen and prompts.longest is not None and prompts.turns is not None:
+        rows = min(spec.concurrency, prompts.turns * len(members))
+        kv = rows * (prompts.longest + most) * foreseen.kv_bytes_per_token
+    room = foreseen.context_length if foreseen else None
+    engine = dict(spec.resources.get("engine", {}))
+    return GroupPlan(
+        engine,
+        tuple(members),
+        prompts,
+        foreseen.weight_bytes if foreseen else None,
+        kv,
+        sum(length + most > room for length in lengths) if room else 0,
+        _earlier(engine, records),
+    )
+
+
+def _foreseen(options: Foresees | None) -> tuple[Foreseen | None, str]:
+    if options is None:
+        return None, "the engine does not say what it reads"
+    try:
+        return options.foresee(), ""
+    except FlowError as error:
+        return None, told(error).rstrip(".")
+
+
+def _prompts(pipeline: Pipeline, foreseen: Foreseen | None, why: str) -> tuple[Prompts, list[int]]:
+    items = pipeline.turns()
+    if isinstance(items, AsyncIterable):
+        return Prompts(None, 0, None, None, False, "the input comes from another program"), []
+    maker = _Maker(pipeline.graph)
+    turns, bad, lengths = 0, 0, list[int]()
+    for item in items:
+        if isinstance(item, BadRow):
+            bad += 1
+            continue
+        turns += 1
+        if foreseen and maker.able and len(lengths) < COUNTED:
+            lengths.append(foreseen.count(maker.prompt(item)))
+    if not foreseen or not maker.able or not lengths:
+        why = why or "a stage of yours makes the prompt, and only a run may call it"
+        return Prompts(turns, bad, None, None, False, why), lengths
+    tokens = round(sum(lengths) / len(lengths) * turns)
+    return Prompts(turns, bad, tokens, max(lengths), len(lengths) < turns), lengths
+
+
+class _Maker:
+    """Makes prompts as the graph would, with the built-in stages that make contexts and prompts."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._nodes = [one for one in graph.nodes if one.use.startswith(MAKERS) and one.makes is not type(None)]
+        ours = all(type(one.stage).__module__.startswith("vllm_flow.") for one in self._nodes)
+        makes = [one.name for one in self._nodes if one.makes is Prompt]
+        self.able = ours and len(makes) == 1 and not any(one.each or one.when for one in self._nodes)
+        self._store = MemoryStore()
+        self._output = makes[0] if makes else ""
+
+    def prompt(self, turn: Turn) -> Prompt:
+        turn = Turn(turn.conversation, turn.message, turn.history, turn.number or self._number(turn), turn.sample)
+        values: dict[str, Any] = {"turn": turn, "store": self._store}
+        for node in self._nodes:
+            values[node.name] = node.stage.run(**{name: values[source] for name, source in node.sources.items()})
+        self._store.begin(turn)
+        self._store.commit(turn, Completion("", (), "stop", Usage(None, None)), {})
+        prompt: Prompt = values[self._output]
+        return prompt
+
+    def _number(self, turn: Turn) -> int:
+        known: tuple[StoredTurn, ...] = self._store.turns(turn.conversation)
+        return len(known) + 1
+
+
+def _records(outputs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The newest records below a folder, newest first."""
+    found = sorted(outputs.glob("**/run.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in islice(found, RECORDS):
+        try:
+            yield path.parent, json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+
+
+def _earlier(engine: Mapping[str, Any], records: Iterable[tuple[Path, Any]]) -> Earlier | None:
+    """Points of one sweep ran at once, so a sweep's time counts once: from its first turn to its last."""
+    runs: dict[Path, list[tuple[float, float, int, int]]] = {}
+    for folder, run in records:
+        if run.get("status") == "finished" and _engine(folder) == engine and (found := _timed(folder)):
+            runs.setdefault(folder.parent if (folder.parent / "sweep.json").exists() else folder, []).append(found)
+    if not runs:
+        return None
+    seconds = sum(max(one[1] for one in run) - min(one[0] for one in run) for run in runs.values())
+    tokens, turns = (sum(one[place] for run in runs.values() for one in run) for place in (2, 3))
+    if seconds <= 0 or not turns:
+        return None
+    return Earlier(len(runs), tokens / seconds, tokens / turns)
+
+
+def _engine(folder: Path) -> Any:
+    try:
+        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        content = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), loader)  # noqa: S506  a safe one
+        return content["resources"].get("engine")
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _timed(folder: Path) -> tuple[float, float, int, int] | None:
+    """First and last moment of a run's turns, tokens generated, turns."""
+    from datetime import datetime
+
+    try:
+        events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+        timings = [json.loads(line) for line in (folder / "timings.jsonl").read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):
+        return None
+    moments = [datetime.fromisoformat(one["at"]).timestamp() for one in events if "at" in one]
+    tokens = sum(one["completion_tokens"] or 0 for one in timings)
+    turns = sum(one["event"] == "turn done" for one in events)
+    return (min(moments), max(moments), tokens, turns) if moments and turns else None
+
+
+def _why(known: tuple[Path, str] | None) -> str:
+    if known is None:
+        return "no record has this configuration"
+    folder, status = known
+    where = os.path.relpath(folder)
+    if status == "finished":
+        return f"it has been run: {where}"
+    sweep = folder.parent if (folder.parent / "sweep.json").exists() else folder
+    return f"it did not end ({status}): {where}; vllm-flow resume {os.path.relpath(sweep)} goes on"
+
+
+def _free_memory() -> int | None:
+    """Bytes; None where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None

@@ -37,11 +37,11 @@ def test_help_names_every_command_and_version_is_one_line(tmp_path: Path) -> Non
     assert said.returncode == 0
     assert [
         word
-        for word in ("run", "chat", "check", "init", "ls", "models", "completion")
+        for word in ("run", "chat", "check", "init", "ls", "models", "replay", "compare", "completion")
         if f"\n  {word} " not in said.stdout
     ] == []
     assert flow(tmp_path, "--version").stdout == "vllm-flow 0.1.0\n"
-    for command in ("run", "chat", "check", "init", "ls", "models", "completion"):
+    for command in ("run", "chat", "check", "init", "ls", "models", "replay", "compare", "completion"):
         assert flow(tmp_path, command, "--help").stdout.startswith(
             f"usage: vllm-flow {'[run]' if command == 'run' else command}"
         )
@@ -70,7 +70,7 @@ def test_the_sample_conversation_is_answered_and_recorded(tmp_path: Path) -> Non
     assert f"3 turns answered: {folder.relative_to(tmp_path)}" in said.stderr
     assert said.stderr.count("\n  vllm-flow ") == 3
     assert {path.name for path in folder.iterdir()} == {
-        ".hydra", "commits.jsonl", "config.yaml", "events.jsonl", "results.jsonl", "run.json", "timings.jsonl",
+        ".hydra", "calls.jsonl", "commits.jsonl", "config.yaml", "events.jsonl", "results.jsonl", "run.json", "timings.jsonl",
     }  # fmt: skip
     assert [(row["turn"], row["value"]["text"]) for row in rows(folder / "results.jsonl")] == [
         (1, "What is the capital of France?"),
@@ -146,7 +146,7 @@ def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, completion, init, ls, models, resume, run; overrides are written key=value."),
+        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, compare, completion, init, ls, models, replay, resume, run; overrides are written key=value."),
         (["ls", "modles"], "ls modles: nothing has this name. Did you mean 'models'? Kinds: clocks, contexts, engines, experiments, inputs, keys, measures, metrics, models, pipelines, plugins, resources, samplings, sources, stages, stores, words; `vllm-flow ls KIND` lists the names."),
         (["completion", "zhs"], "completion zhs: it takes one shell. Did you mean 'zsh'? There are: bash, fish, zsh."),
         (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --config, --graph, --help, --json, --mermaid, --schema, --svg, -h."),

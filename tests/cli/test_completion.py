@@ -62,7 +62,7 @@ def offered(line: str) -> list[str]:
     ("line", "words"),
     [
         ("ch", ["chat", "check"]),
-        ("comp", ["completion"]),
+        ("comp", ["compare", "completion"]),
         ("init --ex", ["--example"]),
         ("init mine --example ", ["dialogue", "plugin", "sweep", "weather"]),
         ("samp", ["sampling.", "sampling="]),

@@ -12,7 +12,7 @@ import pytest
 from tests import fakes
 from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import EngineError, RecordError
-from vllm_flow.core.events import Committed, Event, Inferred, NodeDone, Opened, TokenMade, TurnDone, TurnStarted
+from vllm_flow.core.events import Called, Committed, Event, Inferred, NodeDone, Opened, TokenMade, TurnDone, TurnStarted
 from vllm_flow.core.registry import resource
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.seeds import derive_seed
@@ -200,6 +200,7 @@ def test_observers_hear_of_everything_in_order() -> None:
         TurnStarted,
         TokenMade,
         Inferred,
+        Called,
         Committed,
         TurnDone,
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,7 @@ def test_seeds_and_parameters_mean_what_they_mean_to_our_own_engine(
 def test_it_says_what_it_runs_and_that_requests_take_turns(engine: Engine, file: Path) -> None:
     told = dict(engine.describe())
     assert told.pop("llama_cpp_python")
+    assert told.pop("weights_sha256") == hashlib.sha256(file.read_bytes()).hexdigest()
     assert told == {
         "engine": "llama_cpp",
         "model": "tiny",

@@ -289,6 +289,7 @@ def test_it_says_what_it_runs_and_writes_nothing(
 ) -> None:
     told = dict(engine.describe())
     assert told.pop("vllm")
+    assert [len(told.pop(name)) for name in ("weights_sha256", "tokenizer_sha256")] == [64, 64]
     assert told == {
         "engine": "vllm",
         "model": "smollm2",

@@ -342,7 +342,7 @@ class MindsItsCompany(EchoEngine):
 )
 class NeverAwaits(EchoEngine):
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
-        for token in _answer(request, self.count(request.prompt)):
+        for token in _answer(request, (1,) * self.count(request.prompt)):
             yield token
 
 

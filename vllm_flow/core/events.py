@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Completion, FinishReason, Result, Token, Turn, Usage
+from vllm_flow.core.values import Completion, FinishReason, Request, Result, Token, Turn, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,31 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """A request to an engine is over: it ended, it failed, or nobody wanted more of it."""
+
+    turn: Turn
+    node: str
+    resource: str
+    request: Request
+    """With its seed."""
+    tokens: Sequence[Token]
+    """As far as it came; the last one has a finish if the answer is complete."""
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a resource other than a generating engine told a node."""
+
+    turn: Turn
+    node: str
+    resource: str
+    method: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
 class NodeDone:
     turn: Turn
     node: str
@@ -84,5 +109,5 @@ class TurnDone:
     seconds: float
 
 
-Event = Opened | Reconfigured | TurnStarted | TokenMade | Inferred | Committed | NodeDone | TurnDone
+Event = Opened | Reconfigured | TurnStarted | TokenMade | Inferred | Called | Heard | Committed | NodeDone | TurnDone
 Observer = Callable[[Event], None]

@@ -1,20 +1,17 @@
 """The record: a run's folder, written as things happen, so that a killed run leaves a readable one.
 
 `results.jsonl` holds only what the request determines, so the same request gives the same bytes; what depends on the
-machine and the batch goes to `timings.jsonl`, and what happened, in order, to `events.jsonl`.
+machine and the batch goes to `timings.jsonl`, what each turn asked and was told to `calls.jsonl`, and what happened, in
+order, to `events.jsonl`. `recorded.py` reads it all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import secrets
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -24,20 +21,21 @@ from typing import IO, Any, Literal, Self
 
 import yaml
 
-from vllm_flow import __version__
+from vllm_flow.core.calls import Calls, Row
+from vllm_flow.core.calls_kept import Shortening
 from vllm_flow.core.errors import RecordError
 from vllm_flow.core.events import Committed, Event, Inferred, NodeDone, Opened, Reconfigured, TurnDone, TurnStarted
-from vllm_flow.core.record_rows import commits_row, result_row, timing_row, turn_key
+from vllm_flow.core.record_rows import commits_row, result_row, shown, timing_row, turn_key
 from vllm_flow.core.revision import Revision, Revisions
 from vllm_flow.core.spec import RunSpec
+from vllm_flow.core.surroundings import surroundings
 from vllm_flow.core.unfinished import Unfinished
 from vllm_flow.core.values import Context, Result
 
-FORMAT = 1
-FILES = ("results", "timings", "events")
+FORMAT = 2
+FILES = ("results", "timings", "events", "calls")
 ELSEWHERE = "another folder: hydra.run.dir, or record=… in Python."
 Status = Literal["finished", "failed", "interrupted"]
-VERSIONS = ("torch", "transformers", "hydra-core", "omegaconf", "numpy", "apsw")
 
 
 class Record:
@@ -45,6 +43,7 @@ class Record:
 
     Raises RecordError when the folder cannot be written: a run without its record is not worth its time.
     `unfinished` is what the folder holds of a run that goes on; `revised` tells the revision of the project.
+    `about` is written into run.json beside what is known of every run.
     """
 
     def __init__(
@@ -53,6 +52,7 @@ class Record:
         spec: RunSpec,
         unfinished: Unfinished | None = None,
         revised: Callable[[RunSpec], Revision | None] | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.failed = unfinished.failed if unfinished else 0
@@ -67,8 +67,11 @@ class Record:
             if unfinished is None:
                 _refuse_another(folder)
                 self._write("config.yaml", _yaml(spec.content()))
+            else:
+                _cut(folder)
             self._files = {name: private_file(folder / f"{name}.jsonl") for name in FILES}
-            self._run = self._beginning(spec)
+            self._shorten, self._calls = Shortening(), Calls(self._write_calls)
+            self._run = self._beginning(spec) | dict(about or {})
             if unfinished is not None:
                 self._run |= _gone_on_with(folder, self._run["started"])
             self._write_run()
@@ -107,6 +110,7 @@ class Record:
             with ExitStack() as closing:
                 for file in self._files.values():
                     closing.callback(file.close)
+                self._calls.finish()
             if not self._in_order:
                 self._sort_results()
         except OSError as problem:
@@ -121,6 +125,7 @@ class Record:
             raise refused
 
     def _note(self, event: Event) -> None:
+        self._calls(event)
         match event:
             case Opened(resources):
                 self._run["resources"] = dict(resources)
@@ -129,7 +134,7 @@ class Record:
                 row = {"event": "reconfigured", "change": change, "fingerprint": spec.fingerprint, "at": _now()}
                 self._line("events", row)
             case TurnStarted(turn):
-                self._line("events", {"event": "turn started", **turn_key(turn), "at": _now()})
+                self._line("events", {"event": "turn started", "index": turn.index, **turn_key(turn), "at": _now()})
             case NodeDone(turn, node, Context() as context):
                 told = {"messages": len(context.messages), "dropped": context.dropped}
                 self._line("events", {"event": "context", **turn_key(turn), "node": node, **told})
@@ -150,7 +155,11 @@ class Record:
             self._line("commits", commits_row(result, kept))  # before the result: a result is a turn that is done
         self._line("results", result_row(result))
         kind = "turn failed" if result.failure else "turn served from the store" if result.stored else "turn done"
-        self._line("events", {"event": kind, **turn_key(result.turn), "at": _now(), "seconds": round(seconds, 6)})
+        told = {"index": result.turn.index, "at": _now(), "seconds": round(seconds, 6), **shown(result)}
+        self._line("events", {"event": kind, **turn_key(result.turn), **told})
+
+    def _write_calls(self, row: Row, result: Result | None) -> None:
+        self._line("calls", self._shorten(row, result))
 
     def _line(self, name: str, row: Mapping[str, Any]) -> None:
         if name not in self._files:  # a file that most runs do not need
@@ -180,12 +189,8 @@ class Record:
             "seed": spec.seed,
             "started": _now(),
             "finished": None,
-            "pid": os.getpid(),
-            "directory": os.getcwd(),
-            "git": _git(self.revision),
-            "code": code_of(spec),
-            "versions": versions(),
-            "platform": platform.platform(),
+            **surroundings(spec, self.revision),
+            "origins": {".".join(path): origin for path, origin in spec.origins.items()},
         }
 
     def _write_run(self) -> None:
@@ -233,6 +238,14 @@ def _gone_on_with(folder: Path, now: str) -> dict[str, Any]:
     return {"started": before.get("started", now), "resumed": [*before.get("resumed", ()), now]}
 
 
+def _cut(folder: Path) -> None:
+    """Take away what a killed process had not written to the end of its line."""
+    for file in folder.glob("*.jsonl"):
+        with file.open("rb") as lines:
+            whole = sum(len(line) for line in lines if line.endswith(b"\n"))
+        os.truncate(file, whole)
+
+
 def private_file(path: Path) -> IO[str]:
     """A file to write on at its end, which only its owner may read, where the system knows owners.
 
@@ -250,24 +263,3 @@ def _refused(folder: Path, error: OSError) -> RecordError:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, this package and the libraries that can change an answer; read without importing them."""
-    found = {"python": sys.version.split()[0], "vllm-flow": __version__}
-    for name in VERSIONS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
-def code_of(spec: RunSpec) -> dict[str, str]:
-    """SHA-256 of each Python file of the user's own that the spec names."""
-    files = [Path(one) for one in spec.plugins.values() if one.endswith(".py")]
-    return {one.as_posix(): hashlib.sha256(one.read_bytes()).hexdigest() for one in files if one.is_file()}
-
-
-def _git(revision: Revision | None) -> dict[str, Any] | None:
-    if revision is None:
-        return None
-    return {"commit": revision.commit, "dirty": bool(revision.changed), "changed": list(revision.changed)}

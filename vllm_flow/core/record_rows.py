@@ -7,7 +7,7 @@ from typing import Any
 
 from vllm_flow.core.codec import to_json
 from vllm_flow.core.events import Committed, Inferred
-from vllm_flow.core.values import Result, Turn
+from vllm_flow.core.values import Completion, Result, Turn
 
 
 def result_row(result: Result) -> dict[str, Any]:
@@ -32,6 +32,21 @@ def commits_row(result: Result, commits: Sequence[Committed]) -> dict[str, Any]:
     pairs = zip(commits, replies, strict=True)
     kept = [{"store": one.store, "reply": reply, "state": to_json(one.state)} for one, reply in pairs]
     return {"index": result.turn.index, "commits": kept}
+
+
+def shown(result: Result) -> dict[str, str]:
+    """What a run prints of the result, unless its row says that already: as a text, or as the value's `text`."""
+    if result.failure is not None or isinstance(result.value, Completion):
+        return {}
+    if (text := result.text) == text_in(to_json(result.value)):
+        return {}
+    return {"shown": text}
+
+
+def text_in(value: Any) -> str:
+    """What a value in a row of results says by itself."""
+    text = value.get("text", "") if isinstance(value, dict) else value
+    return text if isinstance(text, str) else ""
 
 
 def timing_row(event: Inferred) -> dict[str, Any]:

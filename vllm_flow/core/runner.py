@@ -20,8 +20,10 @@ from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import FlowError, StageError, told
 from vllm_flow.core.events import Event, Observer, Opened, Reconfigured, TurnDone, TurnStarted
 from vllm_flow.core.flow import Flow, Item
+from vllm_flow.core.heard import Recall
+from vllm_flow.core.marks import marked, unmarked
 from vllm_flow.core.pipeline import Pipeline, Resource
-from vllm_flow.core.resources import EngineOptions, Store
+from vllm_flow.core.resources import Store
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.telling import Telling
 from vllm_flow.core.unfinished import Commit
@@ -36,14 +38,22 @@ class Runner:
 
     Opening blocks, and a running event loop puts Ctrl-C off until then: open with `with`, outside of it, what takes
     long. Raises ConfigError when the spec has faults. `engines` are shared with other runners and outlive this one.
+    `recall` gives what clocks have said before, when a run is told again.
     """
 
-    def __init__(self, spec: RunSpec, engines: Engines | None = None, observers: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        engines: Engines | None = None,
+        observers: Sequence[Observer] = (),
+        recall: Recall | None = None,
+    ) -> None:
         self.spec = spec
         self.pipeline = Pipeline.build(spec)
         self._own_engines = Engines() if engines is None else None
         self._engines = self._own_engines or engines or Engines()
         self.observers = tuple(observers)
+        self._recall = recall
         self._opened: dict[str, Any] = {}
         self._numbers: dict[str, int] = {}
         self._depth = 0
@@ -112,7 +122,7 @@ class Runner:
                 return stored
             self.publish(TurnStarted(turn))
             given = {"turn": turn, "sampling": self.pipeline.sampling, **self._opened}
-            walk = Walk(turn, self.spec.seed, self.publish, self._pool, said)
+            walk = Walk(turn, self.spec.seed, self.publish, self._pool, said, self._recall)
             return Result(turn, await walk.graph(self.pipeline.graph, given))
         except asyncio.CancelledError:
             self._interrupt(turn, said)
@@ -123,8 +133,7 @@ class Runner:
 
     def opened(self, name: str) -> Any:
         """The live resource of that name, or None when the graph reads none or it is not open."""
-        live = self._opened.get(name)
-        return live.engine if isinstance(live, Live) else live
+        return unmarked(self._opened.get(name))
 
     def restore(self, commits: Iterable[Commit]) -> None:
         """Give stores that ended with their process what they had kept. Resources must be open."""
@@ -166,10 +175,7 @@ class Runner:
             for name, resource in pipeline.resources.items():
                 if name not in kept:
                     live = self._engines.open(resource.options) if resource.shared else resource.options.open()
-                    if isinstance(resource.options, EngineOptions):
-                        fresh[name] = Live(live)
-                    else:
-                        fresh[name] = Telling(live, name, self.publish) if getattr(live, "volatile", False) else live
+                    fresh[name] = marked(name, resource, live, self.publish)
                     if not resource.shared and hasattr(live, "close"):
                         undoing.callback(live.close)
             undoing.pop_all()
@@ -225,7 +231,7 @@ class Runner:
 
 def _close_one(resource: Resource, live: Any) -> None:
     """A shared one stays: its engines close it."""
-    live = live.engine if isinstance(live, Live) else live
+    live = unmarked(live)
     if not resource.shared and hasattr(live, "close"):
         live.close()
 

@@ -67,9 +67,7 @@ class RunSpec:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the canonical JSON of the content, in hex."""
-        text = json.dumps(self.content(), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode("ascii")).hexdigest()
+        return fingerprint_of(self.content())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RunSpec) and self.fingerprint == other.fingerprint
@@ -84,6 +82,12 @@ class RunSpec:
                 return self.origins[path]
             path = path[:-1]
         return ""
+
+
+def fingerprint_of(content: Mapping[str, Any]) -> str:
+    """SHA-256 over the canonical JSON of a spec's content, in hex."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def _plain(value: Any) -> Any:

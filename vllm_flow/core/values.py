@@ -158,6 +158,8 @@ class Finish:
     `cached_tokens`, which counts whole pieces. Less than the prompt of the turn before had, a template has rewritten
     the history.
     """
+    prompt_ids: tuple[int, ...] | None = None
+    """The prompt as the model read it; None from an engine that is not told."""
 
 
 @dataclass(frozen=True, slots=True)

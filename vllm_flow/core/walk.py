@@ -17,8 +17,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vllm_flow.core.errors import EngineError, FlowError, StageError
-from vllm_flow.core.events import Event, Inferred, NodeDone, TokenMade
+from vllm_flow.core.events import Called, Event, Heard, Inferred, NodeDone, TokenMade
 from vllm_flow.core.graph import Graph, Node
+from vllm_flow.core.heard import NOW, BoundClock, Recall, Timed
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.ports import holds, type_name
 from vllm_flow.core.resources import Engine, score
@@ -65,8 +66,9 @@ class Said:
 class BoundEngine:
     """An engine as one node sees it, for one turn."""
 
-    def __init__(self, engine: Engine, seat: Seat) -> None:
-        self._engine = engine
+    def __init__(self, live: Live, seat: Seat) -> None:
+        self._engine = live.engine
+        self._resource = live.resource
         self._seat = seat
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
@@ -76,17 +78,23 @@ class BoundEngine:
         if live:
             seat.said.prompt, seat.said.engine = request.prompt, self._engine
             seat.said.tokens.clear()
+        asked = replace(request, seed=seed)
         started = time.perf_counter()
         first: float | None = None
-        async with aclosing(self._engine.generate(replace(request, seed=seed))) as stream:
-            async for token in stream:
-                first = first or time.perf_counter()
-                if live:
-                    seat.said.tokens.append(token)
-                seat.publish(TokenMade(seat.turn, seat.node, request.sample, token, live))
-                if token.finish:
-                    self._publish_end(request, token.finish, started, first)
-                yield token
+        tokens: list[Token] = []
+        try:
+            async with aclosing(self._engine.generate(asked)) as stream:
+                async for token in stream:
+                    first = first or time.perf_counter()
+                    tokens.append(token)
+                    if live:
+                        seat.said.tokens.append(token)
+                    seat.publish(TokenMade(seat.turn, seat.node, request.sample, token, live))
+                    if token.finish:
+                        self._publish_end(request, token.finish, started, first)
+                    yield token
+        finally:
+            seat.publish(Called(seat.turn, seat.node, self._resource, asked, tokens, live))
 
     def _publish_end(self, request: Request, finish: Finish, started: float, first: float) -> None:
         seat, ended = self._seat, time.perf_counter()
@@ -105,7 +113,9 @@ class BoundEngine:
         )
 
     async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
-        return await score(self._engine, prompt, completion)
+        scored, seat = await score(self._engine, prompt, completion), self._seat
+        seat.publish(Heard(seat.turn, seat.node, self._resource, "score", scored))
+        return scored
 
     def count(self, prompt: Prompt) -> int:
         return self._engine.count(prompt)
@@ -126,6 +136,8 @@ class Walk:
     publish: Callable[[Event], None]
     pool: Executor | None
     said: Said
+    recall: Recall | None = None
+    """Gives what clocks have said before, when a turn is told again."""
 
     async def graph(self, graph: Graph, given: Mapping[str, Any], prefix: str = "", live: bool = True) -> Any:
         """Make every value of `graph` and return its output. Raises StageError naming the node that failed."""
@@ -178,15 +190,27 @@ class Walk:
         if isinstance(node.stage, Graph):
             return await self.graph(node.stage, inputs, f"{name}/", live)
         bound = {parameter: self._bind(value, name, live) for parameter, value in inputs.items()}
-        if node.blocking:
-            return await asyncio.get_running_loop().run_in_executor(self.pool, _run_in_thread, node.stage, bound)
-        value = node.stage.run(**bound)
-        return await value if inspect.isawaitable(value) else value
+        try:
+            if node.blocking:
+                return await asyncio.get_running_loop().run_in_executor(self.pool, _run_in_thread, node.stage, bound)
+            value = node.stage.run(**bound)
+            return await value if inspect.isawaitable(value) else value
+        finally:
+            self._tell_heard(name, bound)
 
     def _bind(self, value: Any, node: str, live: bool) -> Any:
         if isinstance(value, Live):
-            return BoundEngine(value.engine, Seat(self.turn, node, self.run_seed, live, self.publish, self.said))
+            return BoundEngine(value, Seat(self.turn, node, self.run_seed, live, self.publish, self.said))
+        if isinstance(value, Timed):
+            return BoundClock(value, self.turn, node, self.recall)
         return value
+
+    def _tell_heard(self, node: str, bound: Mapping[str, Any]) -> None:
+        """Here, and not where the clock is asked: that may be in another thread."""
+        for one in bound.values():
+            if isinstance(one, BoundClock):
+                for moment in one.said:
+                    self.publish(Heard(self.turn, node, one.resource, NOW, moment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +218,7 @@ class Live:
     """Marks an open engine among the given values, so that each node gets its own binding of it."""
 
     engine: Engine
+    resource: str = "engine"
 
 
 def _run_in_thread(stage: Any, inputs: Mapping[str, Any]) -> Any:

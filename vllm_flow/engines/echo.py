@@ -58,7 +58,7 @@ class EchoEngine:
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
         # One pause a request lets others start, so that many are in flight as with a real engine; more would cost time.
         await asyncio.sleep(0)
-        for token in _answer(request, self.count(request.prompt)):
+        for token in _answer(request, _ids(request.prompt)):
             yield token
 
     async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
@@ -84,7 +84,11 @@ class EchoEngine:
         pass
 
 
-def _answer(request: Request, prompt_tokens: int) -> Iterator[Token]:
+def _ids(prompt: Prompt) -> tuple[int, ...]:
+    return tuple(token_id(piece) for message in prompt.messages for piece in pieces(message.text))
+
+
+def _answer(request: Request, prompt: tuple[int, ...]) -> Iterator[Token]:
     sampling = request.schedule.at(0)
     scanner = StopScanner(sampling.stop)
     said = pieces(_newest_user_text(request.prompt)) or [""]
@@ -97,8 +101,8 @@ def _answer(request: Request, prompt_tokens: int) -> Iterator[Token]:
             continue
         # Saying everything is this model's end of sequence; a word left unsaid is not.
         reason: FinishReason = "stop" if scanner.stopped or index == len(said) - 1 else "length"
-        usage = Usage(prompt_tokens, index + 1)
-        yield Token(token_id(piece), text + scanner.flush(), logprob, Finish(reason, usage), likelihood)
+        finish = Finish(reason, Usage(len(prompt), index + 1), prompt_ids=prompt)
+        yield Token(token_id(piece), text + scanner.flush(), logprob, finish, likelihood)
         return
 
 

@@ -15,8 +15,8 @@ import yaml
 
 from vllm_flow.core.differences import differences
 from vllm_flow.core.errors import ConfigError, RecordError, told
-from vllm_flow.core.record import code_of, versions
 from vllm_flow.core.spec import RunSpec
+from vllm_flow.core.surroundings import code_of, versions
 from vllm_flow.sweep.index import FILE, Index
 from vllm_flow.sweep.points import Point
 

@@ -72,6 +72,8 @@ def _all(words: Sequence[str], current: str) -> Iterator[Candidate]:
         yield from (Candidate(shell) for shell in SCRIPTS if not rest)
     elif command == "models":
         yield from _models(rest)
+    elif command == "replay" and "--change" not in rest:
+        yield from _files("", current)
     elif "key=value" in text:
         yield from _overrides(rest, current)
     else:

@@ -20,6 +20,7 @@ from vllm_flow.engines.llama_cpp.options import LlamaCpp
 from vllm_flow.engines.transformers.failures import no_tokens, refused_by_template
 from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
+from vllm_flow.models.digest import file_digest
 from vllm_flow.models.locate import gguf_file
 
 log = logging.getLogger("vllm_flow")
@@ -58,6 +59,7 @@ def load(options: LlamaCpp) -> Loaded:
         "engine": "llama_cpp",
         "model": options.model.name,
         "weights": str(file),
+        "weights_sha256": file_digest(file),  # the tokenizer is in it
         "description": model.metadata.get("general.name", ""),
         "device": "gpu" if options.gpu_layers else "cpu",
         "llama_cpp_python": importlib.metadata.version("llama-cpp-python"),

@@ -81,7 +81,7 @@ def _weights(
     facts = {
         "engine": "transformers",
         "model": model.name,
-        "weights": source,
+        **source,
         "device": str(place),
         "dtype": str(dtype).removeprefix("torch."),
         "adapter": adapter.identity if adapter else None,

@@ -108,5 +108,5 @@ class Row(Reading):
         if reason is None:
             return Token(token_id, said, logprob, None, likelihood)
         usage = Usage(len(self.tokens), len(self.output))
-        finish = Finish(reason, usage, self.cached_tokens, self.reuse_stopped_at)
+        finish = Finish(reason, usage, self.cached_tokens, self.reuse_stopped_at, tuple(self.tokens))
         return Token(token_id, said, logprob, finish, likelihood)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from vllm_flow.core.errors import ModelError
+from vllm_flow.models.digest import digests
 from vllm_flow.models.locate import Folder, Hub, locate
 from vllm_flow.models.progress import tell
 from vllm_flow.models.spec import Model
@@ -23,29 +24,32 @@ NO_ADAPTER = {"subfolder": "no-adapter", "local_files_only": True}
 NO_HUB = "Without a hub: model=smollm2, or model.path=FOLDER."
 
 
-def read_weights(model: Model, dtype: torch.dtype) -> tuple[Any, Any, str]:
-    """The model on the CPU, its tokenizer, and where they come from, for the record. Raises ModelError."""
+def read_weights(model: Model, dtype: torch.dtype) -> tuple[Any, Any, dict[str, Any]]:
+    """The model on the CPU, its tokenizer, and what the record says of where they come from. Raises ModelError."""
     return _built(model, dtype) if model.is_random else _read(model, dtype)
 
 
-def _built(model: Model, dtype: torch.dtype) -> tuple[Any, Any, str]:
+def _built(model: Model, dtype: torch.dtype) -> tuple[Any, Any, dict[str, Any]]:
     from vllm_flow.models.random_weights import build_model, build_tokenizer
 
     if model.architecture is None:
         raise ModelError("model.architecture: it is missing. Give the dimensions.")
-    return build_model(model.architecture).to(dtype), build_tokenizer(), f"random, seed {model.architecture.seed}"
+    source = {"weights": f"random, seed {model.architecture.seed}"}  # the configuration says all of it
+    return build_model(model.architecture).to(dtype), build_tokenizer(), source
 
 
-def _read(model: Model, dtype: torch.dtype) -> tuple[Any, Any, str]:
+def _read(model: Model, dtype: torch.dtype) -> tuple[Any, Any, dict[str, Any]]:
     source = locate(model)
     with quiet():
         try:
             if isinstance(source, Folder):
-                return *_pretrained(str(source.path), dtype, local_files_only=True), str(source.path)
+                loaded = _pretrained(str(source.path), dtype, local_files_only=True)
+                return *loaded, {"weights": str(source.path), **digests(source.path)}
             weights, tokenizer = _from_hub(source, dtype)
         except Exception as cause:  # whatever malformed files make transformers raise
             raise ModelError(_why(source, cause)) from cause
-    return weights, tokenizer, f"{source.name}@{_commit(source)}"
+    commit, folder = _fetched(source)
+    return weights, tokenizer, {"weights": f"{source.name}@{commit}", **(digests(folder) if folder else {})}
 
 
 def _from_hub(source: Hub, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -61,13 +65,14 @@ def _from_hub(source: Hub, dtype: torch.dtype) -> tuple[Any, Any]:
         return loaded
 
 
-def _commit(source: Hub) -> str:
-    """The commit that a branch or tag stood for when it was fetched: the hub's cache names the folder after it."""
+def _fetched(source: Hub) -> tuple[str, Path | None]:
+    """The commit that a branch or tag stood for when it was fetched, and the folder, which is named after it."""
     from huggingface_hub import try_to_load_from_cache
 
     revision = source.revision or "main"
     found = try_to_load_from_cache(source.name, "config.json", revision=revision)
-    return Path(found).parent.name if isinstance(found, str) else revision
+    folder = Path(found).parent if isinstance(found, str) else None
+    return (folder.name if folder else revision), folder
 
 
 def _pretrained(name: str, dtype: torch.dtype, **how: Any) -> tuple[Any, Any]:

@@ -56,9 +56,9 @@ class Answer:
         said, reason = self._saying.take(token_id)
         if reason is None:
             return Token(token_id, said, logprob)
-        return Token(
-            token_id, said, logprob, Finish(reason, Usage(len(self.prompt), self._saying.tokens), self._cached)
-        )
+        usage = Usage(len(self.prompt), self._saying.tokens)
+        finish = Finish(reason, usage, self._cached, prompt_ids=tuple(self.prompt))
+        return Token(token_id, said, logprob, finish)
 
 
 def _params(request: Request, now: Sampling, vocabulary: Vocabulary) -> SamplingParams:

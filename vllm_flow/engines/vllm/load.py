@@ -23,6 +23,7 @@ from vllm_flow.engines.transformers.render import Renderer
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 from vllm_flow.engines.transformers.weights import NO_HUB, quiet
 from vllm_flow.engines.vllm.options import Vllm
+from vllm_flow.models.digest import digests
 from vllm_flow.models.locate import Folder, Hub, locate
 from vllm_flow.models.progress import tell
 
@@ -88,6 +89,7 @@ def _load(options: Vllm) -> Loaded:
         "engine": "vllm",
         "model": options.model.name,
         "weights": source,
+        **digests(folder),
         "device": llm.vllm_config.device_config.device_type,
         "dtype": str(model.dtype).removeprefix("torch."),
         "vllm": _version(),

@@ -1,0 +1,107 @@
+"""`vllm-flow compare A B`: two recorded runs, from their configuration down to their answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from vllm_flow.cli.words import json_line, take_flags, visible
+from vllm_flow.core.differences import ABSENT
+from vllm_flow.core.errors import ConfigError, Fault
+from vllm_flow.core.recorded import read
+from vllm_flow.replay.compare import Comparison, KeyDifference, compare, marked
+
+HELP = """usage: vllm-flow compare A B [--json]
+
+What differs between two recorded runs: keys of the configuration and where each value was written; commit, versions
+and weights; the first stage whose inputs or value differ; and the answers, with examples. A and B are folders of runs,
+or of points of a sweep. Whatever differs, the exit code is 0.
+
+  --json   the same as one JSON object
+"""
+SHOWN = 400
+"""Characters of an example."""
+BEFORE = 40
+MARK = re.compile(r"\[-|\{\+")
+
+
+def main(arguments: list[str]) -> int:
+    flags, words = take_flags(arguments, {"--json": "json", "--help": "help", "-h": "help"})
+    if "help" in flags:
+        print(HELP, end="")
+        return 0
+    if len(words) != 2:
+        raise ConfigError([Fault("compare", f"it takes two folders of runs, not {len(words)}. Write compare A B.")])
+    folders = [Path(word) for word in words]
+    found = compare(*(read(folder) for folder in folders))
+    overrides = [_overrides(folder) for folder in folders]
+    if "json" in flags:
+        print(json_line({**dataclasses.asdict(found), "overrides": overrides}))
+        return 0
+    for line in (*_of_overrides(words, overrides), *_lines(found)):
+        print(visible(line))
+    return 0
+
+
+def _overrides(folder: Path) -> list[str] | None:
+    """What was said on the command line; None for a run that had none."""
+    try:
+        said = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return [str(one) for one in said] if isinstance(said, list) else None
+
+
+def _of_overrides(words: list[str], overrides: list[list[str] | None]) -> Iterator[str]:
+    for name, word, said in zip("AB", words, overrides, strict=True):
+        yield f"{name}  {word}" + (f"  ({' '.join(said)})" if said else "")
+
+
+def _lines(found: Comparison) -> Iterator[str]:
+    yield from _block("configuration", found.keys)
+    yield from _block("run", found.facts)
+    yield ""
+    if found.stage is not None:
+        one = found.stage
+        where = f"turn {one.turn} of {one.conversation}"
+        if not one.node:
+            yield f"first difference: what was asked in {where}"
+        elif one.inputs:
+            name = f"{one.node} ({one.use})"
+            yield f"first stage whose inputs differ: {name}, {where}: {', '.join(one.inputs)}"
+        else:
+            yield f"first stage whose value differs, of equal inputs: {one.node} ({one.use}), {where}"
+    yield _outputs(found)
+    for example in found.examples:
+        yield f"turn {example.turn} of {example.conversation}"
+        yield f"  {_cut(marked(example.first, example.second))}"
+
+
+def _block(what: str, differences: tuple[KeyDifference, ...]) -> Iterator[str]:
+    yield ""
+    yield f"{what}: {f'{len(differences)} differ' if differences else 'equal'}"
+    for one in differences:
+        yield f"  {one.key}: {_value(one.first, one.first_origin)} → {_value(one.second, one.second_origin)}"
+
+
+def _value(text: str, origin: str) -> str:
+    return f"{text} ({origin})" if origin and text != ABSENT else text
+
+
+def _outputs(found: Comparison) -> str:
+    rows = f"{found.paired} row{'' if found.paired == 1 else 's'}"
+    said = f"outputs: all equal, {rows}" if not found.differing else f"outputs: {found.differing} of {rows} differ"
+    only = [f"{count} only in {name}" for name, count in zip("AB", found.unpaired, strict=True) if count]
+    return ", ".join([said, *only])
+
+
+def _cut(text: str) -> str:
+    """The text in one line, from a little before its first mark on."""
+    line = " ".join(text.split("\n"))
+    mark = MARK.search(line)
+    start = max(0, mark.start() - BEFORE) if mark else 0
+    return f"{'…' if start else ''}{line[start : start + SHOWN]}{'…' if len(line) > start + SHOWN else ''}"

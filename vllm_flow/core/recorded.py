@@ -1,0 +1,153 @@
+"""Recorded runs: the reader of what `record.py` writes, in this version and in those before.
+
+A run that was killed has left a readable record: the last line of a file may be cut, and is then no line. Anything else
+that is not as it was written is said, with its place, and never passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vllm_flow.core.calls_kept import Lengthening
+from vllm_flow.core.codec import turn_from_json
+from vllm_flow.core.errors import RecordError, shown
+from vllm_flow.core.spec import RunSpec, fingerprint_of
+from vllm_flow.core.values import Turn
+
+Row = dict[str, Any]
+FORMATS = (1, 2)
+"""1: without calls.jsonl, and so without what a recomputation could be compared with but the results."""
+ASKED = ("conversation", "sample", "index", "history", "message", "reference")
+GIVE = "Give the folder of a run, or of one point of a sweep."
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One run's folder, read."""
+
+    folder: Path
+    run: Mapping[str, Any]
+    """run.json."""
+    spec: RunSpec
+    """What was run, by config.yaml."""
+
+    @property
+    def format(self) -> int:
+        return int(self.run["format"])
+
+    @property
+    def has_calls(self) -> bool:
+        return self.format > 1
+
+    def results(self) -> list[Row]:
+        """In input order, which a run that was killed had not put them into. Of two of one turn the later counts."""
+        found = {int(row["index"]): row for row in self.rows("results.jsonl")}
+        return [found[index] for index in sorted(found)]
+
+    def events(self) -> Iterator[Row]:
+        """In the order in which things happened."""
+        return self.rows("events.jsonl")
+
+    def calls(self) -> dict[int, Row]:
+        """What each turn asked and was told, whole, by the turn's index. Empty in format 1."""
+        values = {row["index"]: row["value"] for row in self.results()}
+        found: dict[int, Row] = {}
+        lengthen = Lengthening()
+        for number, row in enumerate(self.rows("calls.jsonl") if self.has_calls else (), start=1):
+            try:
+                found[int(row["index"])] = lengthen(row, values.get(row["index"]))
+            except (KeyError, TypeError, ValueError) as error:
+                raise _broken(self.folder / "calls.jsonl", number, f"no row of calls ({error})") from error
+        return found
+
+    def turn(self, row: Row) -> Turn:
+        """The turn that a row of results answers. Raises RecordError."""
+        try:
+            kept = {name: row[name] for name in ASKED if name in row}
+            return turn_from_json({**kept, "number": row["turn"]})
+        except (KeyError, TypeError, ValueError) as error:
+            raise _broken(
+                self.folder / "results.jsonl", None, f"row {row.get('index')} is no turn ({error})"
+            ) from error
+
+    def rows(self, name: str) -> Iterator[Row]:
+        """The lines of a file, but for a last one that was cut; none where there is no file."""
+        path = self.folder / name
+        try:
+            with path.open("rb") as file:
+                for number, line in enumerate(file, start=1):
+                    if not line.endswith(b"\n"):
+                        return
+                    yield _row(path, number, line)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise RecordError(f"{path}: it cannot be read: {error.strerror or error}. {GIVE}") from error
+
+
+def read(folder: Path) -> Recorded:
+    """The record in a folder. Raises RecordError for what is none, or was written by a later version."""
+    run = _run(folder)
+    if run.get("format") not in FORMATS:
+        known = " and ".join(map(str, FORMATS))
+        what = f"the record has format {shown(run.get('format'))}, and this version reads {known}"
+        raise RecordError(f"{folder}: {what}. Read it with the version that wrote it, or a later one.")
+    return Recorded(folder, run, _spec(folder, run.get("fingerprint")))
+
+
+def _run(folder: Path) -> Mapping[str, Any]:
+    try:
+        run = json.loads((folder / "run.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        points = sorted(one.parent.name for one in folder.glob("*/run.json"))
+        if points:
+            what = f"this is a sweep of {len(points)} points"
+            raise RecordError(f"{folder}: {what}. Give one of them: {folder / points[0]}.") from None
+        what = "there is no run.json in it" if folder.is_dir() else "there is no such folder"
+        raise RecordError(f"{folder}: {what}. {GIVE}") from None
+    except OSError as error:
+        raise RecordError(f"{folder}: run.json cannot be read: {error.strerror or error}. {GIVE}") from error
+    except ValueError as error:
+        raise RecordError(f"{folder}: run.json is not as it was written: {error}. {GIVE}") from error
+    if not isinstance(run, dict):
+        raise RecordError(f"{folder}: run.json is not as it was written: it is no mapping. {GIVE}")
+    return run
+
+
+def _spec(folder: Path, fingerprint: Any) -> RunSpec:
+    try:
+        content = yaml.safe_load((folder / "config.yaml").read_bytes())
+        if not isinstance(content, dict):
+            raise TypeError("it is no mapping")
+        spec = RunSpec(**content)
+        same = fingerprint_of(content) == fingerprint  # of what is written: a later version may know more keys
+    except OSError as error:
+        raise RecordError(f"{folder}: config.yaml cannot be read: {error.strerror or error}. {GIVE}") from error
+    except (TypeError, ValueError, yaml.YAMLError) as error:
+        first = str(error).partition("\n")[0]
+        raise RecordError(f"{folder}: config.yaml is not as it was written: {first}. {GIVE}") from error
+    if not same:
+        what = "config.yaml is not what was run: run.json has another fingerprint"
+        raise RecordError(f"{folder}: {what}. Put it back as it was; to change a value: replay --change key=value.")
+    return spec
+
+
+def _row(path: Path, number: int, line: bytes) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise _broken(path, number, f"no JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise _broken(path, number, "no mapping")
+    return row
+
+
+def _broken(path: Path, number: int | None, what: str) -> RecordError:
+    place = f"{path}:{number}" if number else str(path)
+    return RecordError(f"{place}: {what}. Take the file as the run wrote it.")

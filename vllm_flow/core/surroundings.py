@@ -1,0 +1,52 @@
+"""Surroundings: what a run can depend on besides its configuration: code, versions, machine. For its record."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from vllm_flow import __version__
+from vllm_flow.core.revision import Revision
+from vllm_flow.core.spec import RunSpec
+
+VERSIONS = ("torch", "transformers", "hydra-core", "omegaconf", "numpy", "apsw")
+
+
+def surroundings(spec: RunSpec, revision: Revision | None) -> dict[str, Any]:
+    """As JSON values."""
+    return {
+        "pid": os.getpid(),
+        "directory": os.getcwd(),
+        "git": git_state(revision),
+        "code": code_of(spec),
+        "versions": versions(),
+        "platform": platform.platform(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, this package and the libraries that can change an answer; read without importing them."""
+    found = {"python": sys.version.split()[0], "vllm-flow": __version__}
+    for name in VERSIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def code_of(spec: RunSpec) -> dict[str, str]:
+    """SHA-256 of each Python file of the user's own that the spec names."""
+    files = [Path(one) for one in spec.plugins.values() if one.endswith(".py")]
+    return {one.as_posix(): hashlib.sha256(one.read_bytes()).hexdigest() for one in files if one.is_file()}
+
+
+def git_state(revision: Revision | None) -> dict[str, Any] | None:
+    """The state of the project as a record has it; None where there is none."""
+    if revision is None:
+        return None
+    return {"commit": revision.commit, "dirty": bool(revision.changed), "changed": list(revision.changed)}

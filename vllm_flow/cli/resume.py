@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 def _go_on(left: Left, sweep: Sweep, *, as_json: bool) -> list[Outcome]:
     if left.finished:
-        print(f"{left.finished} points had finished.", file=sys.stderr)
+        print(f"{left.finished} point{'' if left.finished == 1 else 's'} had finished.", file=sys.stderr)
     with Engines() as engines, left.index or contextlib.nullcontext():
         outcomes = Play(as_json, engines)(left.points, sweep)
         if left.index and any(one.error for one in outcomes):

@@ -1,7 +1,8 @@
 """Axes: from what a sweep says to the overrides of each of its points, in Hydra's grammar.
 
 An axis is a list of places, each a tuple of overrides; the points are the product of all axes, the last one fastest. A
-grid has one axis for each key, a zip is one axis, and so is a list of points.
+grid has one axis for each key, a zip is one axis, and so is a list of points. No key may be on two axes: one of them
+would be forgotten without a word.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, Transformer
 from hydra.errors import HydraException
 
 from vllm_flow.config.overrides import quoted
@@ -22,6 +25,7 @@ from vllm_flow.sweep.settings import Sweep
 
 Place = tuple[str, ...]
 Axis = list[Place]
+WORD = re.compile(r"\w[\w./-]*", re.ASCII)
 ONE_LENGTH = "all lists of a zip have one length"
 
 
@@ -31,12 +35,14 @@ def points_of(sweep: Sweep, overrides: Sequence[Override], seed: str) -> list[li
     Raises ConfigError with every fault.
     """
     faults: list[Fault] = []
-    grid = [*_swept(sweep.grid, faults), *overrides]
-    zipped, listed = _zipped(sweep.zip, faults), _listed(sweep.points, faults)
+    swept = _swept(sweep.grid, faults)
+    zipped, listed = _zipped(flat(sweep.zip), faults), _listed(sweep.points, faults)
+    faults += _said_twice(sweep, overrides)
     if faults:
         raise ConfigError(faults)
+    grid = [*swept, *overrides]  # the command line last: it goes through its values the fastest
     if sweep.samples is None:
-        axes = [*(_axis(one) for one in grid), *zipped, *listed]
+        axes = [*map(_axis, grid), *zipped, *listed]
         count = math.prod(map(len, axes))
         found: Iterable[Iterable[Place]] = itertools.product(*axes)
     else:
@@ -52,7 +58,7 @@ def points_of(sweep: Sweep, overrides: Sequence[Override], seed: str) -> list[li
 def as_override(value: Any) -> str:
     """A plain value in the grammar of overrides."""
     if isinstance(value, str):
-        return quoted(value)
+        return value if _is_word(value) else quoted(value)
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -64,38 +70,80 @@ def as_override(value: Any) -> str:
     return str(value)
 
 
-def _swept(grid: Mapping[str, Any], faults: list[Fault]) -> Iterator[Override]:
+def _is_word(text: str) -> bool:
+    """Whether it stands for itself without quotes: `greedy` does, `7`, `true` and `a b` do not."""
+    try:
+        return bool(WORD.fullmatch(text)) and OverridesParser.create().parse_override(f"key={text}").value() == text
+    except HydraException:
+        return False
+
+
+def flat(columns: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """`sampling: {top_p: …}` is `sampling.top_p: …`: on a command line every dot is a level."""
+    found: dict[str, Any] = {}
+    for key, value in columns.items():
+        found |= flat(value, f"{above}{key}.") if isinstance(value, Mapping) and value else {f"{above}{key}": value}
+    return found
+
+
+def _said_twice(sweep: Sweep, overrides: Sequence[Override]) -> Iterator[Fault]:
+    places = {
+        "sweep.grid": flat(sweep.grid),
+        "sweep.zip": flat(sweep.zip),
+        "sweep.points": {key for point in sweep.points if isinstance(point, Mapping) for key in point},
+        "the command line": {one.key_or_group for one in overrides},
+    }
+    for key, count in Counter(key for keys in places.values() for key in keys).items():
+        if count > 1:
+            where = " and ".join(place for place, keys in places.items() if key in keys)
+            yield Fault(key, f"{where} both have it. Leave it out of one of them.")
+    swept = {one.key_or_group for one in overrides if one.is_sweep_override()}
+    for key, count in Counter(one.key_or_group for one in overrides).items():
+        if count > 1 and key in swept:
+            yield Fault(
+                key, "it is swept, and stands twice on the command line or in hydra.sweeper.params. Leave one out."
+            )
+
+
+def _swept(grid: Mapping[str, Any], faults: list[Fault]) -> list[Axis | Override]:
+    """A list is an axis; anything else is said in Hydra's words."""
+    found: list[Axis | Override] = []
     parser = OverridesParser.create()
-    for key, values in grid.items():
+    for key, values in flat(grid).items():
         if isinstance(values, list | tuple):
-            text = f"choice({','.join(map(as_override, values))})" if values else ""
-        else:
-            text = values if isinstance(values, str) else as_override(values)
-        if not text:
-            faults.append(Fault(f"sweep.grid.{key}", "there are no values. Give some, or leave the key out."))
+            found.append([(f"{key}={as_override(value)}",) for value in values])
+            if not values:
+                faults.append(Fault(f"sweep.grid.{key}", "there are no values. Give some, or leave the key out."))
             continue
         try:
-            yield parser.parse_override(f"{key}={text}")
-        except HydraException as error:
-            problem = (
-                f"{shown(values)} is no sweep ({str(error).splitlines()[0]}). Write a list, range(…) or choice(…)."
-            )
+            found.append(parser.parse_override(f"{key}={values if isinstance(values, str) else as_override(values)}"))
+        except HydraException:
+            problem = f"{shown(values)} is no sweep. Write a list, range(…), choice(…) or interval(…)."
             faults.append(Fault(f"sweep.grid.{key}", problem))
+    return found
 
 
-def _axis(one: Override) -> Axis:
+def _axis(one: Axis | Override) -> Axis:
+    if isinstance(one, list):
+        return one
     key = one.get_key_element()
     if not one.is_sweep_override():
         return [(f"{key}={one.get_value_element_as_str()}",)] if not one.is_delete() else [(str(one.input_line),)]
     if not one.is_discrete_sweep():
         problem = "an interval has no end of values. Say how many to draw: sweep.samples=20."
         raise ConfigError([Fault(one.key_or_group, problem)])
-    return [(f"{key}={value}",) for value in one.sweep_string_iterator()]
+    return [(f"{key}={_again(value)}",) for value in one.sweep_iterator()]
 
 
-def _drawn(one: Override, draw: random.Random) -> Place:
-    value = one.value()
-    if not isinstance(value, IntervalSweep):
+def _again(value: Any) -> str:
+    """A value as it was written. Hydra's own way to do it forgets the quotes around what `choice(…)` was given."""
+    bare = isinstance(value, str) and not _is_word(value)
+    return QuotedString(value, Quote.single).with_quotes() if bare else str(Transformer.str(value))
+
+
+def _drawn(one: Axis | Override, draw: random.Random) -> Place:
+    value = None if isinstance(one, list) else one.value()
+    if isinstance(one, list) or not isinstance(value, IntervalSweep):
         return draw.choice(_axis(one))
     low, high = float(value.start or 0), float(value.end or 0)
     log = "log" in value.tags

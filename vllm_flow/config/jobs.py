@@ -18,12 +18,13 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from vllm_flow.config.composition import FlowLoader, composing
+from vllm_flow.config.composition import Composition, FlowLoader, composing
 from vllm_flow.config.flags import hoisted
 from vllm_flow.config.job import Jobs, Work, runnable, sweep_of
 from vllm_flow.config.layers import PRIMARY
 from vllm_flow.config.overrides import rewrite
 from vllm_flow.config.spec import spec_of
+from vllm_flow.config.swept_origins import placed
 from vllm_flow.core.errors import RecordError
 from vllm_flow.sweep.points import Outcome
 
@@ -58,6 +59,13 @@ def run_jobs(arguments: Sequence[str], work: Work) -> list[Outcome]:
 
 def _run(hydra: Hydra, loader: FlowLoader, lines: list[str], work: Work, *, many: bool) -> list[Outcome]:
     first = loader.compose(lines, RunMode.MULTIRUN, sweeps=True)
+    with placed(first.written.origins):
+        return _all(hydra, loader, lines, work, first, many=many)
+
+
+def _all(
+    hydra: Hydra, loader: FlowLoader, lines: list[str], work: Work, first: Composition, *, many: bool
+) -> list[Outcome]:
     many = many or first.mode == RunMode.MULTIRUN or sweep_of(first.config).is_one
     jobs, ended = Jobs(loader, work), list[Outcome]()
     if not many:

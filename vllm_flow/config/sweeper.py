@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -19,11 +20,12 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from vllm_flow.config.axes import points_of
+from vllm_flow.config.axes import flat, points_of
 from vllm_flow.config.job import Jobs, numbered, sweep_of, value_at
 from vllm_flow.config.launcher import FusedLauncher
-from vllm_flow.core.errors import ConfigError, Fault
+from vllm_flow.core.errors import ConfigError, Fault, FlowError, told
 from vllm_flow.sweep.index import Index
+from vllm_flow.sweep.points import LaunchFailed
 
 HOME = "hydra_plugins.vllm_flow"
 """Hydra instantiates launchers and sweepers of this name space only."""
@@ -58,13 +60,24 @@ class FlowSweeper(Sweeper):
     def _launched(self, overrides: list[list[str]]) -> Iterator[Sequence[JobReturn]]:
         size = self.max_batch_size or max(1, len(overrides))
         for start in range(0, len(overrides), size):
-            yield self.launcher.launch(overrides[start : start + size], initial_job_idx=start)
+            yield self._launch(overrides[start : start + size], start)
+
+    def _launch(self, overrides: list[list[str]], start: int) -> Sequence[JobReturn]:
+        try:
+            return self.launcher.launch(overrides, initial_job_idx=start)
+        except (FlowError, OSError):
+            raise
+        except Exception as error:
+            if isinstance(self.launcher, BasicLauncher) or not isinstance(self.task, Jobs):
+                raise
+            what = f"the launcher gave up ({told(error)}). Go on with what is left: vllm-flow resume"
+            raise LaunchFailed(f"{what} {self.master.hydra.sweep.dir}") from error
 
     def _checked(self, folder: Path, overrides: list[list[str]], baseline: Mapping[str, Any]) -> Index:
         compose = self.context.config_loader.load_sweep_config
         configs = [numbered(compose(self.master, lines), number) for number, lines in enumerate(overrides)]
         points = self.task.check(configs) if isinstance(self.task, Jobs) else []
-        return Index.of(folder, points, _baseline(configs, baseline))
+        return Index.of(folder, points, _baseline(configs, flat(baseline)))
 
 
 def _baseline(configs: Sequence[DictConfig], wanted: Mapping[str, Any]) -> int:

@@ -5,6 +5,7 @@ FlowError
 ├── InputError         an input file or row cannot be read
 ├── ModelError         weights cannot be had or do not fit together
 ├── PointsFailed       some points of a sweep failed, the others are done (in sweep, where points are known)
+├── LaunchFailed       a launcher of another's gave up (in sweep, too)
 ├── EngineError        an engine refuses or fails a request
 │   └── ContextOverflow    prompt and answer do not fit the model's context
 ├── StoreError         a conversation cannot be read or written

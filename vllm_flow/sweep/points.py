@@ -59,3 +59,7 @@ class PointsFailed(FlowError):
     def __init__(self, failures: Sequence[Outcome]) -> None:
         self.failures = tuple(failures)
         super().__init__("\n".join(map(str, self.failures)))
+
+
+class LaunchFailed(FlowError):
+    """A launcher of another's gave up, because a process of its own died perhaps. What is done is in its folders."""

@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
         return 0
     flags, folders = _read(arguments)
     left = Left.read(Path(folders[0]), "--retry-errors" in flags)
-    if not left.points:
+    if not left.points and not left.searching:
         print(f"{folders[0]}: nothing is left to do.", file=sys.stderr)
         return 0
     os.umask(0o077)
@@ -41,18 +41,29 @@ def main(arguments: list[str]) -> int:
             print(f"vllm-flow: {left.folder}: this is not what began:", *faults, sep="\n  ", file=sys.stderr)
             print("Restore it, begin another run, or go on all the same with --force.", file=sys.stderr)
             return 2
-        outcomes = _go_on(left, Sweep(fail_fast="--fail-fast" in flags), as_json="--json" in flags)
+        outcomes = _go_on(left, fail_fast="--fail-fast" in flags, as_json="--json" in flags)
     return ended(outcomes)
 
 
-def _go_on(left: Left, sweep: Sweep, *, as_json: bool) -> list[Outcome]:
+def _go_on(left: Left, *, fail_fast: bool, as_json: bool) -> list[Outcome]:
     if left.finished:
         print(f"{left.finished} point{'' if left.finished == 1 else 's'} had finished.", file=sys.stderr)
-    with Engines() as engines, left.index or contextlib.nullcontext():
-        outcomes = Play(as_json, engines)(left.points, sweep)
-        if left.index and any(one.error for one in outcomes):
-            left.index.status = "failed"
+    with Engines() as engines:
+        play, outcomes = Play(as_json, engines), list[Outcome]()
+        if left.points:
+            with left.index or contextlib.nullcontext():
+                outcomes += play(left.points, Sweep(fail_fast=fail_fast))
+                if left.index and any(one.error for one in outcomes):
+                    left.index.status = "failed"
+        if left.searching and not (fail_fast and any(one.error or one.failed for one in outcomes)):
+            outcomes += _search_on(left, play, fail_fast)
     return outcomes
+
+
+def _search_on(left: Left, play: Play, fail_fast: bool) -> list[Outcome]:
+    from vllm_flow.config import search_on
+
+    return search_on(left.folder, left.project, play, ["sweep.fail_fast=true"] if fail_fast else [])
 
 
 def _changed(left: Left) -> list[str]:

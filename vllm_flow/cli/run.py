@@ -20,7 +20,8 @@ from vllm_flow.core.record import Record
 from vllm_flow.core.revision import Revision
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.sweep.fused import Fused
-from vllm_flow.sweep.points import Outcome, Point, PointsFailed
+from vllm_flow.sweep.points import Outcome, Point, PointsFailed, titled
+from vllm_flow.sweep.search import Found
 from vllm_flow.sweep.settings import Sweep
 
 HELP = """usage: vllm-flow [run] [-m] [--json] [--fail-fast] [key=value ...]
@@ -101,9 +102,20 @@ def ended(outcomes: Sequence[Outcome]) -> int:
         left = sum(one.status in ("interrupted", "not run") for one in outcomes)
         rest = f"; {left} not run: vllm-flow resume {where}" if left else ""
         print(f"\n{len(outcomes)} points, {summary(answered, failed)}: {where}{rest}", file=sys.stderr)
+        _say_best(Path(where))
     if failures:
         raise PointsFailed(failures)
     return 1 if any(one.failed for one in outcomes) else 0
+
+
+def _say_best(folder: Path) -> None:
+    """Of a search."""
+    found = Found.read(folder)
+    if found is not None:
+        said, best = f"no point has a value of '{found.metric}'", found.best
+        if best is not None:
+            said = f"best {found.metric} {best.value:.6g}: {titled(best.overrides)} in {shown(best.point)}"
+        print(f"{found.done} of {found.trials} trials; {said}", file=sys.stderr)
 
 
 def unrepeatable(revision: Revision | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # completion needs neither, and not to import them saves a fi
     from vllm_flow.core.spec import RunSpec
     from vllm_flow.sweep.points import Outcome
 
-__all__ = ["compose", "composer", "groups", "run_jobs", "sample_input", "schema"]
+__all__ = ["compose", "composer", "groups", "run_jobs", "sample_input", "schema", "search_on"]
 
 _one_at_a_time = Lock()
 """Hydra's state belongs to the process, and threads may ask at once."""
@@ -57,6 +58,16 @@ def run_jobs(arguments: Sequence[str], work: Work) -> list[Outcome]:
     from vllm_flow.config import jobs
 
     return jobs.run_jobs(arguments, work)
+
+
+def search_on(
+    folder: Path, project: str | PathLike[str] | None, work: Work, changes: Sequence[str] = ()
+) -> list[Outcome]:
+    """Go on with the search in a folder, whose listed points have been run. Raises ConfigError, RecordError."""
+    from vllm_flow.config import jobs
+
+    with in_project(project or None):
+        return jobs.run_jobs([*jobs.began_with(folder), *changes], work)
 
 
 def groups() -> Mapping[str, Mapping[str, str]]:

@@ -13,7 +13,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, Transformer
@@ -21,10 +21,12 @@ from hydra.errors import HydraException
 
 from vllm_flow.config.overrides import quoted
 from vllm_flow.core.errors import ConfigError, Fault, shown
+from vllm_flow.sweep.search import Between
 from vllm_flow.sweep.settings import Sweep
 
 Place = tuple[str, ...]
 Axis = list[Place]
+Part = Axis | Override
 WORD = re.compile(r"\w[\w./-]*", re.ASCII)
 ONE_LENGTH = "all lists of a zip have one length"
 
@@ -34,25 +36,29 @@ def points_of(sweep: Sweep, overrides: Sequence[Override], seed: str) -> list[li
 
     Raises ConfigError with every fault.
     """
+    parts = parts_of(sweep, overrides)
+    if sweep.samples is None:
+        axes = [axis_of(one) for one in parts]
+        count = math.prod(map(len, axes))
+        found: Iterable[Iterable[Place]] = itertools.product(*axes)
+    else:
+        count, draw = sweep.samples, random.Random(seed)  # noqa: S311  no secret depends on it
+        found = ([_drawn(one, draw) for one in parts] for _ in range(count))
+    if count > sweep.max_points:
+        problem = f"there would be {count} points. Sweep over less, or allow them: sweep.max_points={count}."
+        raise ConfigError([Fault("sweep", problem)])
+    return [[override for place in point for override in place] for point in found]
+
+
+def parts_of(sweep: Sweep, overrides: Sequence[Override]) -> list[Part]:
+    """All that a sweep says, in the order in which points go through it. Raises ConfigError with every fault."""
     faults: list[Fault] = []
     swept = _swept(sweep.grid, faults)
     zipped, listed = _zipped(flat(sweep.zip), faults), _listed(sweep.points, faults)
     faults += _said_twice(sweep, overrides)
     if faults:
         raise ConfigError(faults)
-    grid = [*swept, *overrides]  # the command line last: it goes through its values the fastest
-    if sweep.samples is None:
-        axes = [*map(_axis, grid), *zipped, *listed]
-        count = math.prod(map(len, axes))
-        found: Iterable[Iterable[Place]] = itertools.product(*axes)
-    else:
-        count, draw = sweep.samples, random.Random(seed)  # noqa: S311  no secret depends on it
-        found = ([_drawn(one, draw) for one in grid] + [draw.choice(axis) for axis in (*zipped, *listed)]
-                 for _ in range(count))  # fmt: skip
-    if count > sweep.max_points:
-        problem = f"there would be {count} points. Sweep over less, or allow them: sweep.max_points={count}."
-        raise ConfigError([Fault("sweep", problem)])
-    return [[override for place in point for override in place] for point in found]
+    return [*swept, *overrides, *zipped, *listed]
 
 
 def as_override(value: Any) -> str:
@@ -105,9 +111,9 @@ def _said_twice(sweep: Sweep, overrides: Sequence[Override]) -> Iterator[Fault]:
             )
 
 
-def _swept(grid: Mapping[str, Any], faults: list[Fault]) -> list[Axis | Override]:
+def _swept(grid: Mapping[str, Any], faults: list[Fault]) -> list[Part]:
     """A list is an axis; anything else is said in Hydra's words."""
-    found: list[Axis | Override] = []
+    found: list[Part] = []
     parser = OverridesParser.create()
     for key, values in flat(grid).items():
         if isinstance(values, list | tuple):
@@ -123,7 +129,8 @@ def _swept(grid: Mapping[str, Any], faults: list[Fault]) -> list[Axis | Override
     return found
 
 
-def _axis(one: Axis | Override) -> Axis:
+def axis_of(one: Part) -> Axis:
+    """Every place of it. Raises ConfigError for an interval, which has no end of them."""
     if isinstance(one, list):
         return one
     key = one.get_key_element()
@@ -141,15 +148,24 @@ def _again(value: Any) -> str:
     return QuotedString(value, Quote.single).with_quotes() if bare else str(Transformer.str(value))
 
 
-def _drawn(one: Axis | Override, draw: random.Random) -> Place:
-    value = None if isinstance(one, list) else one.value()
-    if isinstance(one, list) or not isinstance(value, IntervalSweep):
-        return draw.choice(_axis(one))
-    low, high = float(value.start or 0), float(value.end or 0)
-    log = "log" in value.tags
-    number = math.exp(draw.uniform(math.log(low), math.log(high))) if log else draw.uniform(low, high)
+def _drawn(one: Part, draw: random.Random) -> Place:
+    if isinstance(one, list) or not isinstance(one.value(), IntervalSweep):
+        return draw.choice(axis_of(one))
+    bounds = between(one)
+    low, high = bounds.low, bounds.high
+    number = math.exp(draw.uniform(math.log(low), math.log(high))) if bounds.log else draw.uniform(low, high)
+    return bounds.place(round(number) if bounds.whole else number)
+
+
+def between(one: Override) -> Between:
+    """An interval's bounds. Raises ConfigError for bounds that are none."""
+    value, key = cast(IntervalSweep, one.value()), one.get_key_element()
+    low, high, log = float(value.start or 0), float(value.end or 0), "log" in value.tags
+    if not low < high or (log and low <= 0):
+        problem = "the low end of an interval stands first, above 0 if it is to be drawn on a log scale."
+        raise ConfigError([Fault(one.key_or_group, problem)])
     whole = isinstance(value.start, int) and isinstance(value.end, int)
-    return (f"{one.get_key_element()}={round(number) if whole else round(number, 6)}",)
+    return Between(key, low, high, log=log, whole=whole)
 
 
 def _zipped(columns: Mapping[str, Any], faults: list[Fault]) -> list[Axis]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+import yaml
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
@@ -22,7 +23,7 @@ from vllm_flow.config.composition import Composition, FlowLoader, composing
 from vllm_flow.config.flags import hoisted
 from vllm_flow.config.job import Jobs, Work, runnable, sweep_of
 from vllm_flow.config.layers import PRIMARY
-from vllm_flow.config.overrides import rewrite
+from vllm_flow.config.overrides import quoted, rewrite
 from vllm_flow.config.spec import spec_of
 from vllm_flow.config.swept_origins import placed
 from vllm_flow.core.errors import RecordError
@@ -55,6 +56,16 @@ def run_jobs(arguments: Sequence[str], work: Work) -> list[Outcome]:
         else:
             return _run(hydra, loader, lines, work, many=args.multirun)
     return []
+
+
+def began_with(folder: Path) -> list[str]:
+    """The command line of the sweep in a folder, with the folder for its own. Raises RecordError."""
+    path = folder / "multirun.yaml"
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["overrides"]
+        return [*said["task"], *said["hydra"], f"hydra.sweep.dir={quoted(str(folder))}"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise RecordError(f"{path}: it cannot be read ({error}). Begin another sweep.") from None
 
 
 def _run(hydra: Hydra, loader: FlowLoader, lines: list[str], work: Work, *, many: bool) -> list[Outcome]:

@@ -7,12 +7,14 @@ import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -23,9 +25,12 @@ from omegaconf import DictConfig, OmegaConf
 from vllm_flow.config.axes import flat, points_of
 from vllm_flow.config.job import Jobs, numbered, sweep_of, value_at
 from vllm_flow.config.launcher import FusedLauncher
+from vllm_flow.config.searching import Searching
+from vllm_flow.config.space import space_of
 from vllm_flow.core.errors import ConfigError, Fault, FlowError, told
 from vllm_flow.sweep.index import Index
-from vllm_flow.sweep.points import LaunchFailed
+from vllm_flow.sweep.points import LaunchFailed, Point
+from vllm_flow.sweep.settings import Search, Sweep
 
 HOME = "hydra_plugins.vllm_flow"
 """Hydra instantiates launchers and sweepers of this name space only."""
@@ -43,19 +48,35 @@ class FlowSweeper(Sweeper):
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
-        settings = sweep_of(self.master)
+        settings = sweep_of(self.master) if isinstance(self.task, Jobs) else Sweep()
         parser = OverridesParser.create(config_loader=self.context.config_loader)
         lines = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        overrides = points_of(settings, parser.parse_overrides(lines), str(self.master.get("seed")))
+        said, seed = parser.parse_overrides(lines), str(self.master.get("seed"))
         folder = Path(str(self.master.hydra.sweep.dir)).absolute()
-        index = self._checked(folder, overrides, settings.baseline) if isinstance(self.task, Jobs) else None
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.master, folder / "multirun.yaml")
+        if settings.search is not None:
+            return self._searched(settings, settings.search, said, folder, seed)
+        overrides = points_of(settings, said, seed)
+        index = self._index(folder, overrides, settings.baseline) if isinstance(self.task, Jobs) else None
+        self._begin(folder)
         with index or nullcontext():
             returns = list(self._launched(overrides))
             if index and any(one.status != JobStatus.COMPLETED for batch in returns for one in batch):
                 index.status = "failed"
         return returns
+
+    def _searched(
+        self, settings: Sweep, search: Search, said: list[Override], folder: Path, seed: str
+    ) -> list[Sequence[JobReturn]]:
+        fixed, space = space_of(settings, said)
+        size = min(search.batch, self.max_batch_size or search.batch)
+        searching = Searching(
+            replace(search, batch=size), fixed, space, folder, seed, self._checked, self._launch, settings.fail_fast
+        )
+        return searching.run(lambda: self._begin(folder))
+
+    def _begin(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.master, folder / "multirun.yaml")
 
     def _launched(self, overrides: list[list[str]]) -> Iterator[Sequence[JobReturn]]:
         size = self.max_batch_size or max(1, len(overrides))
@@ -73,11 +94,17 @@ class FlowSweeper(Sweeper):
             what = f"the launcher gave up ({told(error)}). Go on with what is left: vllm-flow resume"
             raise LaunchFailed(f"{what} {self.master.hydra.sweep.dir}") from error
 
-    def _checked(self, folder: Path, overrides: list[list[str]], baseline: Mapping[str, Any]) -> Index:
-        compose = self.context.config_loader.load_sweep_config
-        configs = [numbered(compose(self.master, lines), number) for number, lines in enumerate(overrides)]
+    def _index(self, folder: Path, overrides: list[list[str]], baseline: Mapping[str, Any]) -> Index:
+        configs = self._composed(overrides)
         points = self.task.check(configs) if isinstance(self.task, Jobs) else []
         return Index.of(folder, points, _baseline(configs, flat(baseline)))
+
+    def _checked(self, overrides: list[list[str]], first: int) -> list[Point]:
+        return self.task.check(self._composed(overrides, first)) if isinstance(self.task, Jobs) else []
+
+    def _composed(self, overrides: list[list[str]], first: int = 0) -> list[DictConfig]:
+        compose = self.context.config_loader.load_sweep_config
+        return [numbered(compose(self.master, lines), number) for number, lines in enumerate(overrides, first)]
 
 
 def _baseline(configs: Sequence[DictConfig], wanted: Mapping[str, Any]) -> int:

@@ -19,6 +19,7 @@ from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.surroundings import code_of, versions
 from vllm_flow.sweep.index import FILE, Index
 from vllm_flow.sweep.points import Point
+from vllm_flow.sweep.search import Found
 
 Compose = Callable[[Sequence[str]], RunSpec]
 """The configuration that overrides choose today."""
@@ -37,6 +38,10 @@ class Left:
     project: str
     index: Index | None
     """None for a single run."""
+    searching: bool = False
+    """Whether it is a search that has trials left."""
+    first: Point | None = None
+    """The first point, whether it has finished or not."""
 
     @classmethod
     def read(cls, folder: Path, retry_errors: bool = False) -> Left:
@@ -47,12 +52,15 @@ class Left:
         left = tuple(one for one in all_points if not _is_done(one))
         directory = index.directory if index else str(_run(folder).get("directory", ""))
         project = index.project if index else directory  # as Record has no other
-        return cls(folder, Path(directory), left, len(all_points) - len(left), project, index)
+        found = Found.read(folder)
+        searching, first = found is not None and found.done < found.trials, next(iter(all_points), None)
+        return cls(folder, Path(directory), left, len(all_points) - len(left), project, index, searching, first)
 
     def changed(self, compose: Compose) -> list[str]:
         """What differs from when it began, one line each; call it in `directory`."""
         found: dict[str, None] = {}
-        for point in self.points:
+        others = (self.first,) if self.searching and self.first and not self.points else ()
+        for point in (*self.points, *others):
             for line in (*_since(point), *_now(point, compose)):
                 found[line] = None
         return list(found)

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from vllm_flow.core.options import at_least
 from vllm_flow.core.values import nothing
+
+
+@dataclass(frozen=True)
+class Search:
+    """Looks for the best point, with Optuna: each batch of points is proposed by what came of those before."""
+
+    trials: Annotated[int, at_least(1)] = 40
+    """How many points in all."""
+    batch: Annotated[int, at_least(1)] = 8
+    """How many are proposed together, and so answered together."""
+    metric: str = "score"
+    """What is to be good. `score`: the mean of the scores that a pipeline gives whose output is one."""
+    direction: Literal["maximize", "minimize"] = "maximize"
+    """Whether more of the metric is better, or less."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """Tree-structured Parzen estimators, or at random; both seeded by `seed`."""
+    storage: str | None = None
+    """A file that keeps the trials, for several sweeps to go on with; null keeps them in the sweep's folder."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +40,8 @@ class Sweep:
     """Points written out, each a mapping of keys to values."""
     samples: Annotated[int, at_least(1)] | None = None
     """Draw so many points at random, seeded by `seed`: from `interval(low, high)` evenly, from other values any one."""
+    search: Search | None = None
+    """Look for the best point among what is swept instead of running them all: `sweep.search.trials=40`."""
     repeat: Annotated[int, at_least(1)] = 1
     """How many independent answers each turn gets, at every point."""
     max_points: Annotated[int, at_least(1)] = 1000
@@ -34,4 +54,4 @@ class Sweep:
     @property
     def is_one(self) -> bool:
         """Whether it asks for points at all."""
-        return bool(self.grid or self.zip or self.points or self.samples)
+        return bool(self.grid or self.zip or self.points or self.samples or self.search)

@@ -1,0 +1,95 @@
+"""A search through Hydra: batch by batch, points are proposed, run by the launcher, and their values told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from vllm_flow.config.space import probes
+from vllm_flow.core.errors import FlowError, RecordError
+from vllm_flow.sweep.index import FILE, Index
+from vllm_flow.sweep.objective import objective
+from vllm_flow.sweep.points import Point
+from vllm_flow.sweep.search import Dimension, Proposed, Trials, need_optuna
+from vllm_flow.sweep.settings import Search
+
+
+@dataclass
+class Searching:
+    """One search in one folder; where there is one already, it goes on."""
+
+    settings: Search
+    fixed: tuple[str, ...]
+    space: Sequence[Dimension]
+    folder: Path
+    seed: str
+    check: Callable[[list[list[str]], int], list[Point]]
+    """The points of overrides, numbered from a first one. Raises ConfigError, and writes nothing."""
+    launch: Callable[[list[list[str]], int], Sequence[JobReturn]]
+    fail_fast: bool = False
+
+    def run(self, begin: Callable[[], None]) -> list[Sequence[JobReturn]]:
+        """What became of each point, by batches. Raises ConfigError before the first file; then calls `begin`."""
+        need_optuna()
+        self._value = objective(self.settings.metric)
+        ends = self.check(list(probes(self.fixed, self.space)), 0)
+        index = self._index(ends[0])
+        begin()
+        trials = Trials(self.settings, self.space, self.folder, self.seed)
+        batches: list[Sequence[JobReturn]] = []
+        with index:
+            waiting = self._ended_before(index, trials)
+            trials.write()
+            while batch := [*waiting, *trials.ask(self.settings.batch - len(waiting))]:
+                waiting = []
+                batches.append(self._batch(batch, index, trials))
+                failed = any(one.status != JobStatus.COMPLETED for one in batches[-1])
+                index.status = "failed" if failed else index.status
+                if failed and self.fail_fast:
+                    break
+        return batches
+
+    def _index(self, first: Point) -> Index:
+        """Of a search that begins, or the one in the folder."""
+        if not (self.folder / FILE).exists():
+            index = Index.of(self.folder, [first])
+            index.points.clear()  # the first is only what the others are told apart from
+            return index
+        index = Index.read(self.folder)
+        if index.content != first.spec.content():
+            problem = (
+                "a search goes on only with the configuration that it began with. Begin another, in another folder."
+            )
+            raise RecordError(f"{self.folder}: {problem}")
+        return index
+
+    def _ended_before(self, index: Index, trials: Trials) -> list[Proposed]:
+        """Tells what came of points that an interrupted search has run; those that it has not are waiting."""
+        listed = {self.folder / one.folder for one in index.points}
+        waiting = []
+        for one in trials.open():
+            if one.point in listed:
+                trials.tell(one, self._value(one.point))
+            else:
+                waiting.append(one)
+        return waiting
+
+    def _batch(self, batch: Sequence[Proposed], index: Index, trials: Trials) -> Sequence[JobReturn]:
+        overrides, first = [[*self.fixed, *one.overrides] for one in batch], len(index.points)
+        points = self.check(overrides, first)
+        for one, point in zip(batch, points, strict=True):
+            trials.begun(one, point.folder)
+        index.points += map(index.listed, points)
+        index.write()
+        returns = self.launch(overrides, first)
+        values = [self._value(point.folder) for point in points]
+        for one, value in zip(batch, values, strict=True):
+            trials.tell(one, value)
+        trials.write()
+        if not trials.have_values:
+            problem = f"no point has a value of '{self.settings.metric}', so there is nothing to go by."
+            raise FlowError(f"{self.folder}: {problem} Choose a pipeline whose output is a score.")
+        return returns

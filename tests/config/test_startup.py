@@ -37,4 +37,6 @@ def test_checking_a_data_set_imports_no_reader_of_it(project: Project) -> None:
 def test_the_public_names_are_the_promised_ones() -> None:
     import vllm_flow.config
 
-    assert vllm_flow.config.__all__ == ["compose", "composer", "groups", "run_jobs", "sample_input", "schema"]
+    assert vllm_flow.config.__all__ == [
+        "compose", "composer", "groups", "run_jobs", "sample_input", "schema", "search_on",
+    ]  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from vllm_flow.cli import main
-from vllm_flow.sweep.objective import mean_score
+from vllm_flow.evaluation.objective import mean_score
 
 ROOT = Path(__file__).parent.parent.parent
 STAGES = '''
@@ -100,6 +100,26 @@ def test_an_experiment_holds_a_search_over_ranges_choices_zips_and_groups() -> N
 
 
 @needs_optuna
+def test_a_metric_of_the_configuration_is_searched_by_as_it_says() -> None:
+    Path("rows.jsonl").write_text('{"id": "a", "messages": [{"role": "user", "content": "one two three four"}]}\n')
+    words = [
+        "input.path=rows.jsonl",
+        "sampling.max_tokens=range(1,5)",
+        "sweep.search={trials:8,batch:8,sampler:random}",
+    ]
+    command = ["engine=echo", "-m", *words]
+    assert main([*command, "hydra.sweep.dir=less", "sweep.search.metric=truncated"]) == 0
+    assert main([*command, "hydra.sweep.dir=more", "sweep.search.metric=words", "sweep.search.direction=maximize"]) == 0
+    assert (found("less")["direction"], found("more")["direction"]) == ("minimize", "maximize")
+    for row in found("more")["ranked"]:
+        answer = json.loads(Path("more", row["point"], "results.jsonl").read_text())["value"]["text"]
+        assert row["value"] == len(answer.split())
+    cut = [row["value"] for row in found("less")["ranked"]]
+    assert cut == sorted(cut)
+    assert set(cut) == {0.0, 1.0}
+
+
+@needs_optuna
 def test_points_that_fail_are_failed_trials_and_the_search_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*COMMAND, "sampling.temperature=1.0,2.0", "sweep.search={trials:6,batch:3,sampler:random}"]) == 1
     values = {one["overrides"][0]: one["value"] for one in found()["ranked"]}
@@ -177,7 +197,7 @@ def test_without_a_value_there_is_nothing_to_go_by(capsys: pytest.CaptureFixture
     out = Path("out").absolute()
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"vllm-flow: {out}: no point has a value of 'score', so there is nothing to go by. Choose a pipeline whose "
-        "output is a score."
+        "output is a score, or name a metric: sweep.search.metric=…."
     )
     assert len(index()["points"]) == 2
 
@@ -189,7 +209,9 @@ def test_without_a_value_there_is_nothing_to_go_by(capsys: pytest.CaptureFixture
         (["seed=1", "sweep.search.trials=3"], "sweep.search: there is nothing to search. Sweep over "
          "something: sampling.temperature=interval(0,1)."),
         (["seed=1,2", "sweep.search.metric=scor"], "sweep.search.metric (command line): there is no metric 'scor'. Did you "
-         "mean 'score'? There are: score."),
+         "mean 'score'? There are: characters, repetition, score, seconds, tokens, truncated, ttft_s, words."),
+        (["seed=1,2", "sweep.search.metric=words"], "sweep.search.direction: whether 'words' is to be high or low is for you "
+         "to say: maximize or minimize."),
         (["seed=1,2", "sweep.search.trials=2000"], "sweep.search.trials (command line): there would be 2000 points. Search "
          "less, or allow them: sweep.max_points=2000."),
         (["seed=1,2", "sweep.search.trials=0"], "sweep.search.trials (command line): 0 does not fit. It takes an integer "

@@ -33,6 +33,7 @@ key=value. `-m` runs every combination of comma-separated values, all at once. `
   input.text="…"       one question          input.path=FILE    rows: jsonl, csv, parquet
   input=stdin          lines from a pipe     seed=1             other random numbers
   sweep.repeat=N       N answers to each     sweep.zip={…}      values side by side, not crossed
+  sweep.search.trials=N  look for the best of what is swept, with Optuna
   --json               results as JSON lines on stdout
   --fail-fast          stop at the first turn that fails; `vllm-flow resume DIR` goes on
 """

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from hydra.core.utils import JobReturn, JobStatus
 
 from vllm_flow.config.space import probes
-from vllm_flow.core.errors import FlowError, RecordError
+from vllm_flow.core.errors import ConfigError, Fault, FlowError, RecordError
+from vllm_flow.evaluation.objective import Objective, objective
 from vllm_flow.sweep.index import FILE, Index
-from vllm_flow.sweep.objective import objective
 from vllm_flow.sweep.points import Point
 from vllm_flow.sweep.search import Dimension, Proposed, Trials, need_optuna
 from vllm_flow.sweep.settings import Search
@@ -34,11 +35,13 @@ class Searching:
     def run(self, begin: Callable[[], None]) -> list[Sequence[JobReturn]]:
         """What became of each point, by batches. Raises ConfigError before the first file; then calls `begin`."""
         need_optuna()
-        self._value = objective(self.settings.metric)
         ends = self.check(list(probes(self.fixed, self.space)), 0)
+        self._objective = objective(self.settings.metric, ends[0].spec)
+        self._value = self._objective.of
+        settings = replace(self.settings, direction=self.settings.direction or _direction(self._objective))
         index = self._index(ends[0])
         begin()
-        trials = Trials(self.settings, self.space, self.folder, self.seed)
+        trials = Trials(settings, self.space, self.folder, self.seed)
         batches: list[Sequence[JobReturn]] = []
         with index:
             waiting = self._ended_before(index, trials)
@@ -91,5 +94,15 @@ class Searching:
         trials.write()
         if not trials.have_values:
             problem = f"no point has a value of '{self.settings.metric}', so there is nothing to go by."
-            raise FlowError(f"{self.folder}: {problem} Choose a pipeline whose output is a score.")
+            output = "Choose a pipeline whose output is a score, or name a metric: sweep.search.metric=…."
+            other = "Choose another metric, or give the rows what it asks for."
+            raise FlowError(f"{self.folder}: {problem} {output if self._objective.of_output else other}")
         return returns
+
+
+def _direction(metric: Objective) -> Literal["maximize", "minimize"]:
+    """What the metric says. Raises ConfigError where it takes no side."""
+    if metric.higher_is_better is None:
+        problem = f"whether '{metric.metric}' is to be high or low is for you to say: maximize or minimize."
+        raise ConfigError([Fault("sweep.search.direction", problem)])
+    return "maximize" if metric.higher_is_better else "minimize"

@@ -19,9 +19,9 @@ class Search:
     batch: Annotated[int, at_least(1)] = 8
     """How many are proposed together, and so answered together."""
     metric: str = "score"
-    """What is to be good. `score`: the mean of the scores that a pipeline gives whose output is one."""
-    direction: Literal["maximize", "minimize"] = "maximize"
-    """Whether more of the metric is better, or less."""
+    """Whose mean is to be good: a name under `metrics`, or `score`, the output of a pipeline that gives one."""
+    direction: Literal["maximize", "minimize"] | None = None
+    """Whether more of it is better, or less; null is what the metric says."""
     sampler: Literal["tpe", "random"] = "tpe"
     """Tree-structured Parzen estimators, or at random; both seeded by `seed`."""
     storage: str | None = None

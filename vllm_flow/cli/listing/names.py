@@ -62,12 +62,13 @@ def keys() -> dict[str, Option]:
     from vllm_flow.core.sampling import Sampling
     from vllm_flow.core.spec import RunSpec
     from vllm_flow.models.spec import Architecture, Model
-    from vllm_flow.sweep.settings import Sweep
+    from vllm_flow.sweep.settings import Search, Sweep
 
     top = {option.name: option for option in options_of(RunSpec)}
     found = {name: dataclasses.replace(top[name], doc=ABOUT[name]) for name in TOP_KEYS}
     for place, cls in (
         ("sweep", Sweep),
+        ("sweep.search", Search),
         ("sampling", Sampling),
         ("model", Model),
         ("model.architecture", Architecture),

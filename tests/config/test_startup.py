@@ -38,5 +38,5 @@ def test_the_public_names_are_the_promised_ones() -> None:
     import vllm_flow.config
 
     assert vllm_flow.config.__all__ == [
-        "compose", "composer", "groups", "run_jobs", "sample_input", "schema", "search_on",
+        "compose", "composer", "groups", "points_for", "run_jobs", "sample_input", "schema", "search_on",
     ]  # fmt: skip

@@ -19,7 +19,8 @@ from vllm_flow.core.ports import type_name
 from vllm_flow.core.spec import RunSpec
 
 HEAD = ("value", "made by", "from", "type")
-HELP = """usage: vllm-flow check [--graph | --svg FILE | --mermaid | --config | --schema | --json] [key=value ...]
+HELP = """usage: vllm-flow check [--graph | --svg FILE | --mermaid | --config | --plan [-m] | --schema | --json]
+                       [key=value ...]
 
 Composes and checks a configuration as `vllm-flow` would run it: prints every fault, one line each, and exits with 2 if
 there is one. What would run, but is hardly meant so, is a warning. Loads no model and runs nothing. Shows the table of
@@ -29,12 +30,13 @@ named values, in running order, or
   --svg FILE   the drawing as a picture
   --mermaid    the drawing as Mermaid text, for a README or an issue
   --config     every value in force, as YAML, with the file and line it came from
+  --plan       what a run, or with -m a sweep, would do and take: points, prompt tokens, memory, time, what is done
   --schema     the JSON Schema of configuration files, for an editor
   --json       the table for other programs
 """
 FLAGS = {
     "--graph": "graph", "--svg": "svg", "--mermaid": "mermaid", "--config": "config", "--schema": "schema",
-    "--json": "json", "--help": "help", "-h": "help",
+    "--json": "json", "--plan": "plan", "-m": "many", "--multirun": "many", "--help": "help", "-h": "help",
 }  # fmt: skip
 
 
@@ -49,6 +51,12 @@ def main(arguments: list[str]) -> int:
         from vllm_flow.config import schema
 
         print(json.dumps(schema(), indent=1, ensure_ascii=not _takes_unicode()))
+        return 0
+    if "plan" in flags:
+        from vllm_flow.cli.plan import show_plan
+        from vllm_flow.config import points_for
+
+        show_plan(points_for([*(["-m"] if "many" in flags else []), *overrides]))
         return 0
     from vllm_flow.config import compose
 
@@ -94,7 +102,9 @@ def _without_svg_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _refuse_together(flags: set[str], files: list[str], overrides: list[str]) -> None:
-    asked = [word for word, name in FLAGS.items() if name in flags]
+    asked = [word for word, name in FLAGS.items() if name in flags - {"many"}]
+    if "many" in flags and "plan" not in flags:
+        raise ConfigError([Fault("-m", "one run is checked. Plan a sweep with --plan -m.", "command line")])
     if len(asked) > 1:
         problem = "each of these flags shows something else. Choose one."
         raise ConfigError([Fault(" ".join(asked), problem, "command line")])

@@ -19,9 +19,9 @@ if TYPE_CHECKING:  # completion needs neither, and not to import them saves a fi
     from vllm_flow.config.job import Work
     from vllm_flow.core.phrases import JsonSchema
     from vllm_flow.core.spec import RunSpec
-    from vllm_flow.sweep.points import Outcome
+    from vllm_flow.sweep.points import Outcome, Point
 
-__all__ = ["compose", "composer", "groups", "run_jobs", "sample_input", "schema", "search_on"]
+__all__ = ["compose", "composer", "groups", "points_for", "run_jobs", "sample_input", "schema", "search_on"]
 
 _one_at_a_time = Lock()
 """Hydra's state belongs to the process, and threads may ask at once."""
@@ -68,6 +68,13 @@ def search_on(
 
     with in_project(project or None):
         return jobs.run_jobs([*jobs.began_with(folder), *changes], work)
+
+
+def points_for(arguments: Sequence[str]) -> list[Point]:
+    """The points that `run_jobs` would run; nothing is written. Raises ConfigError with every fault of every point."""
+    from vllm_flow.config import jobs
+
+    return jobs.points_for(arguments)
 
 
 def groups() -> Mapping[str, Mapping[str, str]]:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import cast
 
 import yaml
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.types import RunMode
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from vllm_flow.config.composition import Composition, FlowLoader, composing
@@ -25,9 +26,10 @@ from vllm_flow.config.job import Jobs, Work, runnable, sweep_of
 from vllm_flow.config.layers import PRIMARY
 from vllm_flow.config.overrides import quoted, rewrite
 from vllm_flow.config.spec import spec_of
+from vllm_flow.config.sweeper import points_without_running
 from vllm_flow.config.swept_origins import placed
 from vllm_flow.core.errors import RecordError
-from vllm_flow.sweep.points import Outcome
+from vllm_flow.sweep.points import Outcome, Point
 
 PROGRAM = "vllm-flow"
 
@@ -56,6 +58,20 @@ def run_jobs(arguments: Sequence[str], work: Work) -> list[Outcome]:
         else:
             return _run(hydra, loader, lines, work, many=args.multirun)
     return []
+
+
+def points_for(arguments: Sequence[str]) -> list[Point]:
+    """The points that `run_jobs` would run, checked as there; nothing is written. Raises ConfigError, all faults."""
+    flags, overrides = hoisted(arguments)
+    with composing() as loader, _installed(loader) as hydra:
+        lines = rewrite(overrides, loader.groups)
+        first = loader.compose(lines, RunMode.MULTIRUN, sweeps=True)
+        many = bool({"-m", "--multirun"}.intersection(flags)) or first.mode == RunMode.MULTIRUN
+        with placed(first.written.origins):
+            if not (many or sweep_of(first.config).is_one):
+                return [Point(Path(), tuple(lines), spec_of(loader.compose(lines), loader))]
+            master = hydra.compose_config(PRIMARY, [*lines, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
+            return points_without_running(HydraContext(loader, Callbacks(master)), master, Jobs(loader, lambda *_: ()))
 
 
 def began_with(folder: Path) -> list[str]:

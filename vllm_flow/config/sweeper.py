@@ -23,6 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from vllm_flow.config.axes import flat, points_of
+from vllm_flow.config.composition import typed
 from vllm_flow.config.job import Jobs, numbered, sweep_of, value_at
 from vllm_flow.config.launcher import FusedLauncher
 from vllm_flow.config.searching import Searching
@@ -49,9 +50,7 @@ class FlowSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         settings = sweep_of(self.master) if isinstance(self.task, Jobs) else Sweep()
-        parser = OverridesParser.create(config_loader=self.context.config_loader)
-        lines = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        said, seed = parser.parse_overrides(lines), str(self.master.get("seed"))
+        said, seed = self._said(arguments), str(self.master.get("seed"))
         folder = Path(str(self.master.hydra.sweep.dir)).absolute()
         if settings.search is not None:
             return self._searched(settings, settings.search, said, folder, seed)
@@ -63,6 +62,17 @@ class FlowSweeper(Sweeper):
             if index and any(one.status != JobStatus.COMPLETED for batch in returns for one in batch):
                 index.status = "failed"
         return returns
+
+    def planned(self, arguments: list[str]) -> list[Point]:
+        """The points, checked; of a search those that it can only find while it runs are none."""
+        settings = sweep_of(self.master)
+        if settings.search is not None:
+            raise ConfigError([Fault("sweep.search", "a search finds its points while it runs. Plan without it.")])
+        return self._checked(points_of(settings, self._said(arguments), str(self.master.get("seed"))), 0)
+
+    def _said(self, arguments: list[str]) -> list[Override]:
+        parser = OverridesParser.create(config_loader=self.context.config_loader)
+        return parser.parse_overrides([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
 
     def _searched(
         self, settings: Sweep, search: Search, said: list[Override], folder: Path, seed: str
@@ -105,6 +115,14 @@ class FlowSweeper(Sweeper):
     def _composed(self, overrides: list[list[str]], first: int = 0) -> list[DictConfig]:
         compose = self.context.config_loader.load_sweep_config
         return [numbered(compose(self.master, lines), number) for number, lines in enumerate(overrides, first)]
+
+
+def points_without_running(context: HydraContext, master: DictConfig, jobs: Jobs) -> list[Point]:
+    """What the sweeper that a configuration names would launch. Raises ConfigError where it is none of ours."""
+    sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=jobs, config=master)
+    if not isinstance(sweeper, FlowSweeper):
+        raise ConfigError([Fault("hydra/sweeper", "only hydra/sweeper=flow knows its points beforehand. Choose it.")])
+    return sweeper.planned(list(typed(master.hydra)))
 
 
 def _baseline(configs: Sequence[DictConfig], wanted: Mapping[str, Any]) -> int:

@@ -6,32 +6,30 @@ Prints the median of the rounds and the ratio: tokens a second for 1, 8 and 32 g
 settings over 8 prompts, all at once against one `generate` a setting; and the time to first token of a turn that follows
 a long history, against that of the same prompt read anew by the same engine. Loading is not counted; `generate` gets
 token ids, the engine messages, and it streams. Both make exactly 48 tokens a row. With a Python that has vLLM there are
-two cases more, each one call of it: 64 greedy requests for 16 to 256 tokens, and the sweep.
+two cases more, each one call of it: 64 greedy requests for 16 to 256 tokens, and the sweep. With llama-cpp-python, one
+greedy request is held against llama.cpp too, which gets the same weights in the 4 bits they come in.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
-import signal
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
+import torch
 import yaml
+from peers import Peer, generate, llama_cpp, vllm
 
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.sampling import Sampling, Schedule
 from vllm_flow.core.values import Prompt, Request, user
 from vllm_flow.engines.transformers.options import Transformers
-from vllm_flow.models.pull import pull
+from vllm_flow.models.pull import pull, pull_gguf
 from vllm_flow.models.spec import Model
 from vllm_flow.stages.infer import complete
 
@@ -60,55 +58,6 @@ def tokens_a_second(engine: Engine, requests: list[Request]) -> float:
 
     started = time.perf_counter()
     return asyncio.run(all_at_once()) / (time.perf_counter() - started)
-
-
-Peer = Callable[[int, list[dict[str, Any]]], float]
-
-
-@contextmanager
-def generate(folder: Path, dtype: str, prompt_tokens: int) -> Iterator[Peer]:
-    """Tokens a second of `generate`, one after the other for each setting; prompts have as many tokens as ours."""
-    program = [sys.executable, str(Path(__file__).with_name("generate_peer.py"))]
-    arguments = [str(folder), dtype, str(TOKENS), str(prompt_tokens)]
-    with subprocess.Popen([*program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdout.readline()
-
-        def rate(rows: int, settings: list[dict[str, Any]]) -> float:
-            print(json.dumps({"rows": rows, "settings": settings}), file=process.stdin, flush=True)
-            return rows * len(settings) * TOKENS / float(json.loads(process.stdout.readline()))
-
-        yield rate
-        process.stdin.close()
-
-
-@contextmanager
-def vllm(python: str, folder: Path, dtype: str) -> Iterator[Callable[[list[Request], Engine], float]]:
-    """Tokens a second of vLLM, all requests in one call; it is given the token ids that the engine would read."""
-    program = [python, str(Path(__file__).with_name("vllm_peer.py")), str(folder), dtype]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(program, start_new_session=True, **pipes) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdout.readline()
-        os.killpg(process.pid, signal.SIGSTOP)  # its processes compute also while they have nothing to do
-
-        def rate(requests: list[Request], engine: Any) -> float:
-            prompts = [engine._loaded.renderer.ids(one.prompt) for one in requests]
-            names = ("temperature", "top_p", "max_tokens")
-            settings = [{name: getattr(one.schedule.at(0), name) for name in names} for one in requests]
-            os.killpg(process.pid, signal.SIGCONT)
-            print(json.dumps({"prompts": prompts, "settings": settings}), file=process.stdin, flush=True)
-            took, tokens = json.loads(process.stdout.readline())
-            os.killpg(process.pid, signal.SIGSTOP)
-            return float(tokens / took)
-
-        try:
-            yield rate
-        finally:
-            os.killpg(process.pid, signal.SIGCONT)
-            process.stdin.close()
 
 
 def against_vllm(engine: Engine, rate: Callable[[list[Request], Engine], float], rounds: int) -> None:
@@ -154,6 +103,18 @@ def greedy(engine: Engine, peer: Peer, rounds: int) -> None:
         told(f"{rows} greedy requests at once", "tok/s", mine, others)
 
 
+def against_llama(engine: Engine, peers: dict[str, Peer], rounds: int) -> None:
+    """One request, and all of them in turns; the first round warms up."""
+    mine: list[float] = []
+    others: dict[str, list[float]] = {name: [] for name in peers}
+    for _ in range(rounds + 1):
+        mine.append(tokens_a_second(engine, [asked(fresh(STORY), temperature=0)]))
+        for name, peer in peers.items():
+            others[name].append(peer(1, [{"do_sample": False}]))
+    for name, found in others.items():
+        told(f"1 greedy request; {name}", "tok/s", mine[1:], found[1:])
+
+
 def swept() -> list[Request]:
     """Every setting for each of some new prompts."""
     prompts = [fresh(STORY) for _ in range(PROMPTS)]
@@ -188,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
-    parser.add_argument("--only", choices=("greedy", "sweep", "histories", "vllm"))
+    parser.add_argument("--only", choices=("greedy", "llama", "sweep", "histories", "vllm"))
     parser.add_argument("--vllm", metavar="PYTHON", help="of an environment with vLLM")
     parser.add_argument("options", nargs="*", metavar="option=value", help="of the engine, such as deterministic=false")
     given = parser.parse_args()
@@ -201,11 +162,14 @@ def main() -> None:
     )
     prompt_tokens = engine.count(fresh(STORY))
     print(f"prompts of {prompt_tokens} tokens, median of {given.rounds} rounds: ours, peer")
-    with generate(folder, given.dtype, prompt_tokens) as peer:
+    with generate(folder, given.dtype, TOKENS, prompt_tokens) as peer:
         if given.only in {None, "greedy"}:
             greedy(engine, peer, given.rounds)
         if given.only in {None, "sweep"}:
             sweep(engine, peer, given.rounds)
+        if given.only in {None, "llama"} and find_spec("llama_cpp"):
+            with llama_cpp(pull_gguf("smollm2"), TOKENS, prompt_tokens, torch.get_num_threads()) as other:
+                against_llama(engine, {"generate": peer, "llama.cpp": other}, given.rounds)
     if given.vllm and given.only in {None, "vllm"}:
         with vllm(given.vllm, folder, given.dtype) as peer_vllm:
             against_vllm(engine, peer_vllm, given.rounds)

@@ -28,6 +28,7 @@ from vllm_flow.engines.transformers import lean
 from vllm_flow.engines.transformers.attention import Look
 from vllm_flow.engines.transformers.kv import STEP, Sequence, Slots
 from vllm_flow.engines.transformers.packed import Replaced
+from vllm_flow.engines.transformers.quantized import Int4Linear, Int8Linear
 from vllm_flow.models.cache import made_once
 from vllm_flow.models.progress import tell
 
@@ -123,7 +124,9 @@ class Compiled:
         return self._head([hidden, *self._head_weights])[0]
 
 
-def _product(layer: nn.Module) -> Product:
+def _product(layer: nn.Module) -> nn.Module:
+    if isinstance(layer, Int4Linear | Int8Linear):
+        return layer
     if type(layer) is not nn.Linear:
         raise ModelError(f"{WHERE}: a layer of the kind {type(layer).__name__} cannot be compiled. Choose false.")
     return Product(layer)
@@ -140,7 +143,12 @@ def _of_products(module: nn.Module, plain: Mapping[int, nn.Module]) -> Any:
 
 
 def _weights(module: nn.Module) -> list[Tensor]:
-    return [weight.detach() for weight in module.parameters()]
+    return [weight.detach() for _, weight in _named(module)]
+
+
+def _named(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """Parameters, and what quantised layers have instead."""
+    return [*module.named_parameters(), *module.named_buffers()]
 
 
 def made(module: nn.Module, inputs: list[Tensor], kind: str) -> Function:
@@ -170,7 +178,7 @@ class _WithWeights(nn.Module):
     def __init__(self, module: nn.Module, inputs: int) -> None:
         super().__init__()
         self._call: Any = lambda given, weights: torch.func.functional_call(module, weights, given)
-        self._names, self._inputs = [name for name, _ in module.named_parameters()], inputs
+        self._names, self._inputs = [name for name, _ in _named(module)], inputs
 
     def forward(self, *given: Tensor) -> Any:
         weights = dict(zip(self._names, given[self._inputs :], strict=True))

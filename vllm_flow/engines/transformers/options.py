@@ -59,7 +59,6 @@ class Transformers:
         if self.compile:
             against = {
                 "deterministic=true": self.deterministic is True,
-                f"quantize={self.quantize}": self.quantize is not None,
                 f"device={self.device}": self.device not in {"auto", "cpu"}, "dtype=float16": self.dtype == "float16",
             }  # fmt: skip
             refused = [

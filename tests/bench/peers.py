@@ -32,9 +32,7 @@ def llama_cpp(file: Path, tokens: int, prompt_tokens: int, threads: int) -> Any:
 
 @contextmanager
 def _peer(program: str, tokens: int, *arguments: str) -> Iterator[Peer]:
-    with subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name(program)), *arguments], **PIPES
-    ) as process:
+    with subprocess.Popen([sys.executable, str(Path(__file__).with_name(program)), *arguments], **PIPES) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.readline()

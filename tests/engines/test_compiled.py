@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch._inductor.config
 
 from tests import tiny
 from vllm_flow.core.errors import ModelError
@@ -23,7 +24,7 @@ PROMPT = [5 + place * 7 % 90 for place in range(60)]
 
 @pytest.mark.parametrize(
     ("option", "value", "told"),
-    [("deterministic", True, "deterministic=true"), ("quantize", "int8", "quantize=int8"), ("device", "cuda", "device=cuda"),
+    [("deterministic", True, "deterministic=true"), ("device", "cuda", "device=cuda"),
      ("dtype", "float16", "dtype=float16")],
 )  # fmt: skip
 def test_what_does_not_go_with_it_is_told_before_anything_loads(option: str, value: Any, told: str) -> None:
@@ -32,7 +33,10 @@ def test_what_does_not_go_with_it_is_told_before_anything_loads(option: str, val
 
 
 def test_it_goes_with_all_else() -> None:
-    assert dataclasses.replace(ALONE, deterministic=False, dtype="bfloat16", device="cpu").problems() == []
+    assert (
+        dataclasses.replace(ALONE, deterministic=False, dtype="bfloat16", device="cpu", quantize="int4").problems()
+        == []
+    )
 
 
 def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -46,8 +50,8 @@ def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 def test_without_a_compiler_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_FLOW_CACHE", str(tmp_path))
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
-    with pytest.raises(ModelError) as caught:
+    missing: Any = torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler")})
+    with missing, pytest.raises(ModelError) as caught:
         load(ALONE.model, "cpu", compiles=True)
     assert str(caught.value) == (
         "resources.engine.compile: no C++ compiler is found. Install one, such as g++, or choose false."
@@ -77,11 +81,16 @@ def decoded(loaded: Loaded, steps: int = 8) -> list[torch.Tensor]:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("dtype", "near"), [("float32", 1e-3), ("bfloat16", None)])
+@pytest.mark.parametrize(
+    ("dtype", "quantize", "near"),
+    [("float32", None, 1e-3), ("bfloat16", None, None), ("float32", "int4", 1e-3), ("bfloat16", "int4", None),
+     ("float32", "int8", 1e-3)],
+)  # fmt: skip
 def test_its_logits_are_the_usual_ones_and_the_code_is_kept(
-    family: Model, dtype: Any, near: float | None, monkeypatch: pytest.MonkeyPatch
+    family: Model, dtype: Any, quantize: Any, near: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiled, usual = load(family, "cpu", dtype, compiles=True), load(family, "cpu", dtype)
+    compiled, usual = (load(family, "cpu", dtype, quantize=quantize, compiles=compiles) for compiles in (True, False))
+    assert [one.facts["quantize"] for one in (compiled, usual)] == [quantize] * 2
     assert [one.facts["compiled"] for one in (compiled, usual)] == [True, False]
     assert [one.facts["deterministic"] for one in (compiled, usual)] == [False, True]
     pairs = list(zip(decoded(compiled), decoded(usual), strict=True))
@@ -93,6 +102,6 @@ def test_its_logits_are_the_usual_ones_and_the_code_is_kept(
         raise AssertionError("compiled again")
 
     monkeypatch.setattr("vllm_flow.engines.transformers.compiled._compile", never)
-    again = decoded(load(family, "cpu", dtype, compiles=True))
+    again = decoded(load(family, "cpu", dtype, quantize=quantize, compiles=True))
     assert all(torch.equal(one, other) for one, (other, _) in zip(again, pairs, strict=True))
     compiled.network.close()

@@ -3,7 +3,8 @@
 A lone row multiplies matrices by a vector. Written as a plain sum, the compiler makes loops of it that read the weights
 once, at the speed of memory, and puts norms, rotary positions and attention around them without a call between. All
 layers share one function, which takes their weights as arguments, so it is compiled once, in seconds, and kept in the
-user's cache. From two rows on matrix kernels are faster: those steps take the usual way, and round otherwise.
+user's cache. Quantised layers keep their kernels, which read as fast, and so does the head. From two rows on matrix
+kernels are faster: those steps take the usual way, and round otherwise.
 """
 
 from __future__ import annotations
@@ -24,11 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from vllm_flow.core.errors import ModelError
-from vllm_flow.engines.transformers import lean
+from vllm_flow.engines.transformers import lean, quantized
 from vllm_flow.engines.transformers.attention import Look
 from vllm_flow.engines.transformers.kv import STEP, Sequence, Slots
 from vllm_flow.engines.transformers.packed import Replaced
-from vllm_flow.engines.transformers.quantized import Int4Linear, Int8Linear
 from vllm_flow.models.cache import made_once
 from vllm_flow.models.progress import tell
 
@@ -79,24 +79,12 @@ class Block(nn.Module):
         return lean.block(self.layer, self.look, hidden, (cos, signed), attend)
 
 
-class Head(nn.Module):
-    """From the last layer to the logits."""
-
-    def __init__(self, norm: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.norm, self.head = norm, head
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        logits: Tensor = self.head(lean.normed(self.norm, hidden)).float()
-        return logits
-
-
 class Compiled:
     """The forward pass of one row of one model."""
 
     def __init__(self, model: Any, looks: Many[Look], replaced: Many[Replaced]) -> None:
         """replaced: the layers as they were before packing, whose weights are used. Raises ModelError."""
-        self._decoder = model.model
+        self._decoder, self._head = model.model, model.lm_head  # the head is packed: no loop reads it faster
         plain = {id(getattr(module, name)): layer for module, name, layer in replaced}
         one = torch.zeros(1, dtype=torch.long)
         row = model.model.embed_tokens(one).detach()
@@ -111,8 +99,6 @@ class Compiled:
                 planes = [row.new_zeros(SLOTS, heads, LENGTH, attention.head_dim) for _ in range(2)]
                 functions[kind] = made(block, [row, *rope, one, one.clone(), *planes], str(kind))
             self._layers.append((functions[kind], look.layer, _weights(block)))
-        head = Head(model.model.norm, _product(plain.get(id(model.lm_head), model.lm_head)))
-        self._head, self._head_weights = made(head, [row], "head"), _weights(head)
 
     def __call__(self, token_id: int, sequence: Sequence, slots: Slots) -> Tensor:
         """The logits after one more token of a sequence that lies in slots, float32 [1, vocab]."""
@@ -121,11 +107,12 @@ class Compiled:
         shared = [*lean.rope_of(self._decoder, hidden, position), slot, position]
         for function, layer, weights in self._layers:
             hidden = function([hidden, *shared, *slots.planes[2 * layer : 2 * layer + 2], *weights])[0]
-        return self._head([hidden, *self._head_weights])[0]
+        logits: Tensor = self._head(lean.normed(self._decoder.norm, hidden)).float()
+        return logits
 
 
 def _product(layer: nn.Module) -> nn.Module:
-    if isinstance(layer, Int4Linear | Int8Linear):
+    if isinstance(layer, quantized.Int4Linear | quantized.Int8Linear):
         return layer
     if type(layer) is not nn.Linear:
         raise ModelError(f"{WHERE}: a layer of the kind {type(layer).__name__} cannot be compiled. Choose false.")
@@ -160,7 +147,7 @@ def made(module: nn.Module, inputs: list[Tensor], kind: str) -> Function:
     parts = (
         kind, torch.__version__, platform.platform(), torch.get_num_threads(), torch.backends.cpu.get_cpu_capability(),
         sorted(getattr(torch.cpu, "get_capabilities", dict)().items()),
-        inspect.getsource(sys.modules[__name__]), inspect.getsource(lean),
+        *(inspect.getsource(module) for module in (sys.modules[__name__], lean, quantized)),
         [(str(one.dtype), list(one.shape)) for one in (*inputs, *weights)],
         [one.variance_epsilon for one in module.modules() if hasattr(one, "variance_epsilon")],
     )  # fmt: skip

@@ -39,7 +39,8 @@ class Transformers:
     compile: bool = False
     """Decode a row that is alone with compiled code, on cpu; the first time takes a while and needs a C++ compiler.
 
-    Keeps the weights twice. The row rounds otherwise then than in company: not deterministic.
+    Keeps the layers' weights twice, unless they are quantised. The row rounds otherwise then than in company: not
+    deterministic.
     """
     threads: Annotated[int, at_least(1)] | None = None
     """How many CPU threads compute; null leaves it to PyTorch."""

@@ -21,7 +21,7 @@ from vllm_flow.config import compose, groups
 from vllm_flow.core.errors import ConfigError
 from vllm_flow.core.pipeline import Pipeline
 
-FLAGS = "--config, --graph, --help, --json, --mermaid, --schema, --svg, -h"
+FLAGS = "--config, --graph, --help, --json, --mermaid, --multirun, --plan, --schema, --svg, -h, -m"
 NO_FILE = (
     "--svg (command line): the file to write is missing. Write --svg FILE, or --svg=FILE for a name with - or = in it."
 )

@@ -65,9 +65,9 @@ def test_an_interrupted_record_names_the_command_that_goes_on(rows: Path, tmp_pa
 
 
 def test_prompts_that_leave_no_room_are_counted(rows: Path, tmp_path: Path) -> None:
-    words = [*TINY, "++model.architecture.max_context=60", f"input.path={rows}", "input=file"]
+    words = [*TINY, "++model.architecture.max_context=50", f"input.path={rows}", "input=file"]
     (group,) = planned(points(tmp_path, words), tmp_path).groups
-    assert (group.prompts.longest or 0) + 12 > 60
+    assert (group.prompts.longest or 0) + 12 > 50
     assert 0 < group.context_overflow <= 6
 
 
@@ -96,7 +96,7 @@ def test_a_sweep_is_planned_group_by_group(
     monkeypatch.chdir(tmp_path)
     assert main(["check", "--plan", "-m", *TINY, "seed=1,2", "engine.threads=1,2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "0\tseed=1 engine.threads=1\tno record has this configuration"
+    assert lines[0] == "0\tseed=1 resources.engine.threads=1\tno record has this configuration"
     assert "group 1 of 2: engine/transformers, custom, points 0, 2" in lines
     assert "group 2 of 2: engine/transformers, custom, points 1, 3" in lines
     assert sum(line.startswith("  turns: 3 at each of 2 points, 6 in all") for line in lines) == 2

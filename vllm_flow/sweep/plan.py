@@ -27,6 +27,8 @@ from vllm_flow.sweep.points import Point
 COUNTED = 200
 """Prompts that are counted; the rest is reckoned from their mean."""
 MAKERS = ("context/", "fuse/")
+SHORTEST = Completion(".", (), "stop", Usage(None, None))
+"""Stands for an answer that nobody knows yet; an empty one would take its question out of the history."""
 RECORDS = 200
 """How many of the newest records are looked at for speed and for what is done already."""
 
@@ -180,7 +182,7 @@ class _Maker:
         for node in self._nodes:
             values[node.name] = node.stage.run(**{name: values[source] for name, source in node.sources.items()})
         self._store.begin(turn)
-        self._store.commit(turn, Completion("", (), "stop", Usage(None, None)), {})
+        self._store.commit(turn, SHORTEST, {})
         prompt: Prompt = values[self._output]
         return prompt
 

@@ -20,6 +20,7 @@ from vllm_flow.engines.transformers.options import Device, DType, Quantize
 from vllm_flow.engines.transformers.plain import PlainNetwork
 from vllm_flow.engines.transformers.quantized import quantise, weight_bytes
 from vllm_flow.engines.transformers.render import Renderer
+from vllm_flow.engines.transformers.trials import Found, trials_of
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 from vllm_flow.engines.transformers.weights import read_weights
 from vllm_flow.models.adapter import Adapter, find_adapter
@@ -40,8 +41,12 @@ def load(  # noqa: PLR0917  the options of the engine
     number = _dtype(dtype, place)
     weights, tokenizer, facts = _weights(model, place, number, quantize)
     own_attention = weights.config._attn_implementation
-    fit = fitted(weights)
-    same = _made_deterministic(fit.network, deterministic)
+    trials = trials_of("" if model.adapter else facts["weights"], weights, quantize)
+    found = trials.found()
+    fit = fitted(weights, lean=found.get("lean"))
+    same = _made_deterministic(fit.network, deterministic, found)
+    if isinstance(fit.network, Network):
+        trials.keep({**found, "lean": fit.network.lean is not None})
     if compiles:
         compile_decoding(fit, weights)
     network, packed, why_plain = fit.network, len(fit.packed), fit.why_plain
@@ -122,13 +127,20 @@ def _kept_layers(model: Model, weights: Any) -> str:
     return f"{written_layers(layers)} of {there}"
 
 
-def _made_deterministic(way: Network | PlainNetwork, wanted: bool | None) -> bool:
-    """Whether a row's logits are bitwise the same in any company: always one by one, else if its kernels allow it."""
+def _made_deterministic(way: Network | PlainNetwork, wanted: bool | None, found: Found) -> bool:
+    """Whether a row's logits are bitwise the same in any company: always one by one, else if its kernels allow it.
+
+    found: what is known of that before; what is tried now is added.
+    """
     if isinstance(way, PlainNetwork):
         return True
     if wanted is False:
         return False
-    least = least_tokens(way)
+    if "least" not in found:
+        found["least"] = least_tokens(way)
+    elif (known := found["least"]) is not None:
+        way.least = known
+    least = found["least"]
     if least is None and wanted:
         problem = "the kernels of this machine give a row other logits in other company"
         raise ModelError(f"resources.engine.deterministic: {problem}. Choose another dtype or device, or null.")

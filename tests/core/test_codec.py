@@ -103,7 +103,7 @@ def test_300_random_values_come_back_as_they_were():
     for _ in range(300):
         number = random.choice([None, 1, 2**63 - 1])
         history = tuple(message() for _ in range(random.randint(0, 3)))
-        turn = Turn(text(), message(), history, number, random.randint(0, 3), random.randint(0, 99))
+        turn = Turn(text(), message(), history, number, random.randint(0, 3), random.randint(0, 99), tenant=text())
         assert turn_from_json(decode(encode(turn))) == turn
         ids = tuple(random.randrange(2**17) for _ in range(random.randint(0, 5)))
         logprobs = random.choice([None, tuple(-random.expovariate(1) for _ in ids)])
@@ -209,17 +209,24 @@ def test_a_message_at_fault_is_refused_with_its_place(data, problem):
         ({"number": 0}, "turn.number: 0 does not fit. Give a whole number of 1 or more, below 2**63."),
         ({"number": True}, "turn.number: true does not fit. Give a whole number of 1 or more, below 2**63."),
         ({"sample": 2**63}, f"turn.sample: {2**63} does not fit. Give a whole number of 0 or more, below 2**63."),
+        ({"tenant": 3}, "turn.tenant: 3 is no text. Put it in quotation marks."),
         ({"index": 1.0}, "turn.index: 1.0 does not fit. Give a whole number of 0 or more, below 2**63."),
         (
             {"indx": 1},
             "turn: there is no key 'indx'. Did you mean 'index'? "
-            "Keys: conversation, history, index, message, number, reference, sample.",
+            "Keys: conversation, history, index, message, number, reference, sample, tenant.",
         ),
     ],
 )
 def test_a_turn_at_fault_is_refused_with_its_place(change, problem):
     data = to_json(Turn("c", user("Hi"), number=1)) | change
     assert refusal(turn_from_json, data) == problem
+
+
+def test_a_turn_of_no_tenant_is_written_without_one():
+    turn = Turn("c", user("Hi"), number=1)
+    assert list(to_json(turn)) == ["conversation", "message", "history", "number", "sample", "index"]
+    assert to_json(dataclasses.replace(turn, tenant="ann")) == to_json(turn) | {"tenant": "ann"}
 
 
 def test_what_was_scored_is_written_with_its_perplexity_and_without_infinities():

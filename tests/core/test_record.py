@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,14 @@ def test_putting_results_in_order_takes_little_memory(tmp_path: Path) -> None:
         assert [json.loads(line)["index"] for line in file] == list(range(400))
     assert (tmp_path / "results.jsonl").stat().st_size > 8_000_000
     assert most < 1_000_000
+
+
+def test_a_tenant_stands_in_the_results_only_where_there_is_one(tmp_path: Path) -> None:
+    whose = replace(result(1), turn=replace(result(1).turn, tenant="ann"))
+    write(tmp_path, result(0), whose).finish("finished")
+    plain, of_ann = (json.loads(line) for line in (tmp_path / "results.jsonl").read_text("utf-8").splitlines())
+    assert list(plain) == ["index", "conversation", "turn", "sample", "message", "value", "failure"]
+    assert of_ann == plain | {"index": 1, "conversation": "c1", "tenant": "ann", "message": of_ann["message"]}
 
 
 def test_a_run_that_goes_on_is_readable_and_says_so(tmp_path: Path) -> None:

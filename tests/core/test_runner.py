@@ -348,3 +348,11 @@ def test_a_completion_carries_ids_text_reason_and_usage() -> None:
     assert isinstance(result.value, Completion)
     assert (result.value.text, result.value.finish_reason) == ("two words", "stop")
     assert (result.value.usage.prompt_tokens, len(result.value.token_ids)) == (2, 2)
+
+
+def test_a_request_is_of_the_tenant_of_its_turn_which_changes_no_answer_and_no_seed() -> None:
+    given = [Turn("a", user("one"), number=1, tenant="ann"), Turn("a2", user("one"), number=1, index=1)]
+    play(spec(), given)
+    assert [request.tenant for request in fakes.LOG.requests] == ["ann", ""]
+    seeds = [derive_seed(0, name, 1, "reply", 0) for name in ("a", "a2")]
+    assert [request.seed for request in fakes.LOG.requests] == seeds

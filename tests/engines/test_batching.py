@@ -19,6 +19,7 @@ from vllm_flow.engines.transformers.fitting import fitted, least_tokens
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.engines.transformers.network import Network, Span
+from vllm_flow.engines.transformers.prefix import PrefixCache
 from vllm_flow.engines.transformers.row import Job
 from vllm_flow.models.spec import Architecture, Model
 
@@ -126,6 +127,32 @@ def test_a_prompt_is_read_again_only_from_where_it_differs(loaded: Loaded) -> No
     assert read == whole  # an equal prompt is not read again at all
     assert cached(LONG[:100] + "?")[0] == 64
     assert cached("?" + LONG)[0] == 0
+
+
+def test_what_one_tenant_has_asked_serves_no_other(loaded: Loaded) -> None:
+    loop = Loop(loaded, Limits())
+
+    def cached(tenant: str) -> tuple[int, int | None]:
+        asked = job(LONG)
+        asked.request = dataclasses.replace(asked.request, tenant=tenant)
+        finish = run(loop, [asked])[asked][-1].finish
+        assert finish
+        return finish.cached_tokens, finish.reuse_stopped_at
+
+    whole = len(loaded.renderer.ids(Prompt((user(LONG),))))
+    assert [cached("ann"), cached("ben"), cached("")] == [(0, 0)] * 3
+    assert [cached("ann"), cached("ben"), cached("")] == [(whole, None)] * 3
+    both = [dataclasses.replace(job(LONG + "!").request, tenant=one) for one in ("ann", "cid")]
+    jobs = [Job(one, loop=None) for one in both]  # type: ignore[arg-type]
+    found = run(loop, jobs)  # side by side too
+    assert [found[one][-1].finish.cached_tokens for one in jobs] == [128, 0]
+
+
+def test_a_tenant_of_whom_nothing_is_remembered_leaves_nothing() -> None:
+    cache = PrefixCache(limit=100)
+    for number in range(9):
+        cache.add(cache.root(f"tenant {number}"), (1,), [torch.zeros(1, 1, 1, 20)], None)
+    assert (cache.bytes, len(cache._roots)) == (80, 1)
 
 
 def stopped(loop: Loop, prompt: Prompt) -> tuple[int, int | None, int]:

@@ -247,7 +247,7 @@ class ListsInDisorder(Changed):
 class ScoresAnothersAnswer(EchoEngine):
     scores = True
 
-    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
         scored = await super().score(prompt, completion)
         return replace(scored, logprobs=tuple(one - 1.0 for one in scored.logprobs))
 
@@ -256,7 +256,7 @@ class ScoresAnothersAnswer(EchoEngine):
 class LosesALogprob(EchoEngine):
     scores = True
 
-    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
         scored = await super().score(prompt, completion)
         return replace(scored, logprobs=scored.logprobs[1:])
 
@@ -265,7 +265,7 @@ class LosesALogprob(EchoEngine):
 class ScoresNothing(EchoEngine):
     scores = True
 
-    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
         return await super().score(prompt, completion) if completion else Scored((), (), (), 0)
 
 

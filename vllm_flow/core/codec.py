@@ -124,11 +124,10 @@ def _completion(value: Completion, path: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _turn(value: Turn, path: tuple[str, ...]) -> dict[str, Any]:
-    """Without `reference` when there is none."""
-    found = _fields(value, path)
-    if value.reference is None:
-        del found["reference"]
-    return found
+    """Without `reference` and `tenant` when there are none."""
+    absent = {"reference"} if value.reference is None else set()
+    absent |= set() if value.tenant else {"tenant"}
+    return {name: item for name, item in _fields(value, path).items() if name not in absent}
 
 
 def _cannot(path: tuple[str, ...], problem: str) -> ValueError:
@@ -171,7 +170,8 @@ def _part(data: Any, where: str) -> Text:
 
 def turn_from_json(data: Any, where: str = "turn") -> Turn:
     """A turn, from what `to_json` made of one. Raises ValueError."""
-    check_keys(data, where, ("conversation", "message"), ("history", "number", "sample", "index", "reference"))
+    optional = ("history", "number", "sample", "index", "reference", "tenant")
+    check_keys(data, where, ("conversation", "message"), optional)
     history = list_from_json(data.get("history", []), f"{where}.history")
     number = data.get("number")
     return Turn(
@@ -182,6 +182,7 @@ def turn_from_json(data: Any, where: str = "turn") -> Turn:
         whole_from_json(data.get("sample", 0), f"{where}.sample"),
         whole_from_json(data.get("index", 0), f"{where}.index"),
         data.get("reference"),
+        text_from_json(data.get("tenant", ""), f"{where}.tenant"),
     )
 
 

@@ -18,6 +18,7 @@ def result_row(result: Result) -> dict[str, Any]:
         "index": turn.index,
         **turn_key(turn),
         "sample": turn.sample,
+        **({"tenant": turn.tenant} if turn.tenant else {}),
         **({"history": history} if history else {}),
         "message": to_json(turn.message),
         **({} if turn.reference is None else {"reference": to_json(turn.reference)}),

@@ -73,7 +73,7 @@ class Engine(Protocol):
 class Scorer(Protocol):
     """An engine that also says how probable a given text is for its model; its capabilities say `score`."""
 
-    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
         """The raw log-probability of each token of `completion`, as if the model had said it after the prompt.
 
         A text is cut into tokens by itself, with none that begins or ends it; ids are taken as they are. Without a
@@ -83,12 +83,12 @@ class Scorer(Protocol):
         ...
 
 
-async def score(engine: Engine, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+async def score(engine: Engine, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
     """What any engine says of a text. Raises EngineError also when it is no Scorer."""
     if not isinstance(engine, Scorer):
         name = engine.describe().get("engine", type(engine).__name__)
         raise EngineError(f"the engine '{name}' does not score texts. Choose another, such as engine=transformers.")
-    return await engine.score(prompt, completion)
+    return await engine.score(prompt, completion, tenant)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,8 @@ class Unfinished:
 
 def _turn(row: Mapping[str, Any]) -> Turn:
     kept = {name: row[name] for name in ("conversation", "sample", "index", "message")}
-    return turn_from_json({**kept, "number": row["turn"], "history": row.get("history", [])})
+    kept |= {name: row[name] for name in ("history", "tenant") if name in row}
+    return turn_from_json({**kept, "number": row["turn"]})
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

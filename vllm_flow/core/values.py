@@ -75,6 +75,8 @@ class Turn:
     """Position in the input, from 0; results are put back in this order."""
     reference: Any = field(default=None, hash=False)
     """What a metric compares the answer with, a JSON value. No model sees it and no store keeps it."""
+    tenant: str = ""
+    """Whose it is, where several share an engine: what it remembers of one's prompts never serves another's."""
 
     @property
     def text(self) -> str:
@@ -190,6 +192,8 @@ class Request:
     """Whether each token is to come with its log-probability, and its likelihood where the engine knows that."""
     top_logprobs: int = 0
     """How many alternatives each likelihood lists; counts only with `logprobs`."""
+    tenant: str = ""
+    """Of the turn; the runner sets it. No answer tells, by its time or its `cached_tokens`, what another has asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class BoundEngine:
         if live:
             seat.said.prompt, seat.said.engine = request.prompt, self._engine
             seat.said.tokens.clear()
-        asked = replace(request, seed=seed)
+        asked = replace(request, seed=seed, tenant=seat.turn.tenant)
         started = time.perf_counter()
         first: float | None = None
         tokens: list[Token] = []
@@ -112,8 +112,10 @@ class BoundEngine:
             )
         )
 
-    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
-        scored, seat = await score(self._engine, prompt, completion), self._seat
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
+        """For the turn's own tenant, whatever is given."""
+        seat = self._seat
+        scored = await score(self._engine, prompt, completion, seat.turn.tenant)
         seat.publish(Heard(seat.turn, seat.node, self._resource, "score", scored))
         return scored
 

@@ -61,7 +61,7 @@ class EchoEngine:
         for token in _answer(request, _ids(request.prompt)):
             yield token
 
-    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
         """Certain of what it would say, and of nothing else; without a prompt, of any text: it would say that again."""
         await asyncio.sleep(0)
         ids = tuple(map(token_id, pieces(completion))) if isinstance(completion, str) else completion

@@ -89,8 +89,8 @@ class TransformersEngine:
         finally:
             job.cancelled = True
 
-    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...]) -> Scored:
-        job: Job[ScoreRequest, Scored] = await self._begin(ScoreRequest(prompt, completion))
+    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
+        job: Job[ScoreRequest, Scored] = await self._begin(ScoreRequest(prompt, completion, tenant))
         try:
             return await job.next()
         finally:

@@ -3,23 +3,27 @@
 A tree. Each node holds what one piece of a prompt added, and hangs below the piece before it, so that equal beginnings
 are found token by token and never by a hash. Pieces end at the same places in every prompt; only the last one of a
 prompt may be shorter, and it knows the logits that follow, so that an equal prompt is not read again at all.
+
+Each tenant has a tree of its own, and all of them together one bound.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from torch import Tensor
 
 Tokens = tuple[int, ...]
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Node:
     """One piece of a prompt, after all those above it."""
 
     parent: Node | None = None
+    """None for the root of a tree."""
     tokens: Tokens = ()
     planes: list[Tensor] = field(default_factory=list)
     """[1, heads, tokens, dim] each."""
@@ -37,10 +41,15 @@ class PrefixCache:
     """Bounded by `limit` bytes; the least recently used pieces go first, those that end a branch before the others."""
 
     def __init__(self, limit: int) -> None:
-        self.root = Node()
+        self._roots = WeakValueDictionary[str, Node]()
+        """A tenant's tree is there as long as something hangs in it, or a row is about to."""
         self.bytes = 0
         self._limit = limit
         self._used: OrderedDict[Node, None] = OrderedDict()
+
+    def root(self, tenant: str) -> Node:
+        """Where the prompts of a tenant begin."""
+        return self._roots.setdefault(tenant, Node())
 
     def find(self, after: Node, tokens: Tokens, *, logits: bool) -> Node | None:
         """The node of these tokens behind `after`; with `logits` only one that knows what follows."""
@@ -64,7 +73,7 @@ class PrefixCache:
         """Keep what was read behind `after`. The node is returned also when it was there already, or has no room."""
         node = after.children.get(tokens)
         if node is None:
-            if after is not self.root and after not in self._used:
+            if after.parent is not None and after not in self._used:
                 return Node(after, tokens)  # what it stands behind has been forgotten: nobody would find it
             node = Node(after, tokens, planes)
             after.children[tokens] = node
@@ -79,7 +88,7 @@ class PrefixCache:
 
     def _touch(self, node: Node | None) -> None:
         """From below upwards, so that a node is always used later than what hangs below it."""
-        while node is not None and node is not self.root:
+        while node is not None and node.parent is not None:
             self._used[node] = None
             self._used.move_to_end(node)
             node = node.parent

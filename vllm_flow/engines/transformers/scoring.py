@@ -25,6 +25,7 @@ class ScoreRequest:
 
     prompt: Prompt | None
     completion: str | tuple[int, ...]
+    tenant: str = ""
 
 
 class ScoreRow(Reading):

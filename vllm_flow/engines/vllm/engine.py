@@ -95,7 +95,8 @@ class VllmEngine:
         """The answer, asked of vLLM by this name."""
         try:
             answer = Answer(request, self._live)
-            self._live.llm.add_request(name, {"prompt_token_ids": answer.prompt}, answer.params)
+            salt = {"cache_salt": request.tenant} if request.tenant else {}  # of its prefix cache
+            self._live.llm.add_request(name, {"prompt_token_ids": answer.prompt, **salt}, answer.params)
         except FlowError:
             raise
         except Exception as cause:  # its versions have classes of their own for what they refuse

@@ -116,7 +116,7 @@ class KVCache:
 
     def sequence(self, capacity: int) -> Sequence:
         """A new one, with room for a prompt of this many tokens."""
-        return Sequence(lambda: [self._like.new_zeros(1, one.heads, capacity, one.dim) for one in self._planes])
+        return Sequence(lambda: [self._like.new_empty(1, one.heads, capacity, one.dim) for one in self._planes])
 
     def make_room(self, sequence: Sequence) -> None:
         """See to it that the sequence is in slots that have room for one token more."""

@@ -15,6 +15,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -94,7 +95,7 @@ def watched() -> Stopwatch:
 
 def told(what: str, watch: Stopwatch) -> None:
     begins = [began for began, _ in watch.steps]
-    lengths = [after - before for before, after in zip(begins, begins[1:], strict=False)]
+    lengths = [after - before for before, after in pairwise(begins)]
     middle = statistics.median(lengths)
     whole = [one for one, length in zip(watch.steps, lengths, strict=False) if length < 3 * middle]
     total = sum(length for length in lengths if length < 3 * middle)

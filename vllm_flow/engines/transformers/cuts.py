@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from vllm_flow.core.sampling import Sampling
+from vllm_flow.engines.transformers.order import few_rows, in_order
 
-WIDTHS = (256, 4096)
+WIDTHS = (1024, 8192)
 """How many of the most probable tokens are put in order first: a cut that falls among them needs no other."""
-BLOCK = 1 << 17
 
 
 def cuts(sampling: Sampling) -> bool:
@@ -38,9 +38,10 @@ def left_by_cuts(
     open_rows = list(range(len(samplings)))
     for width in (*(width for width in WIDTHS if width < vocab), vocab):
         rows, of_rows = torch.tensor(open_rows, device=logits.device), [samplings[row] for row in open_rows]
-        order, certain = in_order(logits[rows], width)
+        # By the logits themselves: dividing could make two of them equal and hand the tie to the wrong token.
+        order = in_order(logits[rows], width)
         near = None if sigmas is None else _near(logits[rows].gather(-1, order), sigmas[rows])
-        kept, settled = count_kept(scaled[rows], order, certain, of_rows, near)
+        kept, settled = count_kept(scaled[rows], order, of_rows, near)
         left = scaled[rows].gather(-1, order)
         left.masked_fill_(torch.arange(width, device=logits.device) >= kept, -torch.inf)
         yield rows[settled], order[settled], _narrowed(left, of_rows)[settled]
@@ -49,31 +50,18 @@ def left_by_cuts(
             return
 
 
-def in_order(logits: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Ids of the most probable tokens by (logit descending, id ascending), int64 [rows, width]; how many are certain.
-
-    By the logits themselves: dividing could make two of them equal and hand the tie to the wrong token. Of the tokens
-    that are equal to the last one, others may have been left out: those are not certain. int64 [rows, 1].
-    """
-    if width == logits.shape[-1]:
-        order = torch.sort(logits, dim=-1, descending=True, stable=True).indices
-        return order, torch.full((len(order), 1), width, device=logits.device)
-    ids = logits.topk(width, sorted=False).indices.sort(-1).values
-    values, places = torch.sort(logits.gather(-1, ids), dim=-1, descending=True, stable=True)
-    return ids.gather(-1, places), (values > values[:, -1:]).sum(-1, keepdim=True)
-
-
 def count_kept(
-    scaled: Tensor, order: Tensor, certain: Tensor, samplings: Sequence[Sampling], near: Tensor | None = None
+    scaled: Tensor, order: Tensor, samplings: Sequence[Sampling], near: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """How many tokens of each row's order top-nσ, min-p, top-k and top-p leave, int64 [rows, 1]; and whether that is
     settled, bool [rows].
 
     scaled: [rows, vocab], the largest 0. near: what top-nσ keeps of the order, bool [rows, width]. Each of them keeps a
-    beginning of the order, so one number says it all; it is settled when it falls among the tokens that are certain.
+    beginning of the order, so one number says it all; it is settled when it falls among the tokens that are in order.
     """
     vocab, first = scaled.shape[-1], scaled.gather(-1, order)
-    places, everything = torch.arange(order.shape[-1], device=scaled.device), certain == vocab
+    width = order.shape[-1]
+    places, everything = torch.arange(width, device=scaled.device), width == vocab
     top_k = _column([one.top_k or vocab for one in samplings], scaled, torch.int64)
     enough = first.exp() >= _column([one.min_p for one in samplings], scaled)
     enough = enough if near is None else enough & near
@@ -81,7 +69,7 @@ def count_kept(
     whole = [one.min_p == 0 and one.top_k is None and one.top_n_sigma is None for one in samplings]
     uncut = _column(whole, scaled, torch.bool)
     left = torch.where(uncut, vocab, (enough & (places < top_k)).sum(-1, keepdim=True))
-    known = uncut | (left < certain) | ((left == top_k) & (left <= certain)) | everything
+    known = uncut | (left < width) | ((left == top_k) & (left <= width)) | everything
     shares = first.double().exp().masked_fill_(places >= left, 0.0)
     total = _row_sums(shares)
     if bool(uncut.any()):
@@ -90,13 +78,8 @@ def count_kept(
     # 1 keeps all, also when rounding lets the sum reach 1 before the last token.
     top_p = _column([one.top_p if one.top_p < 1 else torch.inf for one in samplings], scaled, torch.float64)
     kept = ((_sum_before(shares) < top_p * total) & (places < left)).sum(-1, keepdim=True)
-    settled = known & ((kept < certain) | ((kept == left) & (left <= certain)) | everything)
+    settled = known & ((kept < width) | ((kept == left) & (left <= width)) | everything)
     return kept, settled.squeeze(-1)
-
-
-def few_rows(table: Tensor) -> tuple[Tensor, ...]:
-    """So many rows at a time that what is computed of their vocabulary stays in the processor's cache."""
-    return torch.split(table, max(2, BLOCK // table.shape[-1]))
 
 
 def _reach(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor | None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vllm_flow.core.likelihoods import Alternative, TokenLikelihood
+from vllm_flow.engines.transformers.order import in_order
 
 BLOCK = 1 << 20
 """Numbers that are looked at in one go, so that memory does not grow with the rows."""
@@ -42,7 +43,7 @@ def likelihoods(
 
     logits, processed: [rows, vocab], before and after sampling parameters. chosen: int64 [rows]. spell: an id's text.
     """
-    ids = torch.cat([chosen[:, None].to(logits.device), most_probable(logits, max(counts))], 1)
+    ids = torch.cat([chosen[:, None].to(logits.device), in_order(logits, min(max(counts), logits.shape[-1]))], 1)
     raw, raw_entropies = weighed(logits, ids)
     drawn, drawn_entropies = weighed(processed, ids)
     found = []
@@ -52,11 +53,3 @@ def likelihoods(
         numbers = (float(drawn[row, 0]), float(raw_entropies[row]), float(drawn_entropies[row]))
         found.append((float(raw[row, 0]), TokenLikelihood(*numbers, listed)))
     return found
-
-
-def most_probable(logits: Tensor, count: int) -> Tensor:
-    """Ids of each row's largest logits by (logit descending, id ascending), int64 [rows, count], or all there are."""
-    bits = (logits.float() + 0.0).view(torch.int32).long()  # + 0.0: -0.0 and 0.0 are one number
-    ascending = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # as whole numbers in the order of the floats
-    unique = (ascending << 32) - torch.arange(logits.shape[-1], device=logits.device)
-    return unique.topk(min(count, logits.shape[-1])).indices

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.engines.transformers import noise
-from vllm_flow.engines.transformers.cuts import cuts, few_rows, left_by_cuts
+from vllm_flow.engines.transformers.cuts import cuts, left_by_cuts
+from vllm_flow.engines.transformers.order import few_rows
 
 SMALLEST = torch.finfo(torch.float32).tiny
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from vllm_flow.core.values import Prompt, Token, user
-from vllm_flow.engines.transformers.kv import Sequence
+from vllm_flow.engines.transformers.attention import Chunk, Decode
+from vllm_flow.engines.transformers.kv import Sequence, Slots
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.engines.transformers.network import Network
@@ -42,7 +43,7 @@ def some(rng: random.Random, seed: int) -> Job[Any, Any]:
 
 def kept(loop: Loop) -> int:
     """The bytes that hang in the prefix cache's tree, counted anew."""
-    left, found = [loop._prefill._prefixes.root], 0
+    left, found = [*loop._prefill._prefixes._roots.values()], 0
     while left:
         node = left.pop()
         found += node.bytes
@@ -90,3 +91,14 @@ def test_what_comes_and_goes_at_random_leaves_nothing_and_each_answer_is_its_own
             assert [(t.id, t.text) for t in found[one]] == [(t.id, t.text) for t in tokens]
         else:
             assert scored(fresh, again) == found[one]
+
+
+def test_keys_and_values_go_at_once_and_do_not_wait_for_a_search_for_garbage(loaded: Loaded) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        run(Loop(loaded, Limits(prefix_bytes=0)), [job(LONG, 1), job("hi", 2)])
+        kinds = (Slots, Chunk, Decode)
+        assert [one for one in gc.get_objects() if issubclass(type(one), kinds)] == []
+    finally:
+        gc.enable()

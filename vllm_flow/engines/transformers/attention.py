@@ -41,7 +41,7 @@ class Chunk:
         self._planes = sequence.planes
         self._start, self._end = sequence.length, sequence.length + tokens.stop - tokens.start
         self._mask = _masks(torch.arange(self._start, self._end, device=device)[None], self._end)
-        self._bias = cache(self._made_bias)
+        self._bias = _biases(self._mask, lambda allowed, shared: allowed[0].repeat(1, shared, 1))
 
     def attend(self, look: Look, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """query: [tokens, heads, dim]; key, value with their own heads. Returns [tokens, heads, dim]."""
@@ -57,10 +57,6 @@ class Chunk:
         bias = self._bias(look.window, heads // seen.shape[1], query.dtype).expand(seen.shape[1], -1, -1)
         return _biased(packed, seen[0], told[0], bias, look).view(heads, tokens, -1).transpose(0, 1)
 
-    def _made_bias(self, window: int | None, shared: int, dtype: torch.dtype) -> Tensor:
-        """What is added to the scores, [1, query heads of a key head times tokens, length]."""
-        return _as_bias(self._mask(window)[0].repeat(1, shared, 1), dtype)
-
 
 class Decode:
     """The newest token of several sequences of one class."""
@@ -73,7 +69,7 @@ class Decode:
         self._all = places == list(range(len(places)))
         self._positions = torch.tensor([one.length for one in chosen], device=device)
         self._mask = _masks(self._positions[:, None], slots.length)
-        self._bias = cache(self._made_bias)
+        self._bias = _biases(self._mask, lambda allowed, heads: allowed[:, 0].repeat_interleave(heads, 0))
 
     def attend(self, look: Look, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """query: [rows, heads, dim]; key, value with their own heads. Returns [rows, heads, dim]."""
@@ -89,10 +85,6 @@ class Decode:
         bias = self._bias(look.window, key.shape[1], query.dtype).expand(-1, shared, -1)
         found = _biased(packed, seen.flatten(0, 1), told.flatten(0, 1), bias, look)
         return found.view(count, query.shape[1], value.shape[2])
-
-    def _made_bias(self, window: int | None, heads: int, dtype: torch.dtype) -> Tensor:
-        """What is added to the scores, [rows times key heads, 1, length]."""
-        return _as_bias(self._mask(window)[:, 0].repeat_interleave(heads, 0), dtype)
 
 
 def _masks(positions: Tensor, length: int) -> Callable[[int | None], Tensor]:
@@ -111,9 +103,21 @@ def _masks(positions: Tensor, length: int) -> Callable[[int | None], Tensor]:
     return mask
 
 
-def _as_bias(allowed: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where a token may look, else -inf."""
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)
+def _biases(
+    mask: Callable[[int | None], Tensor], laid_out: Callable[[Tensor, int], Tensor]
+) -> Callable[[int | None, int, torch.dtype], Tensor]:
+    """What is added to the scores, 0 where a token may look, else -inf; made once for all layers, as masks are.
+
+    laid_out: the mask as [groups, tokens, length], told how many heads there are. Neither may hold whose biases these
+    are: in a circle it would keep keys and values until Python looks for garbage.
+    """
+
+    @cache
+    def bias(window: int | None, heads: int, dtype: torch.dtype) -> Tensor:
+        allowed = laid_out(mask(window), heads)
+        return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)
+
+    return bias
 
 
 def _biased(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, look: Look) -> Tensor:

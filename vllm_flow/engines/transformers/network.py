@@ -91,6 +91,7 @@ class Network:
         extra = max(0, self.least - len(ids))
         kept = wanted + [wanted[0]] * max(0, self.least - len(wanted))
         logits = self._call(ids + [ids[0]] * extra, positions + [0] * extra, kept)
+        self._parts = []  # they hold keys and values of sequences that may leave
         for span in spans:
             span.sequence.length += len(span.tokens)
         return logits[: len(wanted)]

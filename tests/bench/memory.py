@@ -2,8 +2,10 @@
 
     python tests/bench/memory.py [--rows 64] [--tokens 1024] [--dtype bfloat16]
 
-Read from /proc, so on Linux only. What is not weights or KV cache is counted from the imports on: logits, activations,
-the tokenizer, whatever the allocator keeps. Prompts are three quarters of each row, and all are different.
+Read from /proc every 50 ms, so on Linux only. From the most that was in memory three things are taken off: what a process
+has that imports torch and transformers' Llama class; the record's `weight_bytes`; and `kv_bytes_per_token` for each token
+of each row at its end. All else counts: logits, activations, the tokenizer, packed copies, whatever the allocator keeps.
+Prompts are three quarters of each row, and all are different; nothing is kept for prompts to come.
 """
 
 from __future__ import annotations

@@ -17,10 +17,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from vllm_flow.engines.transformers.heap import give_back
+
 STEP = 64
 """Lengths of the classes are multiples of this many tokens."""
 ROWS = 32
 """Of a class that lie side by side: with more, too much memory waits for the last of them to leave."""
+MUCH = 8 << 20
+"""Bytes of a sequence that has moved: from here on, what it leaves behind is given back to the system at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,10 @@ class KVCache:
             planes = [plane[sequence.slot : sequence.slot + 1, :, : sequence.length].clone() for plane in slots.planes]
             self.leave(sequence)
             sequence.planes = planes
+        moved = sequence.length * self.bytes_per_token
         self._with_room(class_of(sequence.length + 1)).add(sequence)
+        if moved > MUCH:
+            give_back()
 
     def leave(self, sequence: Sequence) -> None:
         """Forget a sequence. The last one of its class takes its slot; what nobody uses any more gives memory back."""

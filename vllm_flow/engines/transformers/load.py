@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -13,6 +10,7 @@ import torch
 from vllm_flow.core.errors import ModelError
 from vllm_flow.engines.transformers.adapter import merge_adapter
 from vllm_flow.engines.transformers.fitting import compile_decoding, fitted, least_tokens
+from vllm_flow.engines.transformers.heap import give_back
 from vllm_flow.engines.transformers.layers import count_layers, keep_layers
 from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.network import Network
@@ -51,7 +49,7 @@ def load(  # noqa: PLR0917  the options of the engine
         compile_decoding(fit, weights)
     network, packed, why_plain = fit.network, len(fit.packed), fit.why_plain
     del fit  # and with it the layers as they were before packing
-    _give_back()
+    give_back()
     renderer = Renderer(tokenizer)
     length = context_length(model, weights.config)
     facts |= {
@@ -162,13 +160,6 @@ def _dtype(wanted: DType, device: torch.device) -> torch.dtype:
     if device.type == "cpu":
         return torch.float32
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
-
-
-def _give_back() -> None:
-    """What loading has freed, to the system: glibc would keep it, 230 MB with SmolLM2."""
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # a system without glibc
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def decoder(tokenizer: Any) -> Callable[..., str]:

@@ -110,6 +110,7 @@ MUTANTS = [
     ("pipelines/best_of.yaml", "    answer: '-?\\d+(?:\\.\\d+)?'", "    answer: 3"),
     ("pipelines/best_of.yaml", "{use: fuse/chat}", "{use: pipeline/stry}"),
     ("pipelines/best_of.yaml", "{use: context/update}", "{use: pipeline/story, system: x}"),
+    ("pipelines/complete.yaml", "{use: fuse/plain}", "{use: fuse/plain, system: x}"),
     ("pipelines/dialogue.yaml", "{use: fuse/chat}", "{use: fuse/chat, sytem: x}"),
     ("pipelines/dialogue.yaml", "{use: fuse/chat}", "[fuse/chat]"),
     ("pipelines/dialogue.yaml", "{use: fuse/chat}", "fuse/chat"),

@@ -22,6 +22,7 @@ STAGES = {
         "context/update",
     ],
     "perplexity": ["score/given"],
+    "complete": ["fuse/plain", "schedule/sampling", "infer/generate"],
 }  # fmt: skip
 
 

@@ -230,9 +230,15 @@ def test_a_turn_of_no_tenant_is_written_without_one():
 
 
 def test_what_was_scored_is_written_with_its_perplexity_and_without_infinities():
-    scored = Scored((4, 2), (-0.5, -1.5), (0.25, 1.0), 3)
+    scored = Scored((4, 2), (-0.5, -1.5), (0.25, 1.0), (True, False), 3)
     assert (scored.logprob, scored.perplexity, scored.text) == (-2.0, math.e, "perplexity 2.718 over 2 tokens")
-    columns = {"token_ids": [4, 2], "logprobs": [-0.5, -1.5], "entropies": [0.25, 1.0], "prompt_tokens": 3}
+    columns = {
+        "token_ids": [4, 2],
+        "logprobs": [-0.5, -1.5],
+        "entropies": [0.25, 1.0],
+        "greedy": [True, False],
+        "prompt_tokens": 3,
+    }
     assert to_json(scored) == columns | {"perplexity": math.e}
     impossible = dataclasses.replace(scored, logprobs=(-0.5, -math.inf))
     assert (impossible.logprob, impossible.perplexity, impossible.text) == (

@@ -18,11 +18,12 @@ import pytest
 from tests.engines.chat_server import DONE, MODEL, ChatServer, Refuse, Stream, chunk, serving, usage, whole
 from vllm_flow.cli import main
 from vllm_flow.core.errors import ContextOverflow, EngineError
-from vllm_flow.core.values import Completion, Request, Token, Usage, system
+from vllm_flow.core.values import Completion, Prompt, Request, Token, Usage, system, user
 from vllm_flow.engines.openai import engine as live
 from vllm_flow.engines.openai.dialects import DIALECTS
 from vllm_flow.engines.openai.options import OpenAI
 from vllm_flow.models.spec import Model
+from vllm_flow.stages.infer import complete
 from vllm_flow.testing import ask, check_engine, prompt
 from vllm_flow.testing.values import schedule
 
@@ -71,6 +72,18 @@ def test_messages_go_out_in_their_roles_and_text_comes_back(server: ChatServer) 
         {"role": "assistant", "content": "First."},
         {"role": "user", "content": "to be"},
     ]
+
+
+def test_a_text_is_not_sent_to_a_server_that_would_put_a_template_around_it(server: ChatServer) -> None:
+    engine = options(server).open()
+    with pytest.raises(EngineError) as caught:
+        asyncio.run(complete(engine, Request(Prompt((user("to be"),), plain=True), schedule())))
+    engine.close()
+    assert str(caught.value) == (
+        f"engine openai ({server.base_url}): the server puts its model's chat template around what it is sent. "
+        "Use fuse/chat (pipeline=dialogue), or an engine that runs the model here."
+    )
+    assert server.asked == []
 
 
 def test_what_a_dialect_takes_is_sent_and_neutral_values_too(server: ChatServer) -> None:

@@ -15,7 +15,7 @@ from tests import tiny
 from vllm_flow.core.errors import ContextOverflow, EngineError, FlowError
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.resources import Engine, score
-from vllm_flow.core.values import Completion, Prompt, Request
+from vllm_flow.core.values import Before, Completion, Prompt, Request
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.engines.transformers.network import Network
@@ -97,6 +97,23 @@ def test_scores_are_those_of_the_forward_pass_for_every_family(family: str, tmp_
     engine.close()
 
 
+def test_token_ids_before_a_text_are_read_as_they_are(engine: Any) -> None:
+    before = prompt(LONG[:50])
+    ids = tuple(engine.prompt_ids(before))
+    assert engine.decode(ids) == engine.decode(engine.encode(engine.prompt_text(before)))
+    assert asyncio.run(engine.score(ids, "yes")) == asyncio.run(engine.score(before, "yes"))
+    assert asyncio.run(engine.score((), "yes")) == asyncio.run(engine.score(None, "yes"))
+    assert refusal(engine, (1, -1), "yes").startswith("the text to score: -1 is no token of this model")
+
+
+def test_a_token_is_greedy_if_decoding_would_have_taken_it(engine: Engine) -> None:
+    answer = ask(engine, "What next?", temperature=0, max_tokens=6)
+    other = (answer.token_ids[2] + 1) % 200
+    assert asyncio.run(score(engine, prompt("What next?"), answer.token_ids)).greedy == (True,) * 6
+    changed = (*answer.token_ids[:2], other, *answer.token_ids[3:])
+    assert asyncio.run(score(engine, prompt("What next?"), changed)).greedy[:3] == (True, True, False)
+
+
 def test_a_generated_answer_scores_as_it_was_generated(engine: Engine) -> None:
     answer = ask(engine, LONG[:50], logprobs=True, max_tokens=80, seed=3)
     found = asyncio.run(score(engine, prompt(LONG[:50]), answer.token_ids))
@@ -124,7 +141,7 @@ def test_a_model_without_a_beginning_does_not_count_the_first_token(tmp_path: Pa
     engine.close()
 
 
-def refusal(engine: Engine, before: Prompt | None, text: str | tuple[int, ...]) -> str:
+def refusal(engine: Engine, before: Before, text: str | tuple[int, ...]) -> str:
     with pytest.raises(FlowError) as caught:
         asyncio.run(score(engine, before, text))
     return str(caught.value)

@@ -15,14 +15,16 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM
 
 from tests import tiny
 from vllm_flow.core.errors import ContextOverflow, EngineError, ModelError
 from vllm_flow.core.resources import Engine
-from vllm_flow.core.values import Completion, Request
+from vllm_flow.core.values import Completion, Prompt, Request, user
 from vllm_flow.engines.transformers.load import load
 from vllm_flow.engines.transformers.options import Transformers
+from vllm_flow.engines.transformers.render import Renderer
 from vllm_flow.models.progress import observed_by
 from vllm_flow.models.random_weights import build_model, build_tokenizer
 from vllm_flow.models.spec import Architecture, Model
@@ -102,6 +104,25 @@ def test_smollm2_knows_the_capital_of_france(smollm2: Path) -> None:
     engine.close()
     assert (reply.text, reply.finish_reason) == ("The capital of France is Paris.", "stop")
     assert reply.usage.completion_tokens == len(reply.token_ids) == 8
+
+
+@pytest.mark.parametrize("adds", [False, True])
+def test_a_plain_prompt_is_read_without_the_template_and_begins_once(adds: bool) -> None:
+    tokenizer = build_tokenizer()
+    if adds:
+        tokenizer.add_bos_token = True
+        begin = [(tokenizer.bos_token, tokenizer.bos_token_id)]
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(f"{begin[0][0]} $A", None, begin)
+    renderer, begun = Renderer(tokenizer), [tokenizer.bos_token_id]
+    lines = tokenizer.encode("a\nb", add_special_tokens=False)
+    plain = Prompt((user("a"), user("b")), plain=True)
+    assert renderer.ids(plain) == [*(begun if adds else []), *lines]
+    assert renderer.text(plain) == "a\nb"
+    written = Prompt((user(tokenizer.bos_token + "a\nb"),), plain=True)
+    assert renderer.ids(written) == [*begun, *lines]
+    assert renderer.ids(Prompt((user(""),), plain=True)) == begun
+    rendered = Prompt((user(renderer.text(prompt("Hi"))),), plain=True)
+    assert renderer.ids(rendered)[-20:] == renderer.ids(prompt("Hi"))[-20:]  # control tokens are read by their names
 
 
 def test_another_seed_draws_other_tokens(random_engine: Engine) -> None:

@@ -14,7 +14,7 @@ from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.values import Context, Score, Usage, assistant, system, user
 from vllm_flow.stages.context import Full, Update, Window
-from vllm_flow.stages.fuse import Chat
+from vllm_flow.stages.fuse import Chat, Plain
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import Given, Likelihood
@@ -41,6 +41,7 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
     (Window(turns=0), {"turn": NEW, "store": remembering}, Context(state={"mood": "calm"}, dropped=2)),
     (Update(), {"turn": NEW, "reply": SAID, "context": context(), "store": remembering}, None),
     (Chat("Be brief."), {"turn": NEW, "context": context("a", "b")}, prompt(system("Be brief."), "a", "b", "And now?")),
+    (Plain(), {"turn": NEW}, replace(prompt("And now?"), plain=True)),
     (FromSampling({"top_k": 3}), {"sampling": Sampling(temperature=0)}, schedule(temperature=0, top_k=3)),
     (
         Generate(logprobs=True),
@@ -49,7 +50,11 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
     ),
     (Sample(), {**ASK, "schedule": schedule(n=2)}, (ECHOED, ECHOED)),
     (Likelihood(), {"completion": completion("a b", logprobs=(-1.0, -3.0))}, Score(-2.0)),
-    (Given(), {"turn": turn("to be"), "engine": EchoEngine}, Scored(ECHOED.token_ids, (0.0, 0.0), (0.0, 0.0), 0)),
+    (
+        Given(),
+        {"turn": turn("to be"), "engine": EchoEngine},
+        Scored(ECHOED.token_ids, (0.0, 0.0), (0.0, 0.0), (True, True), 0),
+    ),
     (Vote(answer=r"\d"), {"candidates": tuple(map(completion, ("1", "2", "so 2")))}, completion("2")),
     (Best(), {"candidates": (SAID, completion("a")), "scores": (Score(1), Score(2))}, completion("a")),
 ]

@@ -9,7 +9,7 @@ from vllm_flow.core.errors import EngineError
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.values import Prompt, Score, assistant, system, user
 from vllm_flow.stages.context import Full, Update, Window
-from vllm_flow.stages.fuse import Chat
+from vllm_flow.stages.fuse import Chat, Plain
 from vllm_flow.stages.infer import Generate
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import Likelihood
@@ -81,6 +81,11 @@ def test_chat_puts_the_system_message_first_and_the_turn_last() -> None:
     made = Chat(system="Be brief.").run(turn("new"), context("old", "said"))
     assert made == Prompt((system("Be brief."), user("old"), assistant("said"), user("new")))
     assert Chat().run(turn("new"), context()) == Prompt((user("new"),))
+
+
+def test_plain_is_the_text_as_it_stands_after_what_came_with_it() -> None:
+    found = Plain().run(turn("2 + 3 =", history=(user("1 + 1 = 2"),)))
+    assert found == Prompt((user("1 + 1 = 2"), user("2 + 3 =")), plain=True)
 
 
 def test_a_schedule_is_the_sampling_with_its_own_changes() -> None:

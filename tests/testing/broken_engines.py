@@ -266,7 +266,7 @@ class ScoresNothing(EchoEngine):
     scores = True
 
     async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
-        return await super().score(prompt, completion) if completion else Scored((), (), (), 0)
+        return await super().score(prompt, completion) if completion else Scored((), (), (), (), 0)
 
 
 @told("what_it_says_of_itself_is_json: describe gave a list. It should give a mapping.")

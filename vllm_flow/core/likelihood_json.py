@@ -48,6 +48,7 @@ def scored_to_json(scored: Scored) -> dict[str, Any]:
         "token_ids": scored.token_ids,
         "logprobs": [finite(one) for one in scored.logprobs],
         "entropies": scored.entropies,
+        "greedy": scored.greedy,
         "prompt_tokens": scored.prompt_tokens,
         "perplexity": None if math.isinf(scored.perplexity) else scored.perplexity,
     }

@@ -46,6 +46,8 @@ class Scored:
     """Natural log of each token's probability after all those before it; -inf for a probability of 0, in JSON null."""
     entropies: tuple[float, ...]
     """Of the distribution that each token was one of, in nats: what its surprise, -logprob, would be on average."""
+    greedy: tuple[bool, ...]
+    """Whether each token was the most probable one at its place, of equals the one with the lowest id."""
     prompt_tokens: int
     """How many tokens were read before the first that is scored.
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.likelihoods import Scored
-from vllm_flow.core.values import Completion, Message, Prompt, Request, Token, Turn, nothing
+from vllm_flow.core.values import Before, Completion, Message, Prompt, Request, Token, Turn, nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +73,17 @@ class Engine(Protocol):
 class Scorer(Protocol):
     """An engine that also says how probable a given text is for its model; its capabilities say `score`."""
 
-    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
+    async def score(self, prompt: Before, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
         """The raw log-probability of each token of `completion`, as if the model had said it after the prompt.
 
-        A text is cut into tokens by itself, with none that begins or ends it; ids are taken as they are. Without a
-        prompt, or with one of no messages, the text stands by itself: see Scored.prompt_tokens. Raises EngineError
-        (ContextOverflow among them) for what it cannot score, a text without tokens among it.
+        A text is cut into tokens by itself, with none that begins or ends it; ids are taken as they are, those of a
+        prompt, too. Without a prompt, or with an empty one, the text stands by itself: see Scored.prompt_tokens. Raises
+        EngineError (ContextOverflow among them) for what it cannot score, a text without tokens among it.
         """
         ...
 
 
-async def score(engine: Engine, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
+async def score(engine: Engine, prompt: Before, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
     """What any engine says of a text. Raises EngineError also when it is no Scorer."""
     if not isinstance(engine, Scorer):
         name = engine.describe().get("engine", type(engine).__name__)

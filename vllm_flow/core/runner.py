@@ -51,7 +51,7 @@ class Runner:
         self.spec = spec
         self.pipeline = Pipeline.build(spec)
         self._own_engines = Engines() if engines is None else None
-        self._engines = self._own_engines or engines or Engines()
+        self.engines = self._own_engines or engines or Engines()
         self.observers = tuple(observers)
         self._recall = recall
         self._opened: dict[str, Any] = {}
@@ -174,7 +174,7 @@ class Runner:
         with ExitStack() as undoing:
             for name, resource in pipeline.resources.items():
                 if name not in kept:
-                    live = self._engines.open(resource.options) if resource.shared else resource.options.open()
+                    live = self.engines.open(resource.options) if resource.shared else resource.options.open()
                     fresh[name] = marked(name, resource, live, self.publish)
                     if not resource.shared and hasattr(live, "close"):
                         undoing.callback(live.close)

@@ -112,6 +112,16 @@ class Prompt:
     """What the model is to read: messages with parts, history first."""
 
     messages: tuple[Message, ...]
+    plain: bool = False
+    """Whether the texts are read as they stand, a newline between them, without the model's chat template.
+
+    Control tokens that they spell are then read as such, and the token that begins a text is not put before one that
+    begins with it already.
+    """
+
+
+Before = Prompt | tuple[int, ...] | None
+"""What stands before a text that is scored: a prompt, or its token ids as they are, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.ports import holds, type_name
 from vllm_flow.core.resources import Engine, score
 from vllm_flow.core.seeds import derive_seed
-from vllm_flow.core.values import Completion, Finish, Prompt, Request, Token, Turn, Usage
+from vllm_flow.core.values import Before, Completion, Finish, Prompt, Request, Token, Turn, Usage
 
 RETRY = 2**32
 """Samples of a retry are numbered from here on, so that they depend on no sampling parameter, `n` included."""
@@ -112,7 +112,7 @@ class BoundEngine:
             )
         )
 
-    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
+    async def score(self, prompt: Before, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
         """For the turn's own tenant, whatever is given."""
         seat = self._seat
         scored = await score(self._engine, prompt, completion, seat.turn.tenant)

@@ -16,7 +16,7 @@ from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import Finish, FinishReason, Prompt, Request, Token, Usage
+from vllm_flow.core.values import Before, Finish, FinishReason, Prompt, Request, Token, Usage
 from vllm_flow.engines.stopping import StopScanner
 
 PIECE = re.compile(r"\s*\S+|\s+")
@@ -61,17 +61,23 @@ class EchoEngine:
         for token in _answer(request, _ids(request.prompt)):
             yield token
 
-    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
-        """Certain of what it would say, and of nothing else; without a prompt, of any text: it would say that again."""
+    async def score(self, prompt: Before, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
+        """Certain of what it would say, and of nothing else; without a prompt, of any text: it would say that again.
+
+        After token ids it would say those.
+        """
         await asyncio.sleep(0)
         ids = tuple(map(token_id, pieces(completion))) if isinstance(completion, str) else completion
         if not ids:
             raise EngineError("the text to score: it has no tokens. Give a text.")
-        asked = prompt is not None and bool(prompt.messages)
-        said = [*map(token_id, pieces(_newest_user_text(prompt)))] if prompt and asked else list(ids)
-        certain = [place < len(said) and said[place] == one for place, one in enumerate(ids)]
+        said, read = ids, 0
+        if isinstance(prompt, Prompt) and prompt.messages:
+            said, read = tuple(map(token_id, pieces(_newest_user_text(prompt)))), self.count(prompt)
+        elif isinstance(prompt, tuple) and prompt:
+            said, read = prompt, len(prompt)
+        certain = tuple(place < len(said) and said[place] == one for place, one in enumerate(ids))
         logprobs = tuple(0.0 if one else -math.inf for one in certain)
-        return Scored(ids, logprobs, (0.0,) * len(ids), self.count(prompt) if prompt and asked else 0)
+        return Scored(ids, logprobs, (0.0,) * len(ids), certain, read)
 
     def count(self, prompt: Prompt) -> int:
         """Pieces over all messages."""

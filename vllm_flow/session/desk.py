@@ -22,7 +22,7 @@ from vllm_flow.core.record import Record
 from vllm_flow.core.resources import Engine, EngineOptions, score
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Prompt, Result, Turn
+from vllm_flow.core.values import Before, Result, Turn
 
 
 class Desk:
@@ -98,7 +98,7 @@ class Desk:
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
 
-    async def score(self, name: str, prompt: Prompt | None, text: str | tuple[int, ...]) -> Scored:
+    async def score(self, name: str, prompt: Before, text: str | tuple[int, ...]) -> Scored:
         """What the engine of that name says of a text, beside whatever it answers."""
         self._in_hand += 1
         try:

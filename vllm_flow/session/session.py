@@ -24,7 +24,7 @@ from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.record import new_folder
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Message, Prompt, Result, Turn, TurnFailed, user
+from vllm_flow.core.values import Before, Message, Prompt, Result, Turn, TurnFailed, user
 from vllm_flow.session.asked import Asked, Saying
 from vllm_flow.session.background import PATIENCE_S, Background
 from vllm_flow.session.desk import Desk
@@ -73,6 +73,11 @@ class Session:
         return self._desk.runner.spec
 
     @property
+    def engines(self) -> Engines:
+        """What holds its models open. Another session made with them shares those, and closes none."""
+        return self._desk.runner.engines
+
+    @property
     def pipeline(self) -> Pipeline:
         """The spec, checked: its graph, resources and sampling."""
         return self._desk.runner.pipeline
@@ -115,18 +120,17 @@ class Session:
         turn = self._asked.one(said, conversation, self.conversation)
         return Stream(self._background, self._desk.stream(turn), self)
 
-    def score(self, text: str | tuple[int, ...], prompt: Prompt | str | None = None, engine: str = "engine") -> Scored:
+    def score(self, text: str | tuple[int, ...], prompt: Before | str = None, engine: str = "engine") -> Scored:
         """How probable a text, or token ids, is for the model of a resource that the pipeline reads.
 
-        By itself, or as what the model would say after a prompt; a text as the prompt is said by the user. It is no
-        turn: nothing remembers it, and the record does not hold it. Raises EngineError for what cannot be scored.
+        By itself, or as what the model would say after a prompt; a text as the prompt is said by the user, and token
+        ids are read as they are. It is no turn: nothing remembers it, and the record does not hold it. Raises
+        EngineError for what cannot be scored.
         """
         self.open()
         return self._background.run(partial(self._desk.score, engine, _prompt(prompt), text))
 
-    async def ascore(
-        self, text: str | tuple[int, ...], prompt: Prompt | str | None = None, engine: str = "engine"
-    ) -> Scored:
+    async def ascore(self, text: str | tuple[int, ...], prompt: Before | str = None, engine: str = "engine") -> Scored:
         """`score`, awaited."""
         return await self._background.arun(partial(self._desk.score, engine, _prompt(prompt), text))
 
@@ -195,7 +199,7 @@ class Session:
             self._background.close(partial(self._desk.close, error))
 
 
-def _prompt(given: Prompt | str | None) -> Prompt | None:
+def _prompt(given: Before | str) -> Before:
     return Prompt((user(given),)) if isinstance(given, str) else given
 
 

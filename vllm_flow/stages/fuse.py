@@ -19,3 +19,15 @@ class Chat:
     def run(self, turn: Turn, context: Context) -> Prompt:
         first = (system(self.system),) if self.system else ()
         return Prompt((*first, *context.messages, turn.message))
+
+
+@stage("fuse/plain")
+@dataclass(frozen=True)
+class Plain:
+    """The turn's text as it stands, for the model to go on with: no chat template, no memory.
+
+    Messages that came with the turn stand before it, each on a line of its own.
+    """
+
+    def run(self, turn: Turn) -> Prompt:
+        return Prompt((*turn.history, turn.message), plain=True)

@@ -87,7 +87,7 @@ async def a_text_is_scored_token_by_token(trial: Trial) -> None:
 
 
 def _check_scored(scored: Scored) -> None:
-    for name in ("logprobs", "entropies"):
+    for name in ("logprobs", "entropies", "greedy"):
         same(f"number of {name} of a scored text", len(getattr(scored, name)), len(scored.token_ids))
     require(all(one <= 0 for one in scored.logprobs), "a scored text has a log-probability above 0.")
     require(all(one >= 0 for one in scored.entropies), "a scored text has an entropy below 0.")

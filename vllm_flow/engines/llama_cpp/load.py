@@ -135,15 +135,23 @@ class GgufRenderer:
 
     def ids(self, prompt: Prompt) -> list[int]:
         """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
-        if self._format is None:
-            found = self.encode("\n".join(message.text for message in prompt.messages))
+        text = self.text(prompt)
+        if prompt.plain:
+            found = self._tokens(text, special=True, begun=text.startswith(self._word(self._bos) or "\0"))
+        elif self._format is None:
+            found = self.encode(text)
         else:
-            found = self._tokens(self._rendered(prompt), special=True)  # the template wrote them already
+            found = self._tokens(text, special=True)  # the template wrote those that begin a text
         if not found and self._bos >= 0:
             found = [self._bos]
         if not found:
             raise no_tokens()
         return found
+
+    def text(self, prompt: Prompt) -> str:
+        if self._format is None or prompt.plain:
+            return "\n".join(message.text for message in prompt.messages)
+        return self._rendered(prompt)
 
     @property
     def begin(self) -> int | None:

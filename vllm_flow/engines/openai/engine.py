@@ -70,6 +70,9 @@ class OpenAIEngine:
         self._thread.close()
 
     async def _answer(self, request: Request) -> AsyncGenerator[Token, None]:
+        if request.prompt.plain:
+            what = "the server puts its model's chat template around what it is sent"
+            raise self._place.error(what, "Use fuse/chat (pipeline=dialogue), or an engine that runs the model here.")
         body = json.dumps(self._dialect.body(self._options.served, request, self._options.seeds)).encode("ascii")
         async with self._slots:
             for attempt in itertools.count():

@@ -19,7 +19,7 @@ import torch
 
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.likelihoods import Scored
-from vllm_flow.core.values import Prompt, Request, Token
+from vllm_flow.core.values import Before, Prompt, Request, Token
 from vllm_flow.engines.transformers.failures import told
 from vllm_flow.engines.transformers.forward import Forward, forward
 from vllm_flow.engines.transformers.inputs import (
@@ -89,7 +89,7 @@ class TransformersEngine:
         finally:
             job.cancelled = True
 
-    async def score(self, prompt: Prompt | None, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
+    async def score(self, prompt: Before, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
         job: Job[ScoreRequest, Scored] = await self._begin(ScoreRequest(prompt, completion, tenant))
         try:
             return await job.next()
@@ -149,8 +149,16 @@ class TransformersEngine:
         """The text of token ids, special tokens left out."""
         return self._loaded.decode(list(ids))
 
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """The token ids that the model reads for a prompt."""
+        return self._loaded.renderer.ids(prompt)
+
+    def prompt_text(self, prompt: Prompt) -> str:
+        """The same as text: the messages in the model's chat template, up to where its answer begins."""
+        return self._loaded.renderer.text(prompt)
+
     def count(self, prompt: Prompt) -> int:
-        return len(self._loaded.renderer.ids(prompt))
+        return len(self.prompt_ids(prompt))
 
     def describe(self) -> Mapping[str, Any]:
         return self._loaded.facts

@@ -63,6 +63,10 @@ class Renders(Protocol):
         """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
         ...
 
+    def text(self, prompt: Prompt) -> str:
+        """What the model reads, as text."""
+        ...
+
     @property
     def begin(self) -> int | None:
         """The token that begins a text, if there is one."""

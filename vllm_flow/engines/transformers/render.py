@@ -25,15 +25,20 @@ class Renderer:
 
     def ids(self, prompt: Prompt) -> list[int]:
         """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
-        if self.template == "none":
-            found = self._encode("\n".join(message.text for message in prompt.messages), special=True)
-        else:
-            found = self._encode(self._rendered(prompt), special=False)  # the template wrote them already
+        text = self.text(prompt)
+        begun = self._templated(prompt) or (prompt.plain and text.startswith(self._tokenizer.bos_token or "\0"))
+        found = self._encode(text, special=not begun)
         if not found and self.begin is not None:
             found = [self.begin]
         if not found:
             raise no_tokens()
         return found
+
+    def text(self, prompt: Prompt) -> str:
+        """What is read, but for the tokens that the tokenizer itself puts around a text without a template."""
+        if self._templated(prompt):
+            return self._rendered(prompt)
+        return "\n".join(message.text for message in prompt.messages)
 
     def encode(self, text: str) -> list[int]:
         """The text's token ids, with those that the tokenizer itself puts around it."""
@@ -48,6 +53,10 @@ class Renderer:
     def text_ids(self, text: str) -> list[int]:
         """The ids of a text by itself, as what a model says: without tokens that begin or end it."""
         return self._encode(text, special=False)
+
+    def _templated(self, prompt: Prompt) -> bool:
+        """Whether the model's template is applied; it then writes the tokens that begin a text, too."""
+        return self.template == "chat" and not prompt.plain
 
     def _encode(self, text: str, special: bool) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=special, verbose=False))

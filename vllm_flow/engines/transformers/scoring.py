@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.likelihoods import Scored
-from vllm_flow.core.values import Prompt
+from vllm_flow.core.values import Before, Prompt
 from vllm_flow.engines.transformers.failures import check_numbers, check_reads, finite
 from vllm_flow.engines.transformers.likelihood import weighed
 from vllm_flow.engines.transformers.loaded import Loaded
@@ -21,9 +21,9 @@ from vllm_flow.engines.transformers.row import Job, Reading
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """A text to be scored, or token ids; after a prompt, or by itself."""
+    """A text to be scored, or token ids; after a prompt, or the ids of one, or by itself."""
 
-    prompt: Prompt | None
+    prompt: Before
     completion: str | tuple[int, ...]
     tenant: str = ""
 
@@ -38,6 +38,7 @@ class ScoreRow(Reading):
         self._scored = scored
         self._logprobs: list[float] = []
         self._entropies: list[float] = []
+        self._greedy: list[bool] = []
 
     def weigh(self, logits: Tensor) -> None:
         """Take the logits after each of the tokens read last, [tokens, vocab]; those within the prompt say nothing."""
@@ -51,18 +52,23 @@ class ScoreRow(Reading):
         logprobs, entropies = weighed(logits, ids)
         self._logprobs += logprobs[:, 0].tolist()
         self._entropies += entropies.tolist()
+        self._greedy += (logits.argmax(-1) == ids[:, 0]).tolist()
 
     def scored(self) -> Scored:
         """When all of it is read."""
-        return Scored(tuple(self._scored), tuple(self._logprobs), tuple(self._entropies), self.first + 1)
+        numbers = tuple(self._logprobs), tuple(self._entropies), tuple(self._greedy)
+        return Scored(tuple(self._scored), *numbers, self.first + 1)
 
 
 def score_row(job: Job[ScoreRequest, Scored], loaded: Loaded) -> ScoreRow:
     """The row of a request. Raises EngineError for what cannot be scored."""
     request, renderer = job.request, loaded.renderer
     scored = _ids(request.completion, loaded)
-    if request.prompt is not None and request.prompt.messages:
-        before = renderer.ids(request.prompt)
+    given = request.prompt
+    if isinstance(given, Prompt) and given.messages:
+        before = renderer.ids(given)
+    elif isinstance(given, tuple) and given:
+        before = _known(given, loaded)
     elif renderer.begin is not None:
         before = [renderer.begin]
     else:
@@ -75,15 +81,17 @@ def score_row(job: Job[ScoreRequest, Scored], loaded: Loaded) -> ScoreRow:
 
 
 def _ids(completion: str | tuple[int, ...], loaded: Loaded) -> list[int]:
-    if isinstance(completion, str):
-        found = loaded.renderer.text_ids(completion)
-    else:
-        found = list(completion)
-        vocab = loaded.vocabulary.size
-        for one in found:
-            if not 0 <= one < vocab:
-                problem = f"{one} is no token of this model, whose ids are 0 to {vocab - 1}"
-                raise EngineError(f"the text to score: {problem}. Give the ids of its own tokenizer.")
+    found = loaded.renderer.text_ids(completion) if isinstance(completion, str) else _known(completion, loaded)
     if not found:
         raise EngineError("the text to score: it has no tokens. Give a text.")
     return found
+
+
+def _known(ids: tuple[int, ...], loaded: Loaded) -> list[int]:
+    """The ids, all of which the model knows. Raises EngineError."""
+    vocab = loaded.vocabulary.size
+    for one in ids:
+        if not 0 <= one < vocab:
+            problem = f"{one} is no token of this model, whose ids are 0 to {vocab - 1}"
+            raise EngineError(f"the text to score: {problem}. Give the ids of its own tokenizer.")
+    return list(ids)

@@ -1,0 +1,72 @@
+"""An arithmetic task for lm-eval, made by this script: sums to be written, and sums whose result is to be chosen."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+SHOTS = "Question: What is 3 + 4?\nAnswer: 7\n\nQuestion: What is 12 - 5?\nAnswer: 7\n\n"
+COMMON = """\
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {file}}}}}
+test_split: test
+doc_to_text: "{{{{shots}}}}Question: {{{{question}}}}\\nAnswer:"
+num_fewshot: 0
+metadata: {{version: 1.0}}
+"""
+WRITTEN = """\
+task: arithmetic_written
+output_type: generate_until
+doc_to_target: "{{target}}"
+generation_kwargs: {until: ["\\n\\n"], do_sample: false, max_gen_toks: 16}
+filter_list:
+  - name: first_number
+    filter: [{function: regex, regex_pattern: "(-?[0-9]+)"}, {function: take_first}]
+metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
+"""
+CHOSEN = """\
+task: arithmetic_chosen
+output_type: multiple_choice
+doc_to_choice: "{{choices}}"
+doc_to_target: "{{right}}"
+metric_list:
+  - {metric: acc, aggregation: mean, higher_is_better: true}
+  - {metric: acc_norm, aggregation: mean, higher_is_better: true}
+"""
+ROLLED = """\
+task: arithmetic_rolled
+output_type: loglikelihood_rolling
+doc_to_target: "{{shots}}Question: {{question}}\\nAnswer: {{target}}"
+metric_list: [{metric: word_perplexity}, {metric: byte_perplexity}]
+"""
+TASKS = ("arithmetic_written", "arithmetic_chosen", "arithmetic_rolled")
+
+
+def write(folder: Path, questions: int, seed: int = 0) -> Path:
+    """The questions as JSON lines and the tasks beside them: a folder for lm-eval's `--include_path`."""
+    draw = random.Random(seed)
+    rows = [_row(draw) for _ in range(questions)]
+    file = folder / "arithmetic.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for name, own in zip(TASKS, (WRITTEN, CHOSEN, ROLLED), strict=True):
+        common = COMMON.format(file=json.dumps(str(file)))
+        if own is ROLLED:
+            common = (
+                "".join(line for line in common.splitlines(True) if not line.startswith("doc_to_text"))
+                + 'doc_to_text: ""\n'
+            )
+        (folder / f"{name}.yaml").write_text(own + common, encoding="utf-8")
+    return folder
+
+
+def _row(draw: random.Random) -> dict[str, object]:
+    a, b, plus = draw.randint(1, 60), draw.randint(1, 40), draw.random() < 0.7
+    target = a + b if plus else a - b
+    others = draw.sample([one for one in range(target - 9, target + 10) if one != target], 3)
+    choices = sorted([target, *others])
+    question = f"What is {a} {'+' if plus else '-'} {b}?"
+    return {
+        "shots": SHOTS, "question": question, "target": str(target),
+        "choices": [str(one) for one in choices], "right": choices.index(target),
+    }  # fmt: skip

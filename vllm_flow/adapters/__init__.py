@@ -1,0 +1,1 @@
+"""Adapters: evaluation harnesses ask, our pipelines answer. Each needs the extra `eval`."""

@@ -1,12 +1,19 @@
-"""An arithmetic task for lm-eval, made by this script: sums to be written, and sums whose result is to be chosen."""
+"""Arithmetic for lm-eval, made by this script: results to be written, to be chosen, and the text as a whole.
+
+Both numbers always have two digits, so all prompts are equally long: lm-eval's `hf` backend pads the shorter ones of a
+batch, and its repetition penalty would count the padding as something that was said.
+"""
 
 from __future__ import annotations
 
 import json
 import random
+import re
+from itertools import product
 from pathlib import Path
 
-SHOTS = "Question: What is 3 + 4?\nAnswer: 7\n\nQuestion: What is 12 - 5?\nAnswer: 7\n\n"
+SHOWN = ((13, "+", 24, 37), (58, "-", 45, 13), (31, "+", 11, 42), (76, "-", 12, 64))
+SHOTS = "".join(f"Question: What is {a} {sign} {b}?\nAnswer: {right}\n\n" for a, sign, b, right in SHOWN)
 COMMON = """\
 dataset_path: json
 dataset_kwargs: {{data_files: {{test: {file}}}}}
@@ -41,6 +48,11 @@ doc_to_target: "{{shots}}Question: {{question}}\\nAnswer: {{target}}"
 metric_list: [{metric: word_perplexity}, {metric: byte_perplexity}]
 """
 TASKS = ("arithmetic_written", "arithmetic_chosen", "arithmetic_rolled")
+POINTS = [
+    {"until": until, "max_gen_toks": tokens, "repetition_penalty": penalty}
+    for until, tokens, penalty in product((["\n"], ["\n\n", "."]), (3, 16), (1.0, 1.05, 1.1, 1.3))
+]
+"""16 greedy ways to answer that both backends take."""
 
 
 def write(folder: Path, questions: int, seed: int = 0) -> Path:
@@ -52,16 +64,13 @@ def write(folder: Path, questions: int, seed: int = 0) -> Path:
     for name, own in zip(TASKS, (WRITTEN, CHOSEN, ROLLED), strict=True):
         common = COMMON.format(file=json.dumps(str(file)))
         if own is ROLLED:
-            common = (
-                "".join(line for line in common.splitlines(True) if not line.startswith("doc_to_text"))
-                + 'doc_to_text: ""\n'
-            )
+            common = re.sub("doc_to_text: .*", 'doc_to_text: ""', common)
         (folder / f"{name}.yaml").write_text(own + common, encoding="utf-8")
     return folder
 
 
 def _row(draw: random.Random) -> dict[str, object]:
-    a, b, plus = draw.randint(1, 60), draw.randint(1, 40), draw.random() < 0.7
+    a, b, plus = draw.randint(10, 99), draw.randint(10, 99), draw.random() < 0.7
     target = a + b if plus else a - b
     others = draw.sample([one for one in range(target - 9, target + 10) if one != target], 3)
     choices = sorted([target, *others])

@@ -8,19 +8,43 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
 
 from vllm_flow.core.errors import FlowError
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Message, Turn
+from vllm_flow.core.values import Message, Result, Turn
 from vllm_flow.session import Session
 
-Seen = Counter[tuple[Message, ...]]
 LOGPROBS = ("infer/generate", "infer/sample")
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """One way of sampling."""
+
+    session: Session
+    seen: Counter[tuple[Message, ...]] = field(default_factory=Counter)
+    """How often each question was asked here."""
+
+    def question(self, messages: Iterable[Message]) -> Turn:
+        """The last message as a turn, after the others, in a conversation that is named by them all.
+
+        A seed comes from the name of the conversation. So equal questions share their noise at every point, and one
+        that is asked several times has noise of its own each time.
+        """
+        *history, message = said = tuple(messages)
+        text = json.dumps([(one.role, one.text) for one in said])
+        name = f"{sha256(text.encode()).hexdigest()[:16]}-{self.seen[said]}"
+        self.seen[said] += 1
+        return Turn(name, message, tuple(history), number=1)
+
+    async def answers(self, turns: Sequence[Turn]) -> list[Result]:
+        """In the order of the turns."""
+        return await self.session.arun(turns)
 
 
 class Points:
@@ -32,12 +56,12 @@ class Points:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._open: dict[str, Session] = {}
+        self._open: dict[str, Point] = {}
 
     def at(
         self, sampling: Mapping[str, Any], *, seed: int | None = None, logprobs: bool = False, top_logprobs: int = 0
-    ) -> Session:
-        """The session whose spec has these sampling parameters in place of its own.
+    ) -> Point:
+        """The one whose spec has these sampling parameters in place of its own.
 
         Raises ConfigError for what the spec's engine or its stages cannot honour.
         """
@@ -47,12 +71,12 @@ class Points:
             spec = _forgetful(self._session.spec)
             spec = replace(spec, sampling={**spec.sampling, **sampling}, seed=spec.seed if seed is None else seed)
             spec = _with_logprobs(spec, asked) if asked else spec
-            self._open[key] = Session(spec, engines=self._session.engines, record=False)
+            self._open[key] = Point(Session(spec, engines=self._session.engines, record=False))
         return self._open[key]
 
     def close(self) -> None:
         while self._open:
-            self._open.popitem()[1].close()
+            self._open.popitem()[1].session.close()
 
     def __enter__(self) -> Self:
         self._session.open()
@@ -62,19 +86,6 @@ class Points:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def question(messages: Iterable[Message], seen: Seen) -> Turn:
-    """The last message as a turn, after the others, in a conversation named by all of them.
-
-    A seed comes from the name of the conversation, so equal questions share their noise at every point, and the one
-    that was `seen` before, for it is asked several times, gets noise of its own.
-    """
-    *history, message = said = tuple(messages)
-    text = json.dumps([(one.role, one.text) for one in said])
-    name = f"{sha256(text.encode()).hexdigest()[:16]}-{seen[said]}"
-    seen[said] += 1
-    return Turn(name, message, tuple(history), number=1)
 
 
 def _forgetful(spec: RunSpec) -> RunSpec:

@@ -18,10 +18,10 @@ from lm_eval.api.registry import register_model
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window, simple_parse_args_string
 
 from vllm_flow.adapters.lm_eval.sampling import sampling_of
-from vllm_flow.adapters.points import Points, Seen, question
+from vllm_flow.adapters.points import Points
 from vllm_flow.core.errors import EngineError, FlowError, listed
 from vllm_flow.core.likelihoods import Scored
-from vllm_flow.core.values import Message, Prompt, Result, Text, Turn, user
+from vllm_flow.core.values import Message, Prompt, Result, Text, user
 from vllm_flow.session import Session, load
 from vllm_flow.session.background import Background
 from vllm_flow.stages.fuse import Plain
@@ -30,6 +30,8 @@ T = TypeVar("T")
 Ids = tuple[int, ...]
 Asked = tuple[Ids | None, Ids | str]
 """What stands before, and what is scored."""
+UNSAID_DEVICE = "cuda:0"
+"""What lm-eval's command passes on when its user says nothing of a device."""
 ROLES = ("system", "user", "assistant")
 
 
@@ -71,7 +73,7 @@ class FlowLM(LM):  # type: ignore[misc]  # lm-eval is not there when this is che
         cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None
     ) -> Self:
         """As lm-eval's `--model_args` say it. Batching is the engine's own, so `--batch_size` has no meaning."""
-        if device := (additional_config or {}).get("device"):
+        if (device := (additional_config or {}).get("device")) not in (None, UNSAID_DEVICE):
             raise FlowError(f"--device {device}: the engine has it. Say engine.device={device} in --model_args.")
         return cls(**arg_dict)
 
@@ -91,9 +93,9 @@ class FlowLM(LM):  # type: ignore[misc]  # lm-eval is not there when this is che
         with Points(self.session) as sessions:
             works = []
             for sampling, places in points.values():
-                seen = Seen()
-                turns = [question((user(requests[place].args[0]),), seen) for place in places]
-                works.append(partial(_answers, sessions.at(sampling), turns))
+                point = sessions.at(sampling)
+                turns = [point.question((user(requests[place].args[0]),)) for place in places]
+                works.append(partial(point.answers, turns))
             answers = self._all(works)
         found = [""] * len(requests)
         for (_, places), results in zip(points.values(), answers, strict=True):
@@ -128,7 +130,10 @@ class FlowLM(LM):  # type: ignore[misc]  # lm-eval is not there when this is che
         Without `add_generation_prompt` the last message is the beginning of that answer. Raises FlowError when the
         pipeline applies the template itself.
         """
-        self._must_be_plain("its questions are in the chat template already", "Leave --apply_chat_template out")
+        self._must_be_plain(
+            "its questions are in the chat template already",
+            "Leave --apply_chat_template out, or choose pipeline=complete",
+        )
         messages = [_message(one) for one in chat_history]
         begun = "" if add_generation_prompt else messages.pop().text
         return self._reader().prompt_text(Prompt(tuple(messages))) + begun
@@ -169,14 +174,14 @@ class FlowLM(LM):  # type: ignore[misc]  # lm-eval is not there when this is che
 
     def _reader(self) -> Reader:
         """The engine. Raises FlowError when it does not know what its model reads, or the pipeline adds to that."""
-        self._must_be_plain("log-likelihoods are those of the text alone", "Choose pipeline=complete for them")
+        self._must_be_plain("log-likelihoods are those of the text alone", "Choose pipeline=complete")
         engine = self._live()
         if engine is None:
             raise FlowError(f"lm-eval: the pipeline reads no resource '{self._engine}'. Name the engine it reads.")
         if not isinstance(engine, Reader):
             name = engine.describe().get("engine")
             raise EngineError(
-                f"the engine '{name}' has no tokenizer here. Choose another, such as engine=transformers."
+                f"lm-eval: the engine '{name}' has no tokenizer here. Choose another, such as engine=transformers."
             )
         return engine
 
@@ -184,11 +189,7 @@ class FlowLM(LM):  # type: ignore[misc]  # lm-eval is not there when this is che
         nodes = self.session.pipeline.graph.nodes
         if not any(isinstance(node.stage, Plain) for node in nodes):
             what = f"the pipeline '{self.session.spec.name}' does not read texts as they stand (fuse/plain), but {why}"
-            raise FlowError(f"lm-eval: {what}. {right}, or choose pipeline=complete.")
-
-
-async def _answers(session: Session, turns: Sequence[Turn]) -> list[Result]:
-    return await session.arun(turns)
+            raise FlowError(f"lm-eval: {what}. {right}.")
 
 
 def _cut(reader: Reader, context: str, continuation: str) -> Asked:

@@ -54,6 +54,16 @@ def evaluate_points(
 
 def _of_point(found: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """The report under the tasks' real names, without the other points."""
-    kept = {key: {name: value[copy] for copy, name in names.items() if copy in value}
-            for key, value in found.items() if key in OF_TASKS and isinstance(value, Mapping)}  # fmt: skip
-    return {**found, **kept}
+    tables = {key: value for key, value in found.items() if key in OF_TASKS and isinstance(value, Mapping)}
+    own = {
+        key: {name: _named(table[copy], copy, name) for copy, name in names.items() if copy in table}
+        for key, table in tables.items()
+    }
+    return {**found, **own}
+
+
+def _named(entry: Any, copy: str, name: str) -> Any:
+    """What is said of a task, which names it in some entries once more."""
+    if not isinstance(entry, Mapping):
+        return entry
+    return {key: name if value == copy else value for key, value in entry.items()}

@@ -1,8 +1,7 @@
 """An Inspect model that answers with a pipeline: `inspect eval TASK --model vllm-flow/dialogue -M model=qwen`.
 
 Inspect finds it by an entry point. What stands behind the slash is the pipeline, and each `-M` a word of our command.
-Inspect sends each question by itself, with the sampling it is to have: those of equal sampling are a point, and all
-points share one engine and its batch.
+Inspect sends each question by itself, with the sampling it is to have: whatever that is, one engine batches them all.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from vllm_flow.adapters.points import Points
+from vllm_flow.adapters.variants import Variants
 from vllm_flow.core.errors import ConfigError, EngineError, Fault, FlowError, listed, shown
 from vllm_flow.core.values import Completion, Message, Result, Text
 from vllm_flow.session import Session, load
@@ -67,7 +66,7 @@ class FlowAPI(ModelAPI):  # type: ignore[misc]  # inspect-ai is not there when t
         self._own = session is None
         words = [f"{key}={shown(value) if isinstance(value, bool) else value}" for key, value in configuration.items()]
         self._session = load(model_name, words, record=False) if session is None else session
-        self._points = Points(self._session)
+        self._variants = Variants(self._session)
 
     async def generate(
         self,
@@ -81,13 +80,13 @@ class FlowAPI(ModelAPI):  # type: ignore[misc]  # inspect-ai is not there when t
             raise FlowError(f"inspect: the tools {listed(one.name for one in tools)} cannot be called here. Use none.")
         messages = [_message(one) for one in input]
         await asyncio.to_thread(self._session.open)
-        point = self._points.at(
+        variant = self._variants.at(
             _sampling(config),
             seed=config.seed,
             logprobs=bool(config.logprobs),
             top_logprobs=config.top_logprobs or 0,
         )
-        results = await point.answers([point.question(messages) for _ in range(config.num_choices or 1)])
+        results = await variant.answers([variant.question(messages) for _ in range(config.num_choices or 1)])
         if (failed := next((one.failure for one in results if one.failure), None)) is not None:
             if failed.kind == "ContextOverflow":
                 return ModelOutput.from_content(self.model_name, "", "model_length", failed.message)
@@ -99,7 +98,7 @@ class FlowAPI(ModelAPI):  # type: ignore[misc]  # inspect-ai is not there when t
         return self._session.spec.concurrency
 
     def close(self) -> None:
-        self._points.close()
+        self._variants.close()
         if self._own:
             self._session.close()
 

@@ -18,7 +18,7 @@ from lm_eval.api.registry import register_model
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window, simple_parse_args_string
 
 from vllm_flow.adapters.lm_eval.sampling import sampling_of
-from vllm_flow.adapters.points import Points
+from vllm_flow.adapters.variants import Variants
 from vllm_flow.core.errors import EngineError, FlowError, listed
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Message, Prompt, Result, Text, user
@@ -82,23 +82,23 @@ class FlowLM(LM):  # type: ignore[misc]  # lm-eval is not there when this is che
         return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
     def generate_until(self, requests: Sequence[Instance]) -> list[str]:
-        """The texts up to the stop strings. Requests that are to be sampled alike are one point.
+        """The texts up to the stop strings. Those that are sampled alike are one variant of the session.
 
         Raises ConfigError for arguments that cannot be honoured, and EngineError when requests have no answer.
         """
-        points: dict[str, tuple[dict[str, Any], list[int]]] = {}
+        ways: dict[str, tuple[dict[str, Any], list[int]]] = {}
         for place, one in enumerate(requests):
             sampling = sampling_of(one.args[1])
-            points.setdefault(repr(sorted(sampling.items())), (sampling, []))[1].append(place)
-        with Points(self.session) as sessions:
+            ways.setdefault(repr(sorted(sampling.items())), (sampling, []))[1].append(place)
+        with Variants(self.session) as variants:
             works = []
-            for sampling, places in points.values():
-                point = sessions.at(sampling)
-                turns = [point.question((user(requests[place].args[0]),)) for place in places]
-                works.append(partial(point.answers, turns))
+            for sampling, places in ways.values():
+                variant = variants.at(sampling)
+                turns = [variant.question((user(requests[place].args[0]),)) for place in places]
+                works.append(partial(variant.answers, turns))
             answers = self._all(works)
         found = [""] * len(requests)
-        for (_, places), results in zip(points.values(), answers, strict=True):
+        for (_, places), results in zip(ways.values(), answers, strict=True):
             for place, text in zip(places, _texts(results), strict=True):
                 found[place] = text
                 self.cache_hook.add_partial("generate_until", requests[place].args, text)

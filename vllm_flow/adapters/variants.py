@@ -1,7 +1,7 @@
-"""Points: sessions that differ from one in sampling and share its models, so that what they are asked is one batch.
+"""Variants: sessions that differ from one in sampling and share its models, so that all they are asked is one batch.
 
-A harness says with each question how it is to be answered. That is what a point of a sweep is: so each way becomes a
-session of its own, all on the same engines, and nothing else in the framework need know of harnesses.
+A harness says with each question how it is to be answered. That is what tells the points of a sweep apart: so each
+way becomes a session of its own, all on the same engines, and nothing else in the framework knows of harnesses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOGPROBS = ("infer/generate", "infer/sample")
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
+class Variant:
     """One way of sampling."""
 
     session: Session
@@ -33,7 +33,7 @@ class Point:
     def question(self, messages: Iterable[Message]) -> Turn:
         """The last message as a turn, after the others, in a conversation that is named by them all.
 
-        A seed comes from the name of the conversation. So equal questions share their noise at every point, and one
+        A seed comes from the name of the conversation. So equal questions share their noise in every variant, and one
         that is asked several times has noise of its own each time.
         """
         *history, message = said = tuple(messages)
@@ -47,20 +47,20 @@ class Point:
         return await self.session.arun(turns)
 
 
-class Points:
+class Variants:
     """Opens a session for each way of sampling when it is first asked for, and closes them all.
 
     They are not recorded, for the harness keeps what was said; and they remember nothing beyond this, whatever the
-    store of `session`: an answer that a store holds from another point would be served again.
+    store of `session`: an answer that a store holds from another variant would be served again.
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._open: dict[str, Point] = {}
+        self._open: dict[str, Variant] = {}
 
     def at(
         self, sampling: Mapping[str, Any], *, seed: int | None = None, logprobs: bool = False, top_logprobs: int = 0
-    ) -> Point:
+    ) -> Variant:
         """The one whose spec has these sampling parameters in place of its own.
 
         Raises ConfigError for what the spec's engine or its stages cannot honour.
@@ -71,7 +71,7 @@ class Points:
             spec = _forgetful(self._session.spec)
             spec = replace(spec, sampling={**spec.sampling, **sampling}, seed=spec.seed if seed is None else seed)
             spec = _with_logprobs(spec, asked) if asked else spec
-            self._open[key] = Point(Session(spec, engines=self._session.engines, record=False))
+            self._open[key] = Variant(Session(spec, engines=self._session.engines, record=False))
         return self._open[key]
 
     def close(self) -> None:

@@ -293,6 +293,7 @@ def test_a_sweep_is_one_evaluation_and_each_point_the_one_alone(tmp_path: Path, 
     assert str(caught.value) == "evaluate_points: these are groups: all_of_it. Name their tasks."
 
 
+@pytest.mark.full  # lm-eval's command reads all its thousands of tasks first
 @pytest.mark.parametrize(
     ("pipeline", "code", "words"), [("complete", 0, "|arithmetic_written|"), ("complet", 2, "Did you mean 'complete'?")]
 )

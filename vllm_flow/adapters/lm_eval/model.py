@@ -66,7 +66,6 @@ class FlowLM(LM):  # type: ignore[misc]  # lm-eval is not there when this is che
             raise FlowError(f"FlowLM: a session has its configuration already. Leave out: {listed(configuration)}.")
         self.session = session
         self._engine = engine
-        self._background = Background("vllm-flow lm-eval")
 
     @classmethod
     def create_from_arg_obj(
@@ -158,7 +157,11 @@ class FlowLM(LM):  # type: ignore[misc]  # lm-eval is not there when this is che
         async def together() -> list[T]:
             return list(await asyncio.gather(*(work() for work in works)))
 
-        return self._background.run(together)
+        background = Background("vllm-flow lm-eval")
+        try:
+            return background.run(together)
+        finally:
+            background.close(_nothing)
 
     def _scored(self, asked: Sequence[Asked]) -> list[Scored]:
         """Equal ones are scored once: the points of a sweep ask the same."""
@@ -190,6 +193,10 @@ class FlowLM(LM):  # type: ignore[misc]  # lm-eval is not there when this is che
         if not any(isinstance(node.stage, Plain) for node in nodes):
             what = f"the pipeline '{self.session.spec.name}' does not read texts as they stand (fuse/plain), but {why}"
             raise FlowError(f"lm-eval: {what}. {right}.")
+
+
+async def _nothing() -> None:
+    pass
 
 
 def _cut(reader: Reader, context: str, continuation: str) -> Asked:

@@ -20,7 +20,7 @@ from vllm_flow.cli.screen import Screen
 from vllm_flow.cli.slash import Slash
 from vllm_flow.cli.words import is_terminal, take_flags
 from vllm_flow.core.errors import ConfigError, Fault, FlowError
-from vllm_flow.core.record import new_folder
+from vllm_flow.core.files import new_folder
 from vllm_flow.core.resources import Store
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Turn, TurnFailed, user

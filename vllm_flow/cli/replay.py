@@ -15,7 +15,8 @@ from vllm_flow.cli.watching import shown, summary
 from vllm_flow.cli.words import json_line, take_flags, visible
 from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import ConfigError, Fault, RecordError
-from vllm_flow.core.record import Record, new_folder
+from vllm_flow.core.files import new_folder
+from vllm_flow.core.record import Record
 from vllm_flow.core.recorded import Recorded, read
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.values import Turn

@@ -8,16 +8,14 @@ order, to `events.jsonl`. `recorded.py` reads it all.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
 
@@ -25,6 +23,7 @@ from vllm_flow.core.calls import Calls, Row
 from vllm_flow.core.calls_kept import Shortening
 from vllm_flow.core.errors import RecordError
 from vllm_flow.core.events import Committed, Event, Inferred, NodeDone, Opened, Reconfigured, TurnDone, TurnStarted
+from vllm_flow.core.files import private_file, replaced
 from vllm_flow.core.record_rows import commits_row, result_row, shown, timing_row, turn_key
 from vllm_flow.core.revision import Revision, Revisions
 from vllm_flow.core.spec import RunSpec
@@ -171,7 +170,7 @@ class Record:
     def _sort_results(self) -> None:
         """Line by line: there may be more of them than fit into memory."""
         path, places, start = self.folder / "results.jsonl", [], 0
-        with self._replacing("results.jsonl") as in_order, path.open("rb") as file:
+        with replaced(path) as in_order, path.open("rb") as file:
             for line in file:  # as bytes, so that only a newline ends it: a text may hold U+2028
                 places.append((int(json.loads(line)["index"]), start))
                 start += len(line)
@@ -198,23 +197,8 @@ class Record:
         self._write("run.json", json.dumps(self._run, indent=1, ensure_ascii=False) + "\n")
 
     def _write(self, name: str, text: str) -> None:
-        with self._replacing(name) as file:
+        with replaced(self.folder / name) as file:
             file.write(text)
-
-    @contextlib.contextmanager
-    def _replacing(self, name: str) -> Iterator[IO[str]]:
-        """Replace a file whole: a reader sees the old one or the new one, never a half."""
-        beside = self.folder / f".{name}.new"
-        beside.unlink(missing_ok=True)  # of a process that was killed
-        with private_file(beside) as file:
-            yield file
-        beside.replace(self.folder / name)
-
-
-def new_folder(root: Path, name: str) -> Path:
-    """`root/<date>/<time>-<name>-<id>`: the id because two runs may start in one second. Nothing is created."""
-    now = datetime.now().astimezone()
-    return root / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{name}-{secrets.token_hex(4)}"
 
 
 def _refuse_another(folder: Path) -> None:
@@ -244,15 +228,6 @@ def _cut(folder: Path) -> None:
         with file.open("rb") as lines:
             whole = sum(len(line) for line in lines if line.endswith(b"\n"))
         os.truncate(file, whole)
-
-
-def private_file(path: Path) -> IO[str]:
-    """A file to write on at its end, which only its owner may read, where the system knows owners.
-
-    UTF-8 has no half surrogate pairs. With backslashreplace they are written as JSON escapes them.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _refused(folder: Path, error: OSError) -> RecordError:

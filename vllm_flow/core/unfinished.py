@@ -17,6 +17,7 @@ from typing import Any
 
 from vllm_flow.core.codec import completion_from_json, turn_from_json
 from vllm_flow.core.errors import RecordError
+from vllm_flow.core.files import replaced
 from vllm_flow.core.flow import Item, as_async
 from vllm_flow.core.values import Completion, Turn
 
@@ -113,9 +114,7 @@ def _forget_errors(folder: Path) -> None:
     for row in _rows(folder / "results.jsonl"):
         if row["failure"] is None:
             last[row["conversation"]] = max(last.get(row["conversation"], -1), row["index"])
-    beside = folder / ".results.jsonl.new"
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as kept:
+    with replaced(folder / "results.jsonl") as kept:
         for row in _rows(folder / "results.jsonl"):
             if row["failure"] is None or last.get(row["conversation"], -1) > row["index"]:
-                kept.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", errors="backslashreplace"))
-    beside.replace(folder / "results.jsonl")
+                kept.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -15,8 +15,8 @@ from typing import IO
 
 from vllm_flow.core.answers import Answer, Marks
 from vllm_flow.core.errors import RecordError, told
+from vllm_flow.core.files import replaced
 from vllm_flow.core.metrics import Metric, Value, metrics_of
-from vllm_flow.core.record import private_file
 from vllm_flow.evaluation.answers import Recorded
 from vllm_flow.evaluation.scores import Prompt, Scores, Summary, Unscored, mean_of
 
@@ -34,19 +34,12 @@ def score_run(folder: Path, metrics: Mapping[str, Metric] | None = None) -> Scor
     """
     recorded = Recorded(folder)
     scoring = _Scoring(metrics_of(recorded.spec) if metrics is None else metrics)
-    beside = folder / f".{FILE}.new"
     try:
-        beside.unlink(missing_ok=True)  # of a process that was killed
-        with private_file(beside) as file:
+        with replaced(folder / FILE) as file:
             for answer in recorded.answers():
                 scoring.add(answer, file)
-        beside.replace(folder / FILE)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise RecordError(f"{folder / FILE}: it cannot be written: {error.strerror or error}. Free space.") from error
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
     return scoring.scores(folder, tuple(recorded.problems))
 
 

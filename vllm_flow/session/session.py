@@ -20,9 +20,9 @@ from typing import Any, Self, overload
 from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import FlowError, InputError, RecordError, told
 from vllm_flow.core.events import Observer
+from vllm_flow.core.files import new_folder
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.pipeline import Pipeline
-from vllm_flow.core.record import new_folder
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Before, Message, Prompt, Result, Turn, TurnFailed, user
 from vllm_flow.session.asked import Asked, Saying

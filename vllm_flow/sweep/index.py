@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from vllm_flow.core.differences import changed, changes
 from vllm_flow.core.errors import RecordError
+from vllm_flow.core.files import replaced
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.sweep.points import Point
 
@@ -90,11 +91,9 @@ class Index:
         points = [dataclasses.asdict(one) for one in self.points]
         names = ("status", "started", "finished", "directory", "project", "baseline", "content")
         content = {"format": FORMAT, **{name: getattr(self, name) for name in names}, "points": points}
-        beside = self.folder / f".{FILE}.new"
         try:
-            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            with replaced(self.folder / FILE) as file:
                 file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-            beside.replace(self.folder / FILE)
         except OSError as error:
             where = f"{self.folder}: the index of the sweep cannot be written: {error.strerror}"
             raise RecordError(f"{where}. Free space, or choose another folder: hydra.sweep.dir.") from error

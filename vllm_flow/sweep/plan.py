@@ -6,15 +6,11 @@ make them, and counted with the model's tokenizer. Speed comes from records of e
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from vllm_flow.core.errors import FlowError, told
 from vllm_flow.core.graph import Graph
@@ -22,6 +18,8 @@ from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.resources import Foreseen, Foresees, StoredTurn
 from vllm_flow.core.values import BadRow, Completion, Prompt, Turn, Usage
 from vllm_flow.stores.memory import MemoryStore
+from vllm_flow.sweep.earlier import Earlier, earlier, records
+from vllm_flow.sweep.index import FILE
 from vllm_flow.sweep.points import Point
 
 COUNTED = 200
@@ -29,8 +27,6 @@ COUNTED = 200
 MAKERS = ("context/", "fuse/")
 SHORTEST = Completion(".", (), "stop", Usage(None, None))
 """Stands for an answer that nobody knows yet; an empty one would take its question out of the history."""
-RECORDS = 200
-"""How many of the newest records are looked at for speed and for what is done already."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +42,6 @@ class Prompts:
     reckoned: bool
     """Whether only some were counted."""
     why_unknown: str = ""
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """What earlier runs with the same engine say."""
-
-    runs: int
-    tokens_per_s: float
-    """Generated, over all that was in flight."""
-    tokens_per_turn: float
 
 
 @dataclass(frozen=True)
@@ -104,15 +90,15 @@ def planned(points: Sequence[Point], outputs: Path) -> Plan:
         if known is None:
             kinds.append((shared, known := []))
         known.append(number)
-    records = list(_records(outputs))
-    groups = tuple(_group(members, points, pipelines, records) for _, members in kinds)
-    done = {run["fingerprint"]: (folder, run["status"]) for folder, run in reversed(records)}
+    found = list(records(outputs))
+    groups = tuple(_group(members, points, pipelines, found) for _, members in kinds)
+    done = {run["fingerprint"]: (folder, run["status"]) for folder, run in reversed(found)}
     why = tuple(_why(done.get(point.spec.fingerprint)) for point in points)
     return Plan(groups, why, _free_memory())
 
 
 def _group(
-    members: Sequence[int], points: Sequence[Point], pipelines: Sequence[Pipeline], records: Sequence[tuple[Path, Any]]
+    members: Sequence[int], points: Sequence[Point], pipelines: Sequence[Pipeline], known: Sequence[tuple[Path, Any]]
 ) -> GroupPlan:
     spec, pipeline = points[members[0]].spec, pipelines[members[0]]
     options = next((one.options for one in pipeline.resources.values() if isinstance(one.options, Foresees)), None)
@@ -132,7 +118,7 @@ def _group(
         foreseen.weight_bytes if foreseen else None,
         kv,
         sum(length + most > room for length in lengths) if room else 0,
-        _earlier(engine, records),
+        earlier(engine, known),
     )
 
 
@@ -191,55 +177,6 @@ class _Maker:
         return len(known) + 1
 
 
-def _records(outputs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The newest records below a folder, newest first."""
-    found = sorted(outputs.glob("**/run.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in islice(found, RECORDS):
-        try:
-            yield path.parent, json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-
-
-def _earlier(engine: Mapping[str, Any], records: Iterable[tuple[Path, Any]]) -> Earlier | None:
-    """Points of one sweep ran at once, so a sweep's time counts once: from its first turn to its last."""
-    runs: dict[Path, list[tuple[float, float, int, int]]] = {}
-    for folder, run in records:
-        if run.get("status") == "finished" and _engine(folder) == engine and (found := _timed(folder)):
-            runs.setdefault(folder.parent if (folder.parent / "sweep.json").exists() else folder, []).append(found)
-    if not runs:
-        return None
-    seconds = sum(max(one[1] for one in run) - min(one[0] for one in run) for run in runs.values())
-    tokens, turns = (sum(one[place] for run in runs.values() for one in run) for place in (2, 3))
-    if seconds <= 0 or not turns:
-        return None
-    return Earlier(len(runs), tokens / seconds, tokens / turns)
-
-
-def _engine(folder: Path) -> Any:
-    try:
-        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        content = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), loader)  # noqa: S506  a safe one
-        return content["resources"].get("engine")
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _timed(folder: Path) -> tuple[float, float, int, int] | None:
-    """First and last moment of a run's turns, tokens generated, turns."""
-    from datetime import datetime
-
-    try:
-        events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-        timings = [json.loads(line) for line in (folder / "timings.jsonl").read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError):
-        return None
-    moments = [datetime.fromisoformat(one["at"]).timestamp() for one in events if "at" in one]
-    tokens = sum(one["completion_tokens"] or 0 for one in timings)
-    turns = sum(one["event"] == "turn done" for one in events)
-    return (min(moments), max(moments), tokens, turns) if moments and turns else None
-
-
 def _why(known: tuple[Path, str] | None) -> str:
     if known is None:
         return "no record has this configuration"
@@ -247,7 +184,7 @@ def _why(known: tuple[Path, str] | None) -> str:
     where = os.path.relpath(folder)
     if status == "finished":
         return f"it has been run: {where}"
-    sweep = folder.parent if (folder.parent / "sweep.json").exists() else folder
+    sweep = folder.parent if (folder.parent / FILE).exists() else folder
     return f"it did not end ({status}): {where}; vllm-flow resume {os.path.relpath(sweep)} goes on"
 
 

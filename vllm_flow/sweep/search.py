@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm_flow.core.errors import ConfigError, Fault, RecordError
+from vllm_flow.core.files import replaced
 from vllm_flow.sweep.settings import Search
 
 FILE = "search.json"
@@ -145,11 +145,9 @@ class Trials:
         best = sorted((one for one in trials if one["value"] is not None), key=lambda one: sign * one["value"])
         failed = [one for one in trials if one["value"] is None]
         content = {**asdict(self.settings), "done": len(trials), "ranked": [*best, *failed]}
-        beside = self.folder / f".{FILE}.new"
         try:
-            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            with replaced(self.folder / FILE) as file:
                 file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-            beside.replace(self.folder / FILE)
         except OSError as error:
             raise RecordError(f"{self.folder / FILE}: it cannot be written: {error.strerror}. Free space.") from error
 

@@ -1,0 +1,40 @@
+"""Files that we write: their owner's alone, and what replaces another replaces it whole."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+
+def private_file(path: Path) -> IO[str]:
+    """A file to write on at its end, which only its owner may read, where the system knows owners.
+
+    UTF-8 has no half surrogate pairs. With backslashreplace they are written as JSON escapes them.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[IO[str]]:
+    """What is written takes the place of the file when the block ends well: a reader sees the old or the new one."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)  # of a process that was killed
+    try:
+        with private_file(beside) as file:
+            yield file
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def new_folder(root: Path, name: str) -> Path:
+    """`root/<date>/<time>-<name>-<id>`: the id because two runs may start in one second. Nothing is created."""
+    now = datetime.now().astimezone()
+    return root / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{name}-{secrets.token_hex(4)}"

@@ -111,7 +111,8 @@ def test_300_random_values_come_back_as_they_were():
         listed = random.choice([(), (Alternative(7, text(), -0.25, 0.0), Alternative(8, text(), -9.5, -math.inf))])
         likely = TokenLikelihood(-random.random(), random.random(), random.random(), listed)
         likelihoods = random.choice([None, (likely,) * len(ids)])
-        reply = Completion(text(), ids, reason, Usage(random.randint(0, 99), len(ids)), logprobs, likelihoods)
+        ends = random.choice([None, tuple(2 * place for place in range(len(ids)))])
+        reply = Completion(text(), ids, reason, Usage(random.randint(0, 99), len(ids)), logprobs, likelihoods, ends)
         assert completion_from_json(decode(encode(reply))) == reply
 
 
@@ -274,7 +275,7 @@ def test_likelihoods_are_written_in_columns_and_nothing_where_there_are_none():
         ({"logprobs": ["-1"]}, "completion.logprobs.0: '-1' is no number. Give one."),
         (
             {"model": "x" * 99},
-            "completion: there is no key 'model'. Keys: finish_reason, likelihoods, logprobs, text, token_ids, usage.",
+            "completion: there is no key 'model'. Keys: finish_reason, likelihoods, logprobs, text, text_ends, token_ids, usage.",
         ),
         ({"likelihoods": {}}, "completion.likelihoods: 'processed_logprob' is missing. Add it."),
         (

@@ -46,7 +46,7 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
     (
         Generate(logprobs=True),
         {**ASK, "schedule": schedule()},
-        replace(ECHOED, logprobs=(0.0, 0.0), likelihoods=(TokenLikelihood(0.0, 0.0, 0.0),) * 2),
+        replace(ECHOED, logprobs=(0.0, 0.0), likelihoods=(TokenLikelihood(0.0, 0.0, 0.0),) * 2, text_ends=(2, 5)),
     ),
     (Sample(), {**ASK, "schedule": schedule(n=2)}, (ECHOED, ECHOED)),
     (Likelihood(), {"completion": completion("a b", logprobs=(-1.0, -3.0))}, Score(-2.0)),

@@ -101,7 +101,7 @@ def ended(outcomes: Sequence[Outcome]) -> int:
         answered, failed = (sum(getattr(one, name) for one in outcomes) for name in ("answered", "failed"))
         where = shown(Path(os.path.commonpath([one.folder for one in outcomes])))
         left = sum(one.status in ("interrupted", "not run") for one in outcomes)
-        rest = f"; {left} not run: vllm-flow resume {where}" if left else ""
+        rest = f"; {left} not run: vllm-flow resume {where}" if left else f"\nNext: vllm-flow report {where}"
         print(f"\n{len(outcomes)} points, {summary(answered, failed)}: {where}{rest}", file=sys.stderr)
         _say_best(Path(where))
     if failures:

@@ -31,6 +31,8 @@ class Answer:
     completion_tokens: int | None = None
     logprobs: tuple[float, ...] | None = None
     """Natural log of each token's probability under the unmodified logits."""
+    text_ends: tuple[int, ...] | None = None
+    """For each token, how many characters of `text` it and those before it made."""
     ttft_s: float | None = None
     """Time to first token. None for an answer that was served from the store."""
     seconds: float | None = None

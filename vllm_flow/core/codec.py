@@ -115,9 +115,11 @@ def _fields(value: Any, path: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _completion(value: Completion, path: tuple[str, ...]) -> dict[str, Any]:
-    """Without `likelihoods` when there are none: most answers have none."""
+    """Without `likelihoods` and `text_ends` when there are none: most answers have none."""
     found = _fields(dataclasses.replace(value, likelihoods=None), path)
     del found["likelihoods"]
+    if value.text_ends is None:
+        del found["text_ends"]
     if value.likelihoods is None:
         return found
     return {**found, "likelihoods": _plain(in_columns(value.likelihoods), (*path, "likelihoods"))}
@@ -188,12 +190,12 @@ def turn_from_json(data: Any, where: str = "turn") -> Turn:
 
 def completion_from_json(data: Any, where: str = "completion") -> Completion:
     """A completion, from what `to_json` made of one. Raises ValueError."""
-    check_keys(data, where, ("text", "token_ids", "finish_reason", "usage"), ("logprobs", "likelihoods"))
+    check_keys(data, where, ("text", "token_ids", "finish_reason", "usage"), ("logprobs", "likelihoods", "text_ends"))
     reason, usage = data["finish_reason"], data["usage"]
     if reason not in FINISH_REASONS:
         raise ValueError(f"{where}.finish_reason: {brief(reason)} is none. There are: {listed(FINISH_REASONS)}.")
     check_keys(usage, f"{where}.usage", ("prompt_tokens", "completion_tokens"))
-    logprobs, likelihoods = data.get("logprobs"), data.get("likelihoods")
+    logprobs, likelihoods, ends = data.get("logprobs"), data.get("likelihoods"), data.get("text_ends")
     token_ids = ids_from_json(data["token_ids"], f"{where}.token_ids")
     return Completion(
         text_from_json(data["text"], f"{where}.text"),
@@ -202,6 +204,7 @@ def completion_from_json(data: Any, where: str = "completion") -> Completion:
         Usage(**{name: _count(count, f"{where}.usage.{name}") for name, count in usage.items()}),
         None if logprobs is None else numbers_from_json(logprobs, f"{where}.logprobs"),
         None if likelihoods is None else likelihoods_from_json(likelihoods, f"{where}.likelihoods", len(token_ids)),
+        None if ends is None else ids_from_json(ends, f"{where}.text_ends"),
     )
 
 

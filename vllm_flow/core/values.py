@@ -146,6 +146,8 @@ class Completion:
     """Natural log of each generated token's probability under the unmodified logits; None unless asked for."""
     likelihoods: tuple[TokenLikelihood, ...] | None = None
     """What comes with `logprobs` from an engine that knows it, one for each token."""
+    text_ends: tuple[int, ...] | None = None
+    """What comes with `logprobs`: for each token, how many characters of `text` it and those before it made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,13 +64,20 @@ class Recorded:
                 what = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error).removesuffix(".")
                 raise RecordError(f"{where}: this is no result: {what}. Restore the file, or run again.") from error
 
-    def _timings(self) -> Timings:
-        """Of each turn, the time of every request. A request that a killed run made again counts as the last time."""
-        found: Timings = {}
+    def requests(self) -> Iterator[dict[str, Any]]:
+        """Each request to an engine, as `timings.jsonl` has it; of one that a killed run made again, the last."""
+        found: dict[tuple[Any, ...], dict[str, Any]] = {}
         if (self.folder / TIMINGS).exists():
             for _, row in self._rows(TIMINGS):
-                known = found.setdefault((row["conversation"], row["turn"]), {})
-                known[row["node"], row["sample"]] = row["ttft_s"], row["seconds"]
+                found[row["conversation"], row["turn"], row["node"], row["sample"]] = row
+        yield from found.values()
+
+    def _timings(self) -> Timings:
+        """Of each turn, the time of every request."""
+        found: Timings = {}
+        for row in self.requests():
+            known = found.setdefault((row["conversation"], row["turn"]), {})
+            known[row["node"], row["sample"]] = row["ttft_s"], row["seconds"]
         return found
 
     def _rows(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -142,6 +149,7 @@ def _with_value(answer: Answer, value: Any, timing: Timing | None) -> Answer:
     if not isinstance(value, dict):
         return dataclasses.replace(answer, text=value if isinstance(value, str) else None, **timed)
     usage, ids, logprobs = value.get("usage") or {}, value.get("token_ids"), value.get("logprobs")
+    ends = value.get("text_ends")
     return dataclasses.replace(
         answer,
         text=value.get("text"),
@@ -150,5 +158,6 @@ def _with_value(answer: Answer, value: Any, timing: Timing | None) -> Answer:
         prompt_tokens=usage.get("prompt_tokens", value.get("prompt_tokens")),
         completion_tokens=usage.get("completion_tokens"),
         logprobs=None if logprobs is None else tuple(-math.inf if one is None else float(one) for one in logprobs),
+        text_ends=None if ends is None else tuple(ends),
         **timed,
     )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Annotated
 
 from vllm_flow.core.errors import EngineError, listed
@@ -137,4 +138,5 @@ async def complete(engine: Engine, request: Request) -> Completion:
     ids = tuple(token.id for token in tokens if token.id is not None)
     known = [token.likelihood for token in tokens if token.likelihood is not None]
     likelihoods = tuple(known) if request.logprobs and len(known) == len(tokens) else None
-    return Completion(text, ids, finish.reason, finish.usage, logprobs, likelihoods)
+    ends = tuple(accumulate(len(token.text) for token in tokens)) if logprobs and len(logprobs) == len(tokens) else None
+    return Completion(text, ids, finish.reason, finish.usage, logprobs, likelihoods, ends)

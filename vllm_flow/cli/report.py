@@ -8,11 +8,19 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllm_flow.cli.words import table, take_flags, visible
-from vllm_flow.core.errors import ConfigError, Fault
+from vllm_flow.core.errors import ConfigError, Fault, told
+
+if TYPE_CHECKING:  # they import numpy, which --help can do without
+    from vllm_flow.core.events import Observer
+    from vllm_flow.core.record import Record
+    from vllm_flow.report.judging import Measured
+    from vllm_flow.report.reading import Sweep
+    from vllm_flow.sweep.points import Outcome, Point
 
 HELP = """usage: vllm-flow report DIR [--confirm] [--json] [--png] [metrics=NAME ...]
 
@@ -127,42 +135,49 @@ def _against(cell: Mapping[str, Any]) -> str:
     return f"{difference} {cell['verdict']}" if cell["verdict"] else difference
 
 
-def _confirm(sweep: Any, measured: Any) -> int:
+def _confirm(sweep: Sweep, measured: Sequence[Measured]) -> int:
     """Exit code 1 where a turn or a point failed."""
     from vllm_flow.cli.progress import loading_shown
     from vllm_flow.core.engines import Engines
-    from vllm_flow.report.confirming import points_again, winners
+    from vllm_flow.report.confirming import begin_again, winners
     from vllm_flow.sweep.fused import Fused
+    from vllm_flow.sweep.resume import Left
 
     places = winners(measured) if sweep.index else ()
     if not places:
         print("Nothing is better at first, so there is nothing to confirm.", file=sys.stderr)
         return 0
-    index, points = points_again(sweep, places)
-    index.folder.mkdir(exist_ok=True, mode=0o700)
-    with Engines() as engines, index, loading_shown():
-        outcomes = Fused(engines, _Confirming(len(points))).run(points)
+    with Engines() as engines, begin_again(sweep, places) as index, loading_shown():
+        left = Left.read(index.folder).points
+        outcomes = Fused(engines, _Confirming(len(left))).run(left)
         if any(one.error for one in outcomes):
             index.status = "failed"
     return 1 if any(one.error or one.failed for one in outcomes) else 0
 
 
+@dataclass
 class _Confirming:
     """A line for each point that ends."""
 
-    def __init__(self, count: int) -> None:
-        self._count, self._ended = count, 0
+    count: int
+    ended: int = 0
 
-    def begin(self, point: Any, record: Any) -> Sequence[Any]:
+    def begin(self, point: Point, record: Record) -> Sequence[Observer]:
         return ()
 
-    def end(self, outcome: Any) -> None:
-        self._ended += 1
-        print(f"confirm [{self._ended}/{self._count}] {visible(str(outcome))}", file=sys.stderr, flush=True)
+    def end(self, outcome: Outcome) -> None:
+        self.ended += 1
+        what = told(outcome.error) if outcome.error else outcome.status
+        print(f"[{self.ended}/{self.count}] {outcome.folder.name} with fresh seeds: {visible(what)}", file=sys.stderr)
 
 
 def _write_pictures(data: Mapping[str, Any], folder: Path) -> None:
+    """Without matplotlib the report is whole but for them."""
     from vllm_flow.report.pictures import write_pictures
 
-    written = write_pictures(data, folder)
+    try:
+        written = write_pictures(data, folder)
+    except ModuleNotFoundError:
+        print('--png: matplotlib is not installed. Install it: pip install "vllm-flow[plot]".', file=sys.stderr)
+        return
     print("\n".join(map(str, written)) or "--png: there is nothing to draw.", file=sys.stderr)

@@ -44,7 +44,9 @@ def embedded(sweep: Sweep, max_characters: int = MAX_CHARACTERS) -> Embedded:
     found: list[dict[Prompt, dict[int, dict[str, Any]]]] = []
     for point in sweep.points:
         found.append(_of_point(point, frozenset(wanted), asked, cut, sweep.configured))
-    prompts, answers, size = [], [], 0
+    prompts: list[dict[str, Any]] = []
+    answers: list[list[list[dict[str, Any]]]] = []
+    size = 0
     for prompt in wanted:
         if prompt not in asked:
             continue

@@ -25,10 +25,10 @@ def winners(measured: Sequence[Measured]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(place for one in measured if one.configured for place in one.winners))
 
 
-def points_again(sweep: Sweep, places: Sequence[int]) -> tuple[Index, list[Point]]:
-    """The baseline and these points with a seed that no point of the sweep had; what was begun of them is gone on with.
+def begin_again(sweep: Sweep, places: Sequence[int]) -> Index:
+    """The sweep of the baseline and these points with a seed that no point had, and of what was confirmed before.
 
-    The index also has what was confirmed before.
+    Entered, it is what `Left.read` of its folder goes on with.
     """
     if sweep.index is None:
         raise ValueError("sweep: a single run has nothing to be compared with.")
@@ -36,8 +36,8 @@ def points_again(sweep: Sweep, places: Sequence[int]) -> tuple[Index, list[Point
     known = [one.folder for one in Index.read(folder).points] if (folder / FILE).exists() else []
     wanted = [place for place, one in enumerate(sweep.points) if one.name in known or place in places]
     order = [sweep.baseline, *(place for place in wanted if place != sweep.baseline)]
-    points = [_again(sweep, sweep.index, place, folder) for place in order]
-    return Index.of(folder, points), points
+    folder.mkdir(exist_ok=True, mode=0o700)
+    return Index.of(folder, [_again(sweep, sweep.index, place, folder) for place in order])
 
 
 def _again(sweep: Sweep, index: Index, place: int, folder: Path) -> Point:
@@ -45,7 +45,7 @@ def _again(sweep: Sweep, index: Index, place: int, folder: Path) -> Point:
     listed = index.points[place]
     kept = tuple(line for line in listed.overrides if line.lstrip("+").partition("=")[0] != "seed")
     spec = replace(index.spec(listed), seed=seed)
-    return Point(folder / listed.folder, (*kept, f"seed={seed}"), spec, resume=True)
+    return Point(folder / listed.folder, (*kept, f"seed={seed}"), spec)
 
 
 def with_confirmations(
@@ -65,15 +65,13 @@ def with_confirmations(
         problem = "their answers came from the store and not from fresh seeds. They confirm nothing"
         return tuple(measured), [*said, f"confirm: {', '.join(served)}: {problem}; use store=memory."]
     places = {at: names[point.name] for at, point in enumerate(fresh.points) if at and point.name in names}
-    for at, place in places.items():
+    for at in places:
         if not fresh.points[at].finished:
-            said.append(
-                f"confirm: point {fresh.points[at].name} is {fresh.points[at].status}. Ask with --confirm again."
-            )
-        elif _same(sweep, place, fresh, at) and _same(sweep, sweep.baseline, fresh, 0):
-            what = "the fresh seeds changed no score of it or of the baseline, so chance had no part in these answers"
-            said.append(f"confirm: point {fresh.points[at].name}: {what}; only other prompts could say more.")
-    return tuple(confirmed(one, fresh, places) if one.judged else one for one in measured), said
+            what = f"point {fresh.points[at].name} is {fresh.points[at].status}"
+            said.append(f"confirm: {what}. Ask with --confirm again.")
+    still = _same(sweep, sweep.baseline, fresh, 0)
+    unchanged = {place for at, place in places.items() if still and _same(sweep, place, fresh, at)}
+    return tuple(confirmed(one, fresh, places, unchanged) if one.judged else one for one in measured), said
 
 
 def _same(sweep: Sweep, place: int, fresh: Sweep, at: int) -> bool:

@@ -6,7 +6,7 @@ nor are times that nobody asked for, which depend on what else was in the batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BETTER = "better at first"
 """Of a winner that fresh seeds have not been asked about."""
+UNCHANGED = "better at first, seeds change nothing"
+"""Of a winner that gave the same answers with fresh seeds, and so did the baseline: nothing new was seen."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Measured:
     """Whether its points get verdicts."""
     cells: tuple[Cell, ...]
     """One for each point of the sweep."""
+    binary: bool = False
+    """Whether all its scores are 0 or 1, so that no difference is above 1."""
     method: str = ""
     confidence: float | None = None
     comparisons: Comparisons | None = None
@@ -82,6 +86,7 @@ def judge(sweep: Sweep) -> tuple[Measured, ...]:
 
 def _measured(sweep: Sweep, summary: Summary) -> Measured:
     from vllm_flow.evaluation.statistics import compare
+    from vllm_flow.evaluation.statistics.pairing import is_binary
 
     configured = summary.name in sweep.configured
     judged = summary.higher_is_better is not None and (configured or not summary.use.startswith("time/"))
@@ -102,6 +107,7 @@ def _measured(sweep: Sweep, summary: Summary) -> Measured:
     return replace(
         measured,
         cells=_cells(measured.cells, comparisons, compared, judged=judged),
+        binary=is_binary(table),
         method=comparisons.method,
         confidence=comparisons.confidence,
         comparisons=comparisons,
@@ -135,8 +141,10 @@ def _cells(
     return tuple(found)
 
 
-def confirmed(measured: Measured, fresh: Sweep, places: Mapping[int, int]) -> Measured:
+def confirmed(measured: Measured, fresh: Sweep, places: Mapping[int, int], unchanged: Collection[int]) -> Measured:
     """The verdicts after winners were run again; `places` says which point of `fresh` is which of the sweep.
+
+    `unchanged` are those places of the sweep whose scores fresh seeds did not change.
 
     The baseline is the first point of `fresh`. A metric that no confirmed point won by stays as it is.
     """
@@ -153,7 +161,7 @@ def confirmed(measured: Measured, fresh: Sweep, places: Mapping[int, int]) -> Me
     for place, one in zip(again.values(), confirm(measured.comparisons, won, table), strict=True):
         cells[place] = replace(
             cells[place],
-            verdict=one.verdict,
+            verdict=UNCHANGED if place in unchanged else one.verdict,
             fresh_difference=one.fresh.difference,
             fresh_interval=one.fresh.interval,
         )

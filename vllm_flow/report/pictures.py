@@ -8,20 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vllm_flow.core.errors import FlowError
-
 DPI = 144
 
 
 def write_pictures(data: Mapping[str, Any], folder: Path) -> list[Path]:
     """One file for each metric that was asked for: a heat map where two keys were crossed, else points with intervals.
 
-    Raises FlowError without matplotlib.
+    Raises ModuleNotFoundError without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise FlowError('--png: matplotlib is not installed. Install it: pip install "vllm-flow[plot]".') from None
+    from matplotlib.figure import Figure
+
     written = []
     for metric in data["metrics"]:
         places = [place for place, cell in enumerate(metric["cells"]) if cell["mean"] is not None]

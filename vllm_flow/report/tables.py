@@ -14,8 +14,12 @@ CLASSES = {
     "better, confirmed": "good",
     "better at first": "first",
     "better at first, not confirmed": "first",
+    "better at first, seeds change nothing": "first",
     "worse": "bad",
 }
+
+TIMES = {"ttft_s": "seconds to the first token", "seconds": "to the last"}
+"""Metrics that stand with the cost."""
 
 
 def points_table(data: Mapping[str, Any]) -> str:
@@ -64,7 +68,7 @@ def _of_metric(metric: Mapping[str, Any], place: int, *, sweep: bool, is_baselin
 
 def all_metrics_table(data: Mapping[str, Any]) -> str:
     """The other metrics, or nothing when there are none."""
-    shown = [one for one in data["metrics"] if one["name"] not in data["headline"]]
+    shown = [one for one in data["metrics"] if one["name"] not in (*data["headline"], *TIMES)]
     if not shown:
         return ""
     heads = ["point", *(one["name"] for one in shown)]
@@ -80,9 +84,9 @@ def all_metrics_table(data: Mapping[str, Any]) -> str:
 
 
 def costs_table(data: Mapping[str, Any]) -> str:
-    heads = ["point", "requests", "prompt tokens", "of them cached", "generated tokens", "per answer", "wall s"]
-    times = [one for one in data["metrics"] if one["name"] in ("ttft_s", "seconds")]
-    heads += [{"ttft_s": "s to the first token", "seconds": "s per answer"}[one["name"]] for one in times]
+    heads = ["point", "requests", "prompt tokens", "cached", "generated", "an answer", "seconds, whole point"]
+    times = [one for one in data["metrics"] if one["name"] in TIMES]
+    heads += [TIMES[one["name"]] for one in times]
     rows = []
     for place, point in enumerate(data["points"]):
         cost = point["cost"]
@@ -91,9 +95,10 @@ def costs_table(data: Mapping[str, Any]) -> str:
         each = counts[2] / point["answered"] if counts[2] is not None and point["answered"] else None
         cells: list[Cell] = [(_titled(data, point), None, ""), _count(cost["requests"]), *map(_count, counts)]
         cells += [_number(each), _number(cost["wall_s"])]
-        cells += [_number(one["cells"][place]["mean"]) for one in times]
+        found = [one["cells"][place] for one in times]
+        cells += [(with_interval(one["mean"], one["interval"]), _key(one["mean"]), "number") for one in found]
         rows.append((_row_class(data, place), cells))
-    caption = "Means of times are over prompts. A dash: the engine, or an interrupted run, does not tell."
+    caption = "Tokens, and seconds as means over prompts. A dash: the engine, or an interrupted run, does not tell."
     return _table(caption, heads, [False] + [True] * (len(heads) - 1), rows)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vllm_flow.evaluation.statistics.telling import FEWEST_PROMPTS
-from vllm_flow.report.judging import BETTER, Cell, Measured
+from vllm_flow.report.judging import UNCHANGED, Cell, Measured
 from vllm_flow.report.reading import Sweep, Swept
 
 USUAL = ("tokens", "truncated", "repetition")
@@ -99,23 +99,23 @@ def _of_metric(sweep: Sweep, measured: Measured, shown: str) -> Iterator[str]:
 def _told(sweep: Sweep, measured: Measured, verdict: str, places: list[int], shown: str) -> str:
     cells = [measured.cells[place] for place in places]
     if verdict == "no difference shown":
-        which = _points(sweep, places)
-        return f"no difference shown between the baseline and {which}.{_detectable(cells)}"
+        which = f"no difference shown between the baseline and {_points(sweep, places)}"
+        return f"{which}.{_detectable(cells, binary=measured.binary)}"
     if verdict == "too few prompts":
         most = max(one.prompts for one in cells)
         why = f"{most} at most, and below {FEWEST_PROMPTS} one odd prompt would decide it"
         return f"too few prompts to compare {_points(sweep, places)} with the baseline: {why}."
-    if cells[0].fresh_difference is not None:
-        each = (f"{_points(sweep, [place])} by {_fresh(cell)}" for place, cell in zip(places, cells, strict=True))
-        return f"{verdict}: {'; '.join(each)}."
-    if verdict == BETTER:
-        places = [place for place in measured.winners if place in places]
     if verdict == "worse":
         return f"worse than the baseline: {_points(sweep, places)}."
-    each = [f"{_points(sweep, [place])} by {_first(measured.cells[place])}" for place in places[:SHOWN]]
-    each += [_points(sweep, places[SHOWN:])] * (len(places) > SHOWN)
-    again = f" Run them again with fresh seeds: vllm-flow report {shown} --confirm" if verdict == BETTER else ""
-    return f"{verdict}: {'; '.join(each)}.{again}"
+    if verdict == UNCHANGED:
+        each = [f"{_points(sweep, [place])} by {_first(measured.cells[place])}" for place in places]
+        return f"{verdict}: {'; '.join(each)}. There is no chance in these answers: only other prompts could say more."
+    if cells[0].fresh_difference is not None:
+        return f"{verdict}: {'; '.join(f'{_points(sweep, [one])} by {_fresh(measured.cells[one])}' for one in places)}."
+    ranked = [place for place in measured.winners if place in places]
+    each = [f"{_points(sweep, [place])} by {_first(measured.cells[place])}" for place in ranked[:SHOWN]]
+    each += [_points(sweep, ranked[SHOWN:])] * (len(ranked) > SHOWN)
+    return f"{verdict}: {'; '.join(each)}. Run them again with fresh seeds: vllm-flow report {shown} --confirm"
 
 
 def _first(cell: Cell) -> str:
@@ -127,12 +127,18 @@ def _fresh(cell: Cell) -> str:
     return f"{fresh} on fresh seeds (at first {_first(cell)})"
 
 
-def _detectable(cells: Sequence[Cell]) -> str:
+def _detectable(cells: Sequence[Cell], *, binary: bool) -> str:
     known = [one.smallest_detectable for one in cells if one.smallest_detectable is not None]
     if not known:
         return ""
-    low, high = number(min(known)), number(max(known))
-    size = low if low == high else f"{low} to {high}, depending on the point,"
+    least, most = min(known), max(known)
+    if binary and least > 1:
+        return " With so few prompts not even the largest difference there is would be found reliably."
+    size = number(least)
+    if binary and most > 1:
+        size += " or more, and at some points not even the largest there is,"
+    elif number(most) != size:
+        size += f" to {number(most)}, depending on the point,"
     return f" A true difference of {size} would be found in about 80 of 100 such sweeps."
 
 

@@ -28,21 +28,23 @@ const titled = (point) => {
 const short = (key) => (data.keys.filter((other) => tail(other) === tail(key)).length > 1 ? key : tail(key));
 const tail = (key) => key.slice(key.lastIndexOf(".") + 1);
 const selection = (name, choices, chosen, changed) => {
-  const select = make("select", {}, ...choices.map(([value, text]) => make("option", { value, selected: value === chosen }, text)));
+  const select = make("select", { "aria-label": name }, ...choices.map(([value, text]) => make("option", { value, selected: value === chosen }, text)));
   select.addEventListener("change", () => changed(select.value));
   return make("label", {}, name, select);
 };
 
 // Ticks at 1, 2 or 5 times a power of ten, covering low to high.
 const ticks = (low, high, wanted = 5) => {
-  const span = high - low || Math.abs(high) || 1;
+  const span = high - low;
   const power = 10 ** Math.floor(Math.log10(span / wanted));
   const step = [1, 2, 5, 10].map((one) => one * power).find((one) => span / one <= wanted);
   const first = Math.floor(low / step + 1e-9), last = Math.ceil(high / step - 1e-9);
   return Array.from({ length: Math.max(2, last - first + 1) }, (_, place) => Number(((first + place) * step).toPrecision(12)));
 };
 const scale = (values, from, to) => {
-  const marks = ticks(Math.min(...values), Math.max(...values));
+  let least = Math.min(...values), most = Math.max(...values);
+  if (least === most) [least, most] = [least - (Math.abs(least) / 10 || 1), most + (Math.abs(most) / 10 || 1)];
+  const marks = ticks(least, most);
   const low = marks[0], high = marks[marks.length - 1];
   const at = (value) => from + ((value - low) / (high - low)) * (to - from);
   return { at, marks };

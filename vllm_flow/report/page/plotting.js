@@ -28,7 +28,7 @@ const pareto = (metric, [name, costOf]) => {
     parts.push(mark(metric, one.place, x, vertical.at(one.mean)));
     if (front.includes(one)) {
       const end = x > (frame.left + frame.right) / 2;
-      parts.push(draw("text", { x: x + (end ? -9 : 9), y: vertical.at(one.mean) - 7, "text-anchor": end ? "end" : "start" }, clipped(titled(data.points[one.place]), 40)));
+      parts.push(draw("text", { x: x + (end ? -9 : 9), y: vertical.at(one.mean) - 7, class: "label", "text-anchor": end ? "end" : "start" }, clipped(titled(data.points[one.place]), 40)));
     }
   }
   return picture(340, `${metric.name} against ${name}`, ...parts);
@@ -90,7 +90,8 @@ const figures = (metric, places, state, show) => {
   const drawn = !known(metric, places).length ? null
     : state.kind === "heat" ? heat(metric, state.keys, places)
     : state.kind === "curve" ? curve(metric, state.keys[0], places) : dots(metric);
-  const axis = metric.judged ? ` ${metric.higher_is_better ? "Higher" : "Lower"} is better.` : " It says nothing of quality.";
+  const axis = metric.judged ? ` ${metric.higher_is_better ? "Higher" : "Lower"} is better.`
+    : metric.higher_is_better === null ? " It says nothing of quality." : " It depends on what else was in the batch.";
   const found = [make("figure", {}, drawn ?? "No point here has a value.", make("figcaption", {}, caption(metric, state) + axis))];
   if (metric.configured && metric.judged) {
     const plot = pareto(metric, PARETO[state.cost]);

@@ -60,6 +60,11 @@ def _heat(figure: Any, data: Mapping[str, Any], metric: Mapping[str, Any]) -> bo
     table = [[means.get((x, y)) for x in across] for y in down]
     axes = figure.add_subplot()
     drawn = axes.imshow([[math.nan if one is None else one for one in row] for row in table], aspect="auto")
+    for row, y in enumerate(down):
+        for column, x in enumerate(across):
+            if (mean := means.get((x, y))) is not None:
+                light = drawn.norm(mean) < 0.5
+                axes.text(column, row, f"{mean:.3g}", ha="center", va="center", color="white" if light else "black")
     axes.set_xticks(range(len(across)), across)
     axes.set_yticks(range(len(down)), down)
     axes.set_xlabel(data["keys"][0])

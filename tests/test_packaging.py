@@ -20,6 +20,9 @@ def test_the_wheel_holds_every_configuration_and_sample(wheel: Path) -> None:
     assert [path for path in shipped if f"vllm_flow/_share/{path.relative_to(ROOT).as_posix()}" not in names] == []
     assert {"vllm_flow/py.typed", "vllm_flow/cli/__init__.py"} <= names
     assert "vllm_flow/_share/conf/schema.json" in names  # line 2 of every configuration leads to it
+    page = [path for path in (ROOT / "vllm_flow/report/page").iterdir() if path.is_file()]
+    assert page
+    assert [path for path in page if path.relative_to(ROOT).as_posix() not in names] == []
     examples = [path for path in (ROOT / "vllm_flow/examples").rglob("*") if path.is_file() and not is_cache(path)]
     assert [path for path in examples if path.relative_to(ROOT).as_posix() not in names] == []
     assert not [name for name in names if name.startswith(("tests", "outputs"))]

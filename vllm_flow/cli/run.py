@@ -20,6 +20,7 @@ from vllm_flow.core.record import Record
 from vllm_flow.core.revision import Revision
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.sweep.fused import Fused
+from vllm_flow.sweep.index import FILE as INDEX
 from vllm_flow.sweep.points import Outcome, Point, PointsFailed, titled
 from vllm_flow.sweep.search import Found
 from vllm_flow.sweep.settings import Sweep
@@ -101,9 +102,11 @@ def ended(outcomes: Sequence[Outcome]) -> int:
         answered, failed = (sum(getattr(one, name) for one in outcomes) for name in ("answered", "failed"))
         where = shown(Path(os.path.commonpath([one.folder for one in outcomes])))
         left = sum(one.status in ("interrupted", "not run") for one in outcomes)
-        rest = f"; {left} not run: vllm-flow resume {where}" if left else f"\nNext: vllm-flow report {where}"
+        rest = f"; {left} not run: vllm-flow resume {where}" if left else ""
         print(f"\n{len(outcomes)} points, {summary(answered, failed)}: {where}{rest}", file=sys.stderr)
         _say_best(Path(where))
+        if not left and (Path(where) / INDEX).exists():
+            print(f"Next: vllm-flow report {shlex.quote(where)}", file=sys.stderr)
     if failures:
         raise PointsFailed(failures)
     return 1 if any(one.failed for one in outcomes) else 0

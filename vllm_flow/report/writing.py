@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -27,6 +28,8 @@ FILE = "report.html"
 SCRIPTS = ("drawing.js", "tables.js", "plots.js", "plotting.js", "answers.js", "main.js")
 """In this order, as one script: each uses names of those before it."""
 
+SURROGATE = re.compile(r"[\ud800-\udfff]")
+
 
 def write_page(data: Mapping[str, Any], answers: Mapping[str, Any], folder: Path) -> Path:
     """`report.html` in the folder, replaced whole. Raises RecordError when it cannot be written."""
@@ -42,13 +45,16 @@ def write_page(data: Mapping[str, Any], answers: Mapping[str, Any], folder: Path
 
 
 def page(data: Mapping[str, Any], answers: Mapping[str, Any]) -> str:
-    """The whole HTML. `data` is that of `as_data`, `answers` the fields of `Embedded`."""
+    """The whole HTML. `data` is that of `as_data`, `answers` the fields of `Embedded`.
+
+    Half a surrogate pair, which a model may write, and which no page can hold, becomes the replacement character.
+    """
     own = files("vllm_flow.report") / "page"
     script = "\n".join((own / name).read_text(encoding="utf-8") for name in SCRIPTS)
     style = (own / "page.css").read_text(encoding="utf-8")
     count, sweep = len(data["points"]), data["kind"] == "sweep"
     title = f"{data['about']['pipeline']}: {f'{count} points' if sweep else 'one run'}"
-    return Template((own / "page.html").read_text(encoding="utf-8")).substitute(
+    whole = Template((own / "page.html").read_text(encoding="utf-8")).substitute(
         title=escape(title),
         style=style,
         style_hash=_hash(style),
@@ -63,6 +69,7 @@ def page(data: Mapping[str, Any], answers: Mapping[str, Any]) -> str:
         footer=escape(f"Made by vllm-flow {__version__} from {data['folder']}; make it again with vllm-flow report."),
         data=_embedded_json({**data, "answers": answers}),
     )
+    return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", whole)
 
 
 def _embedded_json(value: Any) -> str:

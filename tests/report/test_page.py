@@ -43,8 +43,13 @@ def hostile(project: Path) -> Path:
         value = {**row["value"], "text": f"{row['value']['text']} {HOSTILE}"}
         return {**row, "value": value, "message": {"role": "user", "content": HOSTILE}}
 
+    def otherwise(row: dict[str, Any]) -> dict[str, Any]:
+        value = {**row["value"], "text": row["value"]["text"].replace("Question", "Another question")}
+        return {**row, "value": value}
+
     for n in range(3):
         rewrite(project / f"sweep/{n}", said)
+    rewrite(project / "sweep/2", otherwise)
     return project / "sweep"
 
 
@@ -135,8 +140,7 @@ def test_a_browser_draws_it_without_an_error_and_without_the_network(hostile: Pa
     body = dom.partition("</main>")[0]
     assert body.count("<svg") == 1  # all points cost the same, so there is no second plot
     assert body.count('<article class="card') == 3
-    assert "<ins>" in body
-    assert "<del>" in body
+    assert "<del>Question</del><ins>Another question</ins> &lt;b&gt;0" in body
     assert body.count("<img") == 0
     assert body.count("&lt;/script&gt;&lt;script&gt;document.title='owned'") >= 3
 

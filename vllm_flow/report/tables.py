@@ -26,7 +26,7 @@ def points_table(data: Mapping[str, Any]) -> str:
     """One row a point: its values, the metrics that were asked for, and how they stand to the baseline."""
     shown = [one for one in data["metrics"] if one["name"] in data["headline"]]
     sweep = data["kind"] == "sweep"
-    heads = ["point"] * sweep + [short(data, key) for key in data["keys"]]
+    heads = ["point" if sweep else "run", *(short(data, key) for key in data["keys"])]
     numeric = [False] * len(heads)
     for metric in shown:
         heads.append(metric["name"])
@@ -42,14 +42,15 @@ def points_table(data: Mapping[str, Any]) -> str:
     numeric += [name != "status" for name in heads[len(numeric) :]]
     rows = []
     for place, point in enumerate(data["points"]):
-        cells: list[Cell] = [(point["name"], None, "")] * sweep
+        cells: list[Cell] = [(point["name"], None, "")]
         cells += [(point["values"].get(key, ""), None, "") for key in data["keys"]]
         for metric in shown:
             cells += _of_metric(metric, place, sweep=sweep, is_baseline=place == data["baseline"])
         cells += [_count(point[name]) for name in ("answered", "failed") if name in heads]
         cells += [(point["status"], None, "")] * ("status" in heads)
         rows.append((_row_class(data, place), cells))
-    caption = "Means over prompts with intervals of each point alone; differences are paired, answer by answer."
+    paired = " of each point alone; differences are paired, answer by answer" if sweep else ""
+    caption = f"Means over prompts, with intervals{paired}."
     return _table(caption, heads, numeric, rows)
 
 
@@ -135,9 +136,10 @@ def _table(
 ) -> str:
     named = zip(heads, numeric, strict=True)
     head = "".join(f'<th scope="col"{_class("number" * right)}>{escape(name)}</th>' for name, right in named)
-    body = "\n".join(f"<tr{_class(kind)}>{''.join(_cells(cells))}</tr>" for kind, cells in rows)
+    lines = [f"<tr{_class(kind)}>{''.join(_cells(cells))}</tr>" for kind, cells in rows]
+    body = "\n".join(lines)
     return (
-        f'<div class="wide"><table class="sortable">\n<caption>{escape(caption)}</caption>\n'
+        f'<div class="wide"><table{_class("sortable" * (len(lines) > 1))}>\n<caption>{escape(caption)}</caption>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 

@@ -28,6 +28,10 @@ FILE = "report.html"
 SCRIPTS = ("drawing.js", "tables.js", "plots.js", "plotting.js", "answers.js", "main.js")
 """In this order, as one script: each uses names of those before it."""
 
+COMPANY = (
+    '<p class="note">Points run at once and share their batches, so seconds say as much of the company as of '
+    "the point; run one alone to know its own speed.</p>"
+)
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -61,7 +65,9 @@ def page(data: Mapping[str, Any], answers: Mapping[str, Any]) -> str:
         script=script,
         script_hash=_hash(script),
         about=_about(data),
-        sentences="\n".join(f"<li>{escape(said)}</li>" for said in data["sentences"]),
+        found=_found(data["sentences"]),
+        answers_heading="Answers side by side" if sweep else "Answers",
+        cost_note=COMPANY if sweep else "",
         points_heading="Points" if sweep else "Scores",
         points=points_table(data),
         others=all_metrics_table(data),
@@ -70,6 +76,14 @@ def page(data: Mapping[str, Any], answers: Mapping[str, Any]) -> str:
         data=_embedded_json({**data, "answers": answers}),
     )
     return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", whole)
+
+
+def _found(sentences: Sequence[str]) -> str:
+    if not sentences:
+        return ""
+    lines = "\n".join(f"<li>{escape(said)}</li>" for said in sentences)
+    heading = '<h2 id="found">What was found</h2>'
+    return f'<section aria-labelledby="found">\n{heading}\n<ul class="said">\n{lines}\n</ul>\n</section>'
 
 
 def _embedded_json(value: Any) -> str:

@@ -73,7 +73,7 @@ const card = (point, place, answer, base, marked) => {
     if (answer.finish === "length") facts.push("cut off at max_tokens");
     for (const [name, value] of Object.entries(answer.marks)) facts.push(`${name}: ${typeof value === "boolean" ? (value ? "yes" : "no") : number(value)}`);
   }
-  if (answer?.text && !isBase && answer.text === base) facts.push("the baseline's text");
+  if (answer?.text && data.kind === "sweep" && !isBase && answer.text === base) facts.push("the baseline's text");
   const text = !answer ? make("p", { class: "failed" }, point.finished ? "No answer." : `No answer yet: ${point.status}.`)
     : answer.failure !== undefined ? make("p", { class: "text failed" }, answer.failure)
     : answer.text === null ? make("p", { class: "text" }, "(the output is no text)")

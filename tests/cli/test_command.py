@@ -192,7 +192,7 @@ def test_check_prints_the_table_of_values(tmp_path: Path) -> None:
 
 def test_ls_lists_the_shipped_pipelines(tmp_path: Path) -> None:
     shown = json.loads(flow(tmp_path, "ls", "--json").stdout)
-    assert set(shown["pipelines"]) == {"best_of", "dialogue", "most_likely", "perplexity", "story"}
+    assert set(shown["pipelines"]) == {"best_of", "complete", "dialogue", "most_likely", "perplexity", "story"}
 
 
 @POSIX

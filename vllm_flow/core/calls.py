@@ -131,18 +131,24 @@ def digest(value: object) -> str | None:
 
 
 @cache
-def _fields(cls: Any) -> tuple[str, ...] | None:
-    return (
-        tuple(field.name for field in dataclasses.fields(cls))
-        if isinstance(cls, type) and dataclasses.is_dataclass(cls)
-        else None
-    )
+def _fields(cls: Any) -> tuple[tuple[str, Any], ...] | None:
+    """The names of a dataclass's fields, each with its default; None for what is no dataclass."""
+    if not isinstance(cls, type) or not dataclasses.is_dataclass(cls):
+        return None
+    return tuple((field.name, _default(field)) for field in dataclasses.fields(cls))
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 def _plain(value: object) -> Any:
     kind: Any = type(value)
-    if (names := _fields(kind)) is not None:
-        return [getattr(value, name) for name in names]
+    if (fields := _fields(kind)) is not None:
+        # Without defaults, so that a field that a later version adds leaves the digests of old records as they are.
+        said = ((name, getattr(value, name), default) for name, default in fields)
+        return {name: one for name, one, default in said if one is not default and one != default}
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, datetime):

@@ -21,7 +21,7 @@ from typing import Any
 
 from vllm_flow import __version__
 from vllm_flow.core.errors import RecordError
-from vllm_flow.core.record import private_file
+from vllm_flow.core.files import replaced
 from vllm_flow.report.tables import all_metrics_table, costs_table, points_table
 
 FILE = "report.html"
@@ -37,12 +37,10 @@ SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 def write_page(data: Mapping[str, Any], answers: Mapping[str, Any], folder: Path) -> Path:
     """`report.html` in the folder, replaced whole. Raises RecordError when it cannot be written."""
-    path, beside = folder / FILE, folder / f".{FILE}.new"
+    path = folder / FILE
     try:
-        beside.unlink(missing_ok=True)  # of a process that was killed
-        with private_file(beside) as file:
+        with replaced(path) as file:
             file.write(page(data, answers))
-        beside.replace(path)
     except OSError as error:
         raise RecordError(f"{path}: it cannot be written: {error.strerror or error}. Free space.") from error
     return path

@@ -71,7 +71,7 @@ def offered(line: str) -> list[str]:
         ("chat sampling=gr", ["sampling=greedy"]),
         ("sampling=greedy,", ["sampling=greedy,balanced", "sampling=greedy,creative", "sampling=greedy,diverse", "sampling=greedy,inventive", "sampling=greedy,plain"]),
         ("-m sampling=greedy,ba", ["sampling=greedy,balanced"]),
-        ("experiment=", ["experiment=cold", "experiment=null"]),
+        ("experiment=", ["experiment=cold", "experiment=null", "experiment=temps"]),
         ("+experiment=c", ["+experiment=cold"]),
         ("++seed", ["++seed="]),
         ("sampling.t", ["sampling.temperature=", "sampling.top_k=", "sampling.top_n_sigma=", "sampling.top_p=", "sampling.typical_p="]),

@@ -131,7 +131,7 @@ REFUSED = [
     ("~seed", "seed (command line): no run can do without 'seed'. Give another value instead: seed=…."),
     ("~pipeline", "pipeline (command line): no run can do without 'pipeline'. Give another value instead: pipeline=…."),
     (".a=1", ".a=1 (command line): this is no override. Write key=value."),
-    ("hydra/launcher=nope", "hydra/launcher (command line): there is no 'nope'. There are: basic, fused."),
+    ("hydra/sweeper=nope", "hydra/sweeper (command line): there is no 'nope'. There are: basic, flow."),
     (
         "hydra.nope=1",
         ("hydra.nope (command line): nothing stands here that could be changed. Write '++hydra.nope' to add it."),

@@ -54,7 +54,7 @@ MUTANTS = [
     ("conf/experiment/cold.yaml", "seed: 1", "input: {use: input/jsnl}"),
     ("conf/experiment/cold.yaml", "seed: 1", "model: {nam: x}"),
     ("conf/experiment/temps.yaml", "  grid:", "  grdi:"),
-    ("conf/experiment/temps.yaml", "sweep:", "sweep:\n  repeat: 0"),
+    ("conf/experiment/temps.yaml", "sweep:\n", "sweep:\n  repeat: 0\n"),
     ("conf/clock/system.yaml", "zone: null", "zone: 8"),
     ("conf/clock/fixed.yaml", "time: ???", "time: 2026-11-24T09:30:00+08:00\nzone: x"),
     ("conf/clock/fixed.yaml", "time: ???", "time: 3"),

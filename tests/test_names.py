@@ -14,7 +14,7 @@ import vllm_flow
 PROMISED = [
     "Answer", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Marks", "Message",
     "Prompt", "Result", "Sampling", "Schedule", "Score", "Session", "Store", "Stream", "Text", "Turn", "TurnFailed",
-    "Usage", "assistant", "build", "load", "metric", "node", "stage", "system", "user",
+    "Usage", "assistant", "build", "load", "metric", "node", "run_sweep", "stage", "system", "user",
 ]  # fmt: skip
 
 

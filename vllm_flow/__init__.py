@@ -31,13 +31,13 @@ if TYPE_CHECKING:
         system,
         user,
     )
-    from vllm_flow.session import Session, Stream, build, load, node
+    from vllm_flow.session import Session, Stream, build, load, node, run_sweep
 
 __version__ = "0.1.0"
 __all__ = [
     "Answer", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Marks", "Message",
     "Prompt", "Result", "Sampling", "Schedule", "Score", "Session", "Store", "Stream", "Text", "Turn", "TurnFailed",
-    "Usage", "assistant", "build", "load", "metric", "node", "stage", "system", "user",
+    "Usage", "assistant", "build", "load", "metric", "node", "run_sweep", "stage", "system", "user",
 ]  # fmt: skip
 
 HOMES = {
@@ -49,7 +49,7 @@ HOMES = {
     "vllm_flow.core.sampling": "Sampling Schedule",
     "vllm_flow.core.values": "Completion Context Message Prompt Result Score Text Turn TurnFailed Usage"
     " assistant system user",
-    "vllm_flow.session": "Session Stream build load node",
+    "vllm_flow.session": "Session Stream build load node run_sweep",
 }
 
 

@@ -17,7 +17,7 @@ from vllm_flow.engines.transformers import noise
 from vllm_flow.engines.transformers.cuts import WIDTHS, left_by_cuts
 from vllm_flow.engines.transformers.history import History
 from vllm_flow.engines.transformers.penalties import adjusted
-from vllm_flow.engines.transformers.sampler import _drawn, _scaled, _tossed, choose
+from vllm_flow.engines.transformers.sampler import _drawn, _tossed, choose
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 
 from . import reference
@@ -178,7 +178,7 @@ def kept(logits: Sequence[float] | torch.Tensor, samplings: Sequence[Sampling]) 
     """What can be drawn of each row."""
     table = torch.as_tensor(logits).expand(len(samplings), -1)
     found: list[set[int]] = [set() for _ in samplings]
-    for rows, order, left in left_by_cuts(table, _scaled(table, samplings), samplings):
+    for rows, order, left in left_by_cuts(table, samplings):
         for row, ids, one in zip(rows.tolist(), order, left, strict=True):
             found[row] = set(ids[one > -torch.inf].tolist())
     return found
@@ -321,7 +321,7 @@ def test_what_a_row_keeps_is_bitwise_the_same_alone_and_in_a_batch():
     def left(which: range) -> dict[int, torch.Tensor]:
         of = [samplings[row] for row in which]
         found = {}
-        for rows, order, some in left_by_cuts(logits[which], _scaled(logits[which], of), of):
+        for rows, order, some in left_by_cuts(logits[which], of):
             for row, ids, one in zip(rows.tolist(), order, some, strict=True):
                 found[which[row]] = torch.stack([ids.double(), one.double()])
         return found
@@ -434,7 +434,7 @@ def test_ten_million_draws_from_a_large_vocabulary_follow_the_distribution(sampl
     sides = {}
     for side in (0.0, 1.0):
         of = [replace(sampling, xtc_probability=side)]
-        ((_, order, left),) = [one for one in left_by_cuts(logits, _scaled(logits, of), of) if len(one[0])]
+        ((_, order, left),) = [one for one in left_by_cuts(logits, of) if len(one[0])]
         sides[side] = (order[:, left[0] > -torch.inf], left[:, left[0] > -torch.inf])
     found = torch.zeros(150_000, dtype=torch.int64)
     for start in range(0, FULL, 50_000):

@@ -7,6 +7,7 @@ put in order as it takes to know where that ends. Typical and XTC then take away
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.engines.transformers.order import few_rows, in_order
 
+SMALLEST = torch.finfo(torch.float32).tiny
 WIDTHS = (1024, 8192)
 """How many of the most probable tokens are put in order first: a cut that falls among them needs no other."""
 
@@ -24,59 +26,90 @@ def cuts(sampling: Sampling) -> bool:
     return begins or sampling.typical_p < 1 or sampling.xtc_probability > 0
 
 
-def left_by_cuts(
-    logits: Tensor, scaled: Tensor, samplings: Sequence[Sampling]
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+@dataclass(frozen=True)
+class Scaling:
+    """Logits over temperature, shifted so that the largest is 0: no temperature, however small, makes an infinity.
+
+    Of as many of them as are asked for: a table of all would be written and read again for the few that count.
+    """
+
+    peak: Tensor
+    """The largest logit of each row, [rows, 1]."""
+    temperature: Tensor
+    """[rows, 1]"""
+
+    @classmethod
+    def of(cls, logits: Tensor, samplings: Sequence[Sampling]) -> Scaling:
+        temperature = _column([one.temperature for one in samplings], logits).clamp(min=SMALLEST)
+        return cls(logits.amax(-1, keepdim=True), temperature)
+
+    def rows(self, which: Tensor | slice) -> Scaling:
+        return Scaling(self.peak[which], self.temperature[which])
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Of these rows' logits, or some of each row's."""
+        return (logits - self.peak) / self.temperature
+
+    def blocks(self, logits: Tensor) -> Iterator[Tensor]:
+        """Of all logits, few rows at a time."""
+        start = 0
+        for block in few_rows(logits):
+            yield self.rows(slice(start, start + len(block)))(block)
+            start += len(block)
+
+
+def left_by_cuts(logits: Tensor, samplings: Sequence[Sampling]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Of some rows at a time: which they are, int64 [some]; token ids in order, int64 [some, width]; and their scaled
     logits in that order, float32 [some, width], -inf where cut.
 
-    logits: [rows, vocab], before temperature. scaled: [rows, vocab], over temperature, the largest 0. XTC cuts whenever
-    its probability is not 0. Rows whose cuts do not fall among the first `WIDTHS` tokens are looked at again, with more
-    of them in order.
+    logits: [rows, vocab], before temperature. XTC cuts whenever its probability is not 0. Rows whose cuts do not fall
+    among the first `WIDTHS` tokens are looked at again, with more of them in order.
     """
-    vocab, sigmas = logits.shape[-1], _reach(logits, samplings)
-    open_rows = list(range(len(samplings)))
+    vocab, sigmas, scaling = logits.shape[-1], _reach(logits, samplings), Scaling.of(logits, samplings)
+    rows, of_rows = torch.arange(len(samplings), device=logits.device), list(samplings)
     for width in (*(width for width in WIDTHS if width < vocab), vocab):
-        rows, of_rows = torch.tensor(open_rows, device=logits.device), [samplings[row] for row in open_rows]
         # By the logits themselves: dividing could make two of them equal and hand the tie to the wrong token.
-        order = in_order(logits[rows], width)
-        near = None if sigmas is None else _near(logits[rows].gather(-1, order), sigmas[rows])
-        kept, settled = count_kept(scaled[rows], order, of_rows, near)
-        left = scaled[rows].gather(-1, order)
+        order = in_order(logits, width)
+        first = logits.gather(-1, order)
+        near = None if sigmas is None else _near(first, sigmas[rows])
+        left = scaling(first)
+        kept, settled = count_kept(logits, scaling, left, of_rows, near)
         left.masked_fill_(torch.arange(width, device=logits.device) >= kept, -torch.inf)
         yield rows[settled], order[settled], _narrowed(left, of_rows)[settled]
-        open_rows = [row for row, done in zip(open_rows, settled.tolist(), strict=True) if not done]
-        if not open_rows:
+        again = ~settled
+        of_rows = [one for one, is_open in zip(of_rows, again.tolist(), strict=True) if is_open]
+        if not of_rows:
             return
+        rows, logits, scaling = rows[again], logits[again], scaling.rows(again)
 
 
 def count_kept(
-    scaled: Tensor, order: Tensor, samplings: Sequence[Sampling], near: Tensor | None = None
+    logits: Tensor, scaling: Scaling, first: Tensor, samplings: Sequence[Sampling], near: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """How many tokens of each row's order top-nσ, min-p, top-k and top-p leave, int64 [rows, 1]; and whether that is
     settled, bool [rows].
 
-    scaled: [rows, vocab], the largest 0. near: what top-nσ keeps of the order, bool [rows, width]. Each of them keeps a
-    beginning of the order, so one number says it all; it is settled when it falls among the tokens that are in order.
+    logits: [rows, vocab]. first: those in order, scaled, float32 [rows, width]. near: what top-nσ keeps of the order,
+    bool [rows, width]. Each of them keeps a beginning of the order, so one number says it all; it is settled when it
+    falls among the tokens that are in order.
     """
-    vocab, first = scaled.shape[-1], scaled.gather(-1, order)
-    width = order.shape[-1]
-    places, everything = torch.arange(width, device=scaled.device), width == vocab
-    top_k = _column([one.top_k or vocab for one in samplings], scaled, torch.int64)
-    enough = first.exp() >= _column([one.min_p for one in samplings], scaled)
+    vocab, width = logits.shape[-1], first.shape[-1]
+    places, everything = torch.arange(width, device=first.device), width == vocab
+    top_k = _column([one.top_k or vocab for one in samplings], first, torch.int64)
+    enough = first.exp() >= _column([one.min_p for one in samplings], first)
     enough = enough if near is None else enough & near
     # These and top-k first; without any of them all tokens are left, whatever is in order.
     whole = [one.min_p == 0 and one.top_k is None and one.top_n_sigma is None for one in samplings]
-    uncut = _column(whole, scaled, torch.bool)
+    uncut = _column(whole, first, torch.bool)
     left = torch.where(uncut, vocab, (enough & (places < top_k)).sum(-1, keepdim=True))
     known = uncut | (left < width) | ((left == top_k) & (left <= width)) | everything
     shares = first.double().exp().masked_fill_(places >= left, 0.0)
     total = _row_sums(shares)
     if bool(uncut.any()):
-        sums = torch.cat([_row_sums(block.double().exp()) for block in few_rows(scaled)])
+        sums = torch.cat([_row_sums(block.double().exp()) for block in scaling.blocks(logits)])
         total = torch.where(uncut, sums, total)
     # 1 keeps all, also when rounding lets the sum reach 1 before the last token.
-    top_p = _column([one.top_p if one.top_p < 1 else torch.inf for one in samplings], scaled, torch.float64)
+    top_p = _column([one.top_p if one.top_p < 1 else torch.inf for one in samplings], first, torch.float64)
     kept = ((_sum_before(shares) < top_p * total) & (places < left)).sum(-1, keepdim=True)
     settled = known & ((kept < width) | ((kept == left) & (left <= width)) | everything)
     return kept, settled.squeeze(-1)

@@ -29,6 +29,7 @@ from vllm_flow.engines.transformers.prefill import Prefill
 from vllm_flow.engines.transformers.row import Job, Reading, Row
 from vllm_flow.engines.transformers.sampler import choose, processed
 from vllm_flow.engines.transformers.scoring import ScoreRequest, ScoreRow, score_row
+from vllm_flow.engines.transformers.tables import together
 
 log = logging.getLogger("vllm_flow")
 Delivery = tuple[Job[Any, Any], Token | Scored | FlowError]
@@ -192,12 +193,12 @@ class Loop:
         """The next token of each, all drawn at once. What goes wrong with one of them is that one's alone."""
         if not drawn:
             return
-        logits = torch.stack([one.logits for one in drawn])
+        logits = together([one.logits for one in drawn])
         ready = self._ready(drawn, finite(logits))
         if not ready:
             return
         if len(ready) < len(drawn):
-            logits = torch.stack([one.logits for one, _ in ready])
+            logits = together([one.logits for one, _ in ready])
         rows = [one.row for one, _ in ready]
         seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
         samplings = [how for _, how in ready]

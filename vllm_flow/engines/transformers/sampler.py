@@ -15,10 +15,8 @@ from torch import Tensor
 
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.engines.transformers import noise
-from vllm_flow.engines.transformers.cuts import cuts, left_by_cuts
+from vllm_flow.engines.transformers.cuts import Scaling, cuts, left_by_cuts
 from vllm_flow.engines.transformers.order import few_rows
-
-SMALLEST = torch.finfo(torch.float32).tiny
 
 
 def choose(logits: Tensor, samplings: Sequence[Sampling], seeds: Sequence[int], indices: Sequence[int]) -> Tensor:
@@ -32,7 +30,9 @@ def choose(logits: Tensor, samplings: Sequence[Sampling], seeds: Sequence[int], 
     tossed = [_tossed(*row) for row in zip(samplings, seeds, indices, strict=True)]
     for draw, rows in zip((_draw_from_all, _draw_from_left), _split(tossed), strict=True):
         if rows:
-            which = torch.tensor(rows, device=logits.device)
+            which: Tensor | slice = slice(None)  # mostly all of them, and a copy of the table takes as long as a draw
+            if len(rows) < len(logits):
+                which = torch.tensor(rows, device=logits.device)
             keys = [[noise.signed(noise.key(seeds[row], indices[row]))] for row in rows]
             of_rows = [tossed[row] for row in rows]
             chosen[which] = draw(logits[which], of_rows, torch.tensor(keys, device=logits.device))
@@ -50,12 +50,12 @@ def processed(logits: Tensor, samplings: Sequence[Sampling], seeds: Sequence[int
     for rows in _split(tossed):
         if rows:
             which, of_rows = torch.tensor(rows, device=logits.device), [tossed[row] for row in rows]
-            scaled = _scaled(logits[which], of_rows)
             if not cuts(of_rows[0]):
-                found[which] = scaled
+                found[which] = Scaling.of(logits[which], of_rows)(logits[which])
                 continue
-            for some, order, left in left_by_cuts(logits[which], scaled, of_rows):
-                found[which[some]] = torch.full_like(scaled[some], -torch.inf).scatter_(-1, order, left)
+            for some, order, left in left_by_cuts(logits[which], of_rows):
+                cut = torch.full((len(some), logits.shape[-1]), -torch.inf, device=logits.device)
+                found[which[some]] = cut.scatter_(-1, order, left)
     return found
 
 
@@ -76,22 +76,18 @@ def _tossed(sampling: Sampling, seed: int, index: int) -> Sampling:
     return dataclasses.replace(sampling, xtc_probability=float(noise.coin(seed, index) < sampling.xtc_probability))
 
 
-def _scaled(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor:
-    """Logits over temperature, shifted so that the largest is 0: no temperature, however small, makes an infinity."""
-    temperature = torch.tensor([one.temperature for one in samplings], device=logits.device).clamp(min=SMALLEST)
-    return (logits - logits.amax(-1, keepdim=True)) / temperature[:, None]
-
-
 def _draw_from_all(logits: Tensor, samplings: Sequence[Sampling], keys: Tensor) -> Tensor:
     ids = torch.arange(logits.shape[-1], device=logits.device)[None]
-    scaled = few_rows(_scaled(logits, samplings))
-    noises = (noise.gumbel(some, ids) for some in torch.split(keys, [len(block) for block in scaled]))
-    return torch.cat([(block + noise).argmax(-1) for block, noise in zip(scaled, noises, strict=True)])
+    keys_of = torch.split(keys, [len(block) for block in few_rows(logits)])
+    scaled = Scaling.of(logits, samplings).blocks(logits)
+    return torch.cat(
+        [(block + noise.gumbel(some, ids)).argmax(-1) for block, some in zip(scaled, keys_of, strict=True)]
+    )
 
 
 def _draw_from_left(logits: Tensor, samplings: Sequence[Sampling], keys: Tensor) -> Tensor:
     chosen = torch.empty(len(samplings), dtype=torch.int64, device=logits.device)
-    for rows, order, left in left_by_cuts(logits, _scaled(logits, samplings), samplings):
+    for rows, order, left in left_by_cuts(logits, samplings):
         chosen[rows] = _drawn(order, left, keys[rows])
     return chosen
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "run a pipeline; the word itself may be left out",
     "resume": "go on with a run or a sweep that was interrupted: resume DIR",
     "report": "what a sweep or a run has shown, as a table and as a page: report DIR",
+    "judge": "ask a model which answers of a sweep it prefers to the baseline's: judge DIR",
     "chat": "talk with a pipeline in the terminal; -c goes on with the last conversation",
     "check": "check a pipeline and its configuration; runs and loads nothing",
     "ls": "list pipelines, models, stages, … with one line each",

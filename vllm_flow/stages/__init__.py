@@ -3,6 +3,7 @@
 from vllm_flow.stages.context import Full, Update, Window
 from vllm_flow.stages.fuse import Chat
 from vllm_flow.stages.infer import Generate, Sample
+from vllm_flow.stages.judge import Preference, Verdict
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
@@ -15,8 +16,10 @@ __all__ = [
     "Generate",
     "Given",
     "Likelihood",
+    "Preference",
     "Sample",
     "Update",
+    "Verdict",
     "Vote",
     "Window",
 ]

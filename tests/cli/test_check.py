@@ -169,6 +169,7 @@ def test_nothing_that_is_shipped_deserves_a_warning() -> None:
     assert refused == {
         ("complete", "diverse"),
         ("dialogue", "diverse"),
+        ("judge", "diverse"),
         ("story", "diverse"),
     }  # several answers where one is made
 

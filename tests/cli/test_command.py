@@ -37,11 +37,11 @@ def test_help_names_every_command_and_version_is_one_line(tmp_path: Path) -> Non
     assert said.returncode == 0
     assert [
         word
-        for word in ("run", "chat", "check", "init", "ls", "models", "report", "replay", "compare", "completion")
+        for word in ("run", "chat", "check", "init", "ls", "models", "report", "judge", "replay", "compare", "completion")
         if f"\n  {word} " not in said.stdout
     ] == []
     assert flow(tmp_path, "--version").stdout == "vllm-flow 0.1.0\n"
-    for command in ("run", "chat", "check", "init", "ls", "models", "report", "replay", "compare", "completion"):
+    for command in ("run", "chat", "check", "init", "ls", "models", "report", "judge", "replay", "compare", "completion"):
         assert flow(tmp_path, command, "--help").stdout.startswith(
             f"usage: vllm-flow {'[run]' if command == 'run' else command}"
         )
@@ -146,7 +146,7 @@ def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, compare, completion, init, ls, models, replay, report, resume, run; overrides are written key=value."),
+        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, compare, completion, init, judge, ls, models, replay, report, resume, run; overrides are written key=value."),
         (["ls", "modles"], "ls modles: nothing has this name. Did you mean 'models'? Kinds: clocks, contexts, engines, experiments, inputs, keys, measures, metrics, models, pipelines, plugins, resources, samplings, sources, stages, stores, words; `vllm-flow ls KIND` lists the names."),
         (["completion", "zhs"], "completion zhs: it takes one shell. Did you mean 'zsh'? There are: bash, fish, zsh."),
         (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --config, --graph, --help, --json, --mermaid, --multirun, --plan, --schema, --svg, -h, -m."),
@@ -192,7 +192,7 @@ def test_check_prints_the_table_of_values(tmp_path: Path) -> None:
 
 def test_ls_lists_the_shipped_pipelines(tmp_path: Path) -> None:
     shown = json.loads(flow(tmp_path, "ls", "--json").stdout)
-    assert set(shown["pipelines"]) == {"best_of", "complete", "dialogue", "most_likely", "perplexity", "story"}
+    assert set(shown["pipelines"]) == {"best_of", "complete", "dialogue", "judge", "most_likely", "perplexity", "story"}
 
 
 @POSIX

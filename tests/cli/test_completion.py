@@ -67,7 +67,7 @@ def offered(line: str) -> list[str]:
         ("init mine --example ", ["dialogue", "plugin", "sweep", "weather"]),
         ("samp", ["sampling.", "sampling="]),
         ("run samp", ["sampling.", "sampling="]),
-        ("pipeline=", ["pipeline=best_of", "pipeline=complete", "pipeline=dialogue", "pipeline=loud", "pipeline=most_likely", "pipeline=perplexity", "pipeline=story"]),
+        ("pipeline=", ["pipeline=best_of", "pipeline=complete", "pipeline=dialogue", "pipeline=judge", "pipeline=loud", "pipeline=most_likely", "pipeline=perplexity", "pipeline=story"]),
         ("chat sampling=gr", ["sampling=greedy"]),
         ("sampling=greedy,", ["sampling=greedy,balanced", "sampling=greedy,creative", "sampling=greedy,diverse", "sampling=greedy,inventive", "sampling=greedy,plain"]),
         ("-m sampling=greedy,ba", ["sampling=greedy,balanced"]),
@@ -148,7 +148,7 @@ def test_at_the_start_commands_and_keys_are_offered_each_with_its_line() -> None
     assert set(COMMANDS) < set(found)
     assert {"pipeline=", "sampling.", "graph.", "seed="} < set(found)
     assert [text for text, one in found.items() if not one.line and one.text not in ("clock.", "context.")] == []
-    assert found["pipeline="].line == "one of: best_of, complete, dialogue, loud, most_likely, perplexity, story"
+    assert found["pipeline="].line == "one of: best_of, complete, dialogue, judge, loud, most_likely, perplexity, story"
     assert (
         found["engine."].line
         == "device, dtype, quantize, compile, threads, deterministic, max_rows, max_waiting, kv_cache_gib, prefix_cache_gib"

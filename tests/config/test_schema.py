@@ -113,6 +113,7 @@ MUTANTS = [
     ("pipelines/best_of.yaml", "{use: fuse/chat}", "{use: pipeline/stry}"),
     ("pipelines/best_of.yaml", "{use: context/update}", "{use: pipeline/story, system: x}"),
     ("pipelines/complete.yaml", "{use: fuse/plain}", "{use: fuse/plain, system: x}"),
+    ("pipelines/judge.yaml", "{use: judge/verdict}", "{use: judge/verdict, system: x}"),
     ("pipelines/dialogue.yaml", "{use: fuse/chat}", "{use: fuse/chat, sytem: x}"),
     ("pipelines/dialogue.yaml", "{use: fuse/chat}", "[fuse/chat]"),
     ("pipelines/dialogue.yaml", "{use: fuse/chat}", "fuse/chat"),

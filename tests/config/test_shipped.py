@@ -23,6 +23,9 @@ STAGES = {
     ],
     "perplexity": ["score/given"],
     "complete": ["fuse/plain", "schedule/sampling", "infer/generate"],
+    "judge": [
+        "context/full", "fuse/chat", "schedule/sampling", "infer/generate", "judge/verdict", "context/update",
+    ],
 }  # fmt: skip
 
 
@@ -31,7 +34,7 @@ def test_every_shipped_pipeline_composes_with_its_sample(name: str, project: Pro
     spec = compose([f"pipeline={name}"])
     assert spec.name == name
     assert sorted(node["use"] for node in spec.graph.values()) == sorted(STAGES[name])
-    assert spec.output == {"perplexity": "rating"}.get(name, "reply")
+    assert spec.output == {"perplexity": "rating", "judge": "verdict"}.get(name, "reply")
     assert spec.input == {"use": "input/file", "path": str(ROOT / "pipelines" / f"{name}.jsonl")}
 
 

@@ -16,6 +16,7 @@ from vllm_flow.core.values import Context, Score, Usage, assistant, system, user
 from vllm_flow.stages.context import Full, Update, Window
 from vllm_flow.stages.fuse import Chat, Plain
 from vllm_flow.stages.infer import Generate, Sample
+from vllm_flow.stages.judge import Preference, Verdict
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
@@ -56,6 +57,7 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
         Scored(ECHOED.token_ids, (0.0, 0.0), (0.0, 0.0), (True, True), 0),
     ),
     (Vote(answer=r"\d"), {"candidates": tuple(map(completion, ("1", "2", "so 2")))}, completion("2")),
+    (Verdict(), {"reply": completion("Better.\nVerdict: B")}, Preference("B", "Better.\nVerdict: B")),
     (Best(), {"candidates": (SAID, completion("a")), "scores": (Score(1), Score(2))}, completion("a")),
 ]
 """A stage, what it is given, and what it makes of that."""

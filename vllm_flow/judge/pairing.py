@@ -23,6 +23,8 @@ ORDERS: tuple[First, First] = ("point", "baseline")
 Why = Literal["asked", "identical", "unanswered", "asked otherwise"]
 """What becomes of a pair. Identical answers are a tie without asking; one that is missing, or was asked another
 question, cannot be judged."""
+MISSING: Why = "unanswered"
+"""Until a point's record says otherwise."""
 
 
 class Key(NamedTuple):
@@ -65,7 +67,7 @@ def write_pairs(folders: Mapping[str, Path], baseline: str, file: IO[str]) -> Pa
     for name, folder in folders.items():
         if name == baseline:
             continue
-        found: dict[Key, Why] = {key: "unanswered" for key in against}
+        found = dict.fromkeys(against, MISSING)
         pairs.why[name] = found
         for key, own in _said(folder, pairs.problems):
             found[key] = why = _why(own, against.get(key))

@@ -58,7 +58,8 @@ def _notes(points: Sequence[Judged]) -> Iterator[str]:
 def _method(found: Judgement) -> Iterator[str]:
     if any(one.p_value is not None for one in found.points):
         together = "; all intervals hold together" if len(found.points) > 1 else ""
-        yield f"Preferences are over the baseline, at a confidence of {found.confidence:.0%}{together}. Method: {found.method}"
+        against = f"Preferences are over the baseline, at a confidence of {found.confidence:.0%}{together}"
+        yield f"{against}. Method: {found.method}"
 
 
 def _percent(share: float) -> str:

@@ -23,6 +23,8 @@ ORDERS: tuple[First, First] = ("point", "baseline")
 Why = Literal["asked", "identical", "unanswered", "asked otherwise"]
 """What becomes of a pair. Identical answers are a tie without asking; one that is missing, or was asked another
 question, cannot be judged."""
+ASK = "Which answer is better: A, B, or is it a tie?"
+"""Behind both answers, because a small model has forgotten by then what it was told first."""
 MISSING: Why = "unanswered"
 """Until a point's record says otherwise."""
 
@@ -117,7 +119,7 @@ def question(asked: tuple[Message, ...], answers: Mapping[str, Said]) -> str:
         if said.before:
             parts.append(f"[Conversation before answer {name}]\n{_shown(said.before)}\n[End of that conversation]")
         parts.append(f"[Answer {name}]\n{said.text}\n[End of answer {name}]")
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, ASK])
 
 
 def _shown(messages: tuple[Message, ...]) -> str:

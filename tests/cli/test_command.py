@@ -37,11 +37,35 @@ def test_help_names_every_command_and_version_is_one_line(tmp_path: Path) -> Non
     assert said.returncode == 0
     assert [
         word
-        for word in ("run", "chat", "check", "init", "ls", "models", "report", "judge", "replay", "compare", "completion")
+        for word in (
+            "run",
+            "chat",
+            "check",
+            "init",
+            "ls",
+            "models",
+            "report",
+            "judge",
+            "replay",
+            "compare",
+            "completion",
+        )
         if f"\n  {word} " not in said.stdout
     ] == []
     assert flow(tmp_path, "--version").stdout == "vllm-flow 0.1.0\n"
-    for command in ("run", "chat", "check", "init", "ls", "models", "report", "judge", "replay", "compare", "completion"):
+    for command in (
+        "run",
+        "chat",
+        "check",
+        "init",
+        "ls",
+        "models",
+        "report",
+        "judge",
+        "replay",
+        "compare",
+        "completion",
+    ):
         assert flow(tmp_path, command, "--help").stdout.startswith(
             f"usage: vllm-flow {'[run]' if command == 'run' else command}"
         )

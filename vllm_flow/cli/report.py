@@ -79,6 +79,7 @@ def _report(folder: Path, given: str, flags: set[str], metrics: Mapping[str, Any
     from vllm_flow.report.confirming import with_confirmations
     from vllm_flow.report.data import as_data
     from vllm_flow.report.judging import judge
+    from vllm_flow.report.preferences import preferences
     from vllm_flow.report.reading import read_sweep
     from vllm_flow.report.telling import sentences
     from vllm_flow.report.writing import write_page
@@ -87,7 +88,7 @@ def _report(folder: Path, given: str, flags: set[str], metrics: Mapping[str, Any
     measured = judge(sweep)
     code = _confirm(sweep, measured) if "confirm" in flags else 0
     measured, of_confirming = with_confirmations(sweep, measured, metrics)
-    said = [*sentences(sweep, measured, given), *of_confirming]
+    said = [*sentences(sweep, measured, given), *of_confirming, *preferences(sweep, given)]
     data = as_data(sweep, measured, said)
     page = write_page(data, dataclasses.asdict(embedded(sweep)), folder)
     if "png" in flags:

@@ -14,9 +14,9 @@ from typing import Any
 
 from vllm_flow.core.differences import differences
 from vllm_flow.core.errors import ConfigError, Fault, RecordError
+from vllm_flow.core.files import private_file
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.ports import fits, type_name
-from vllm_flow.core.record import private_file
 from vllm_flow.core.recorded import Recorded, read
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.surroundings import code_of, versions

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections import Counter
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllm_flow.core.errors import RecordError
-from vllm_flow.core.record import private_file
+from vllm_flow.core.files import private_file
 from vllm_flow.judge.asking import FOLDER, Sweep, told_of
 from vllm_flow.judge.pairing import Key, Pairs, Why
 from vllm_flow.judge.verdicts import TIE, Consistency, Pair, Verdict
@@ -164,12 +165,36 @@ def as_data(found: Judgement, sentences: Sequence[str]) -> dict[str, Any]:
         "baseline": found.sweep.baseline,
         "judge": dict(found.judge),
         "points": [dataclasses.asdict(one) for one in found.points],
+        "answers": {name: digest_of(folder) for name, folder in found.sweep.folders.items()},
         "left_out": dict(found.sweep.left_out),
         "consistency": dataclasses.asdict(found.consistency),
         "confidence": found.confidence,
         "method": found.method,
         "sentences": list(sentences),
     }
+
+
+def digest_of(folder: Path) -> str | None:
+    """Of a point's answers, to know later whether they are still those that were judged. None where there are none."""
+    try:
+        with (folder / "results.jsonl").open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def read_data(folder: Path) -> dict[str, Any] | None:
+    """What `judge.json` holds; None where there is none. Raises RecordError for one that cannot be read."""
+    path = folder / FILE
+    try:
+        data = json.loads(path.read_bytes())
+        if data["format"] != FORMAT:
+            raise RecordError(f"{path}: another version wrote it. Judge again, or use that one.")
+        return dict(data)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path}: it cannot be read ({error}). Judge again.") from error
 
 
 def write(data: Mapping[str, Any], folder: Path) -> Path:

@@ -70,7 +70,7 @@ def test_a_point_of_a_sweep_is_shown_and_the_sweep_names_its_points(flow: Flow) 
     assert [flow("replay", sweep / point).out for point in "01"] == ["one\n", "one two\n"]
     said = flow("replay", sweep)
     assert (said.code, said.err) == (
-        1, f"vllm-flow: {sweep.resolve()}: this is a sweep of 2 points. Give one of them: {sweep.resolve() / '0'}.\n",
+        1, f"vllm-flow: {sweep.resolve()}: this is the folder of a sweep. Give one of its points: {sweep.resolve() / '0'}.\n",
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     from vllm_flow.config import compose
     from vllm_flow.judge.asking import FOLDER, ask, checked, read_sweep
     from vllm_flow.judge.results import as_data, judgement, write
-    from vllm_flow.judge.telling import sentences
+    from vllm_flow.judge.telling import sentences, trust
     from vllm_flow.judge.verdicts import read_verdicts
 
     folder = Path(given).absolute()
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
     verdicts = read_verdicts(folder / FOLDER) if asking.pairs.asked else {}
     found = judgement(sweep, asking.pairs, verdicts)
     said = sentences(found)
-    data = as_data(found, said)
+    data = as_data(found, trust(found), said)
     path = write(data, folder)
     if "json" in flags:
         print(json_line(data))

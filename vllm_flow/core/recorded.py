@@ -107,8 +107,8 @@ def _run(folder: Path) -> Mapping[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         points = sorted(one.parent.name for one in folder.glob("*/run.json"))
         if points:
-            what = f"this is a sweep of {len(points)} points"
-            raise RecordError(f"{folder}: {what}. Give one of them: {folder / points[0]}.") from None
+            what = "this is the folder of a sweep"
+            raise RecordError(f"{folder}: {what}. Give one of its points: {folder / points[0]}.") from None
         what = "there is no run.json in it" if folder.is_dir() else "there is no such folder"
         raise RecordError(f"{folder}: {what}. {GIVE}") from None
     except OSError as error:

@@ -110,6 +110,7 @@ def ask(sweep: Sweep, spec: RunSpec) -> Asking:
             pairs = write_pairs(sweep.folders, sweep.baseline, file)
         begun = _begun(folder)
         if begun is None:
+            (folder / "config.yaml").unlink(missing_ok=True)  # of a process that was killed before its first turn
             fresh.replace(folder / PAIRS)
         elif found := list(_other(begun, spec, fresh)):
             lines = "".join(f"\n  {line}" for line in found)
@@ -126,7 +127,7 @@ def ask(sweep: Sweep, spec: RunSpec) -> Asking:
 
 
 def _begun(folder: Path) -> Recorded | None:
-    """The judge's run, if it has begun. `config.yaml` is the first file of a record, `run.json` the second."""
+    """The judge's run, if it has begun."""
     return read(folder) if (folder / "run.json").exists() else None
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllm_flow.core.errors import RecordError
-from vllm_flow.core.files import private_file
+from vllm_flow.core.files import replaced
 from vllm_flow.judge.asking import FOLDER, Sweep, told_of
 from vllm_flow.judge.pairing import Key, Pairs, Why
-from vllm_flow.judge.verdicts import TIE, Consistency, Pair, Verdict
+from vllm_flow.judge.verdicts import TIE, Consistency, Pair, Reply
 
 if TYPE_CHECKING:
     from vllm_flow.evaluation.statistics import Comparison, Comparisons
@@ -99,7 +99,7 @@ class _Tally:
         return sum(one.failed for one in self.replies) + 2 * (asked - len(self.verdicts))
 
     @property
-    def replies(self) -> list[Verdict]:
+    def replies(self) -> list[Reply]:
         return [one for pair in self.verdicts.values() for one in (pair.point_first, pair.baseline_first)]
 
 
@@ -158,7 +158,7 @@ def _judged(name: str, values: Mapping[str, str], tally: _Tally, found: Comparis
     )
 
 
-def as_data(found: Judgement, sentences: Sequence[str]) -> dict[str, Any]:
+def as_data(found: Judgement, trust: str, sentences: Sequence[str]) -> dict[str, Any]:
     """As JSON values: what `judge.json` holds and `--json` prints."""
     return {
         "format": FORMAT,
@@ -168,6 +168,7 @@ def as_data(found: Judgement, sentences: Sequence[str]) -> dict[str, Any]:
         "answers": {name: digest_of(folder) for name, folder in found.sweep.folders.items()},
         "left_out": dict(found.sweep.left_out),
         "consistency": dataclasses.asdict(found.consistency),
+        "trust": trust,
         "confidence": found.confidence,
         "method": found.method,
         "sentences": list(sentences),
@@ -199,12 +200,10 @@ def read_data(folder: Path) -> dict[str, Any] | None:
 
 def write(data: Mapping[str, Any], folder: Path) -> Path:
     """`judge.json`, replaced whole. Raises RecordError when it cannot be written."""
-    path, beside = folder / FILE, folder / f".{FILE}.new"
+    path = folder / FILE
     try:
-        beside.unlink(missing_ok=True)  # of a process that was killed
-        with private_file(beside) as file:
+        with replaced(path) as file:
             file.write(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-        beside.replace(path)
     except OSError as error:
         raise RecordError(f"{path}: it cannot be written: {error.strerror or error}. Free space.") from error
     return path

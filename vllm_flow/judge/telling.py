@@ -10,28 +10,29 @@ from vllm_flow.judge.results import Judged, Judgement
 
 def sentences(found: Judgement) -> list[str]:
     """In the order of their weight."""
-    return [*_trust(found), *_missing(found), *_notes(found.points), *_method(found), *found.problems]
+    return [*filter(None, [trust(found)]), *_missing(found), *_notes(found.points), *_method(found), *found.problems]
 
 
-def _trust(found: Judgement) -> Iterator[str]:
+def trust(found: Judgement) -> str:
+    """How far the judge can be trusted; empty when it was not asked, or said nothing."""
     one = found.consistency
     if one.agreement is None or one.chance is None:
-        return
+        return ""
     of_pairs = f"{_percent(one.agreement)} of {_count(one.pairs, 'pair')}"
     chance = f"blind verdicts would by chance in {_percent(one.chance)}"
     if not one.no_better_than_chance:
-        yield f"The judge agrees with itself, when the answers change places, in {of_pairs}; {chance}."
-        return
-    yield (
-        f"The judge prefers a position, not an answer: it agrees with itself, when the answers change places, in "
-        f"{of_pairs}; {chance}. It chose whatever stood first in {_count(one.always_first, 'pair')}, and whatever "
-        f"stood second in {one.always_second}. Do not trust its preferences; take another judge."
+        return f"The judge agrees with itself, when the answers change places, in {of_pairs}; {chance}."
+    what = "prefers a position, not an answer" if one.prefers_a_position else "says nothing of the answers"
+    return (
+        f"The judge {what}: it agrees with itself, when the answers change places, in {of_pairs}; {chance}. It chose "
+        f"whatever stood first in {_count(one.always_first, 'pair')}, and whatever stood second in "
+        f"{one.always_second}. Do not trust its preferences; take another judge."
     )
 
 
 def _missing(found: Judgement) -> Iterator[str]:
     for name, why in found.sweep.left_out.items():
-        yield f"Point {name} is not judged: {why}."
+        yield f"Point {name} is not judged: {why.removesuffix('.')}."
     unreadable, failed = (sum(getattr(one, name) for one in found.points) for name in ("unreadable", "failed"))
     if unreadable:
         what = f"{_count(unreadable, 'verdict')} could not be read, and their pairs do not count"

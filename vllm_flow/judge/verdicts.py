@@ -22,8 +22,8 @@ TIE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """One reply of the judge's."""
+class Reply:
+    """One verdict of the judge's."""
 
     preferred: Preferred | None
     """None where it could not be read, or there is none."""
@@ -35,8 +35,8 @@ class Verdict:
 class Pair:
     """Both verdicts on one pair: the point's answer shown first, and the baseline's."""
 
-    point_first: Verdict
-    baseline_first: Verdict
+    point_first: Reply
+    baseline_first: Reply
 
     @property
     def both(self) -> tuple[Preferred, Preferred] | None:
@@ -77,6 +77,12 @@ class Consistency:
         return cls(len(both), agreement, chance, counts["point", "baseline"], counts["baseline", "point"])
 
     @property
+    def prefers_a_position(self) -> bool:
+        """Whether, of the pairs that it judged by their order, it took one place at least twice as often."""
+        less, more = sorted((self.always_first, self.always_second))
+        return more > 0 and more >= 2 * less
+
+    @property
     def no_better_than_chance(self) -> bool:
         """Then its verdicts say nothing of the answers. A judge that always says the same is no such case."""
         return self.agreement is not None and self.chance is not None and self.agreement <= min(self.chance, 1 - 1e-9)
@@ -84,7 +90,7 @@ class Consistency:
 
 def read_verdicts(folder: Path) -> dict[str, dict[Key, Pair]]:
     """By point and answer. Raises RecordError for what is no record of a judge."""
-    found: dict[tuple[str, Key], dict[First, Verdict]] = {}
+    found: dict[tuple[str, Key], dict[First, Reply]] = {}
     for row in read(folder).rows("results.jsonl"):
         if row["failure"] is not None and "reference" not in row:  # a question that could not be read
             continue
@@ -96,16 +102,16 @@ def read_verdicts(folder: Path) -> dict[str, dict[Key, Pair]]:
             what = f"row {row.get('index')} is no verdict ({error}). Take the file as the run wrote it."
             raise RecordError(f"{folder / 'results.jsonl'}: {what}") from error
     pairs: dict[str, dict[Key, Pair]] = {}
-    missing = Verdict(None, failed=True)
+    missing = Reply(None, failed=True)
     for (point, key), by_order in found.items():
         one = Pair(by_order.get("point", missing), by_order.get("baseline", missing))
         pairs.setdefault(point, {})[key] = one
     return pairs
 
 
-def _verdict(row: dict[str, Any], first: First) -> Verdict:
+def _verdict(row: dict[str, Any], first: First) -> Reply:
     if row["failure"] is not None:
-        return Verdict(None, failed=True)
+        return Reply(None, failed=True)
     choice, second = row["value"]["choice"], "baseline" if first == "point" else "point"
     named: dict[str | None, Any] = {"A": first, "B": second, "tie": "tie", None: None}
-    return Verdict(named[choice])
+    return Reply(named[choice])

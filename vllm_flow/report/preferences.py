@@ -23,7 +23,7 @@ def preferences(sweep: Sweep, shown: str) -> list[str]:
         return []
     if any(digest_of(sweep.folder / name) != digest for name, digest in data["answers"].items()):
         return [f"judge.json: it is about other answers than these. Judge them: vllm-flow judge {shown}"]
-    return [*_verdicts(data), *data["sentences"][:1]]
+    return [*_verdicts(data), *filter(None, [data["trust"]])]
 
 
 def _verdicts(data: Mapping[str, Any]) -> Iterator[str]:

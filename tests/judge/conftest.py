@@ -16,8 +16,8 @@ from vllm_flow.cli import main
 STAGES = '''"""Judges of known taste."""
 
 import asyncio
+import hashlib
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -43,7 +43,7 @@ class Known:
         if self.taste in ("first", "tie"):
             return Preference("A" if self.taste == "first" else "tie", reply.text)
         if self.taste == "by chance":
-            return Preference("A" if zlib.crc32(reply.text.encode()) % 2 else "B", reply.text)
+            return Preference("A" if hashlib.sha256(reply.text.encode()).digest()[0] % 2 else "B", reply.text)
         a, b = (re.search(rf"\\[Answer {n}\\]\\n(.*?)\\n\\[End of answer", reply.text, re.S).group(1) for n in "AB")
         return Preference("tie" if len(a) == len(b) else "A" if len(a) > len(b) else "B", reply.text)
 '''

@@ -89,13 +89,13 @@ def test_a_judge_that_prefers_a_position_gives_ties_and_is_not_to_be_trusted(pro
     )
 
 
-def test_a_judge_that_is_blind_is_not_said_to_prefer_a_position(project: Path, flow: Flow) -> None:
+def test_the_verdicts_of_a_blind_judge_are_ties_as_often_as_chance_has_it(project: Path, flow: Flow) -> None:
     write_rows([{"conversation": f"q{n}", "text": f"word{n} two three four five"} for n in range(40)])
     sweep("3,5")
     found = json.loads(flow(*judge("by chance", "--json")).out)
     one = found["consistency"]
     assert one["pairs"] == 40
-    assert 5 <= min(one["always_first"], one["always_second"])
+    assert min(one["always_first"], one["always_second"]) >= 5
     assert abs(one["agreement"] - 0.5) < 0.2
     (point,) = found["points"]
     assert point["wins"] + point["losses"] == round(40 * one["agreement"])

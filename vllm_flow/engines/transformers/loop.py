@@ -203,7 +203,7 @@ class Loop:
         seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
         samplings = [how for _, how in ready]
         marked = adjusted(logits, samplings, [row.history for row in rows])
-        left = finite(marked)
+        left = [True] * len(rows) if marked is logits else finite(marked)  # those are numbers, as we have seen
         chosen = choose(marked, samplings, seeds, indices)
         likely = self._likelihoods(ready, logits, marked, chosen)
         for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):

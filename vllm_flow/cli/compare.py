@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from vllm_flow.cli.words import json_line, take_flags, visible
 from vllm_flow.core.differences import ABSENT
-from vllm_flow.core.errors import ConfigError, Fault
+from vllm_flow.core.errors import ConfigError, Fault, FlowError
 from vllm_flow.core.recorded import read
 from vllm_flow.replay.compare import Comparison, KeyDifference, compare, marked
+
+if TYPE_CHECKING:
+    from vllm_flow.report.judging import Measured
 
 HELP = """usage: vllm-flow compare A B [--json]
 
 What differs between two recorded runs: keys of the configuration and where each value was written; commit, versions
-and weights; the first stage whose inputs or value differ; and the answers, with examples. A and B are folders of runs,
-or of points of a sweep. Whatever differs, the exit code is 0.
+and weights; the first stage whose inputs or value differ; the answers, with examples; and each metric, with an interval
+for the difference. A and B are folders of runs, or of points of a sweep. Whatever differs, the exit code is 0.
 
   --json   the same as one JSON object
 """
@@ -39,12 +43,49 @@ def main(arguments: list[str]) -> int:
     folders = [Path(word) for word in words]
     found = compare(*(read(folder) for folder in folders))
     overrides = [_overrides(folder) for folder in folders]
+    measured, problem = _measured(*folders)
     if "json" in flags:
-        print(json_line({**dataclasses.asdict(found), "overrides": overrides}))
+        metrics = {one.name: dataclasses.asdict(one.cells[1]) | {"first": one.cells[0].mean} for one in measured}
+        print(json_line({**dataclasses.asdict(found), "overrides": overrides, "metrics": metrics}))
         return 0
-    for line in (*_of_overrides(words, overrides), *_lines(found)):
+    for line in (*_of_overrides(words, overrides), *_lines(found), *_of_metrics(measured, problem)):
         print(visible(line))
     return 0
+
+
+def _measured(first: Path, second: Path) -> tuple[tuple[Measured, ...], str]:
+    """Each metric of both, and how they differ; or why that cannot be said."""
+    from vllm_flow.report.judging import judge
+    from vllm_flow.report.reading import read_pair
+
+    try:
+        return judge(read_pair(first, second)), ""
+    except FlowError as error:
+        return (), str(error)
+
+
+def _of_metrics(measured: Sequence[Measured], problem: str) -> Iterator[str]:
+    """Those that were asked for, and those that differ; times are of the batch, and no property of a run."""
+    if problem:
+        yield from ("", f"metrics: not compared. {problem}")
+    shown = [
+        one
+        for one in measured
+        if one.configured or (one.cells[0].mean != one.cells[1].mean and not one.use.startswith("time/"))
+    ]
+    if shown:
+        yield from ("", "metrics: first → second, and the difference with its 95 % interval")
+    for one in shown:
+        before, after = one.cells
+        said = f"  {one.name}: {_number(before.mean)} → {_number(after.mean)}"
+        if after.difference_interval is not None:
+            low, high = after.difference_interval
+            said += f", {_number(after.difference, '+')} [{_number(low, '+')}, {_number(high, '+')}]"
+        yield f"{said}, {after.verdict}" if after.verdict else said
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.4g}"
 
 
 def _overrides(folder: Path) -> list[str] | None:

@@ -1,7 +1,7 @@
 """Compare: two records side by side, from the configuration down to the answers.
 
-Rows are paired by what was asked: conversation, turn, and which of several tries. Metrics are not computed here: what
-measures answers belongs beside them, as one more field of Comparison.
+Rows are paired by what was asked: conversation, turn, and which of several tries. Metrics are not computed here: the
+command asks `report` for them.
 """
 
 from __future__ import annotations

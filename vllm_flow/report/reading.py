@@ -132,6 +132,15 @@ def read_sweep(folder: Path, metrics: Mapping[str, Metric] | None = None) -> Swe
     return Sweep(folder, tuple(points), index.baseline, _configured(asked, metrics), index, tuple(problems))
 
 
+def read_pair(first: Path, second: Path) -> Sweep:
+    """Two runs as a sweep of two points, the first its baseline. Raises what `read_sweep` raises of a run."""
+    specs, problems = [Recorded(folder).spec for folder in (first, second)], list[str]()
+    pairs = zip((first, second), "AB", specs, strict=True)
+    points = [_point(folder, name, {}, spec.seed, None, problems=problems, strict=True) for folder, name, spec in pairs]
+    configured = _configured([spec.metrics for spec in specs], None)
+    return Sweep(first, tuple(points), 0, configured, None, tuple(problems))
+
+
 def _configured(specs: Sequence[Mapping[str, Any]], metrics: Mapping[str, Metric] | None) -> tuple[str, ...]:
     from vllm_flow.core.metrics import ALWAYS
 

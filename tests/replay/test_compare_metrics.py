@@ -1,0 +1,64 @@
+"""Metrics of two runs side by side: means, the difference with its interval, and a verdict only where there can be one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vllm_flow.cli import main
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("VLLM_FLOW_PROJECT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def runs(here: Path, rows: int) -> None:
+    """One that says what is asked for, and one that says more."""
+    lines = "".join(f"word {place},word {place}\n" for place in range(rows))
+    (here / "rows.csv").write_text(f"asked,right\n{lines}", encoding="utf-8")
+    words = ["engine=echo", "input.path=rows.csv", "input.reference=right", "metrics=exact"]
+    assert main([*words, "input.text={asked}", "hydra.run.dir=a"]) == 0
+    assert main([*words, "input.text={asked} and more", "hydra.run.dir=b"]) == 0
+
+
+def test_a_metric_is_compared_with_its_interval(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs(here, 20)
+    capsys.readouterr()
+    assert main(["compare", "a", "b"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("metrics: first → second, and the difference with its 95 % interval")
+    name, _, said = lines[start + 1].strip().partition(": ")
+    assert name in {"correct", "exact"}
+    assert said.startswith("1 → 0, -1 [-")
+    assert said.endswith("], worse")
+    words = next(line for line in lines if line.startswith("  words: "))
+    assert words.startswith("  words: 2 → 4")
+
+
+def test_below_eight_prompts_there_is_no_interval(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs(here, 3)
+    capsys.readouterr()
+    assert main(["compare", "a", "b", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["metrics"]
+    one = found.get("correct") or found["exact"]
+    assert (one["first"], one["mean"], one["verdict"], one["difference_interval"]) == (
+        1.0,
+        0.0,
+        "too few prompts",
+        None,
+    )
+
+
+def test_a_run_that_cannot_be_scored_is_compared_all_the_same(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs(here, 3)
+    (here / "b/scores.jsonl").mkdir()
+    capsys.readouterr()
+    assert main(["compare", "a", "b"]) == 0
+    said = capsys.readouterr().out
+    assert "outputs: 3 of 3 rows differ" in said
+    assert "metrics: not compared. b/scores.jsonl: it cannot be written: " in said

@@ -210,3 +210,16 @@ def test_a_folder_that_is_no_record_is_told(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "results.jsonl").write_text("[]\n", encoding="utf-8")
     with pytest.raises(RecordError, match="it cannot be gone on with"):
         Unfinished.read(tmp_path)
+
+
+def test_after_points_that_failed_the_next_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["-m", "engine=echo", "input.path=late.jsonl", "seed=1,2", "hydra.sweep.dir=sweep"]
+    assert main(words) == 1
+    assert "Next: vllm-flow resume sweep\n" in capsys.readouterr().err
+    (tmp_path / "late.jsonl").write_text('{"conversation": "a", "text": "hi"}\n', encoding="utf-8")
+    assert main(["resume", "sweep"]) == 0
+    assert capsys.readouterr().err.endswith("Next: vllm-flow report sweep\n")
+    assert [results(tmp_path / "sweep" / place).count(b"\n") for place in "01"] == [1, 1]

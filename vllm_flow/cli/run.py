@@ -102,11 +102,12 @@ def ended(outcomes: Sequence[Outcome]) -> int:
         answered, failed = (sum(getattr(one, name) for one in outcomes) for name in ("answered", "failed"))
         where = shown(Path(os.path.commonpath([one.folder for one in outcomes])))
         left = sum(one.status in ("interrupted", "not run") for one in outcomes)
-        rest = f"; {left} not run: vllm-flow resume {where}" if left else ""
+        rest = f"; {left} not run" if left else ""
         print(f"\n{len(outcomes)} points, {summary(answered, failed)}: {where}{rest}", file=sys.stderr)
         _say_best(Path(where))
-        if not left and (Path(where) / INDEX).exists():
-            print(f"Next: vllm-flow report {shlex.quote(where)}", file=sys.stderr)
+        if (Path(where) / INDEX).exists():
+            then = "resume" if left or failures else "report"
+            print(f"Next: vllm-flow {then} {shlex.quote(where)}", file=sys.stderr)
     if failures:
         raise PointsFailed(failures)
     return 1 if any(one.failed for one in outcomes) else 0

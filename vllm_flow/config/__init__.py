@@ -47,6 +47,7 @@ def composer(project: str | PathLike[str] | None = None) -> Iterator[Callable[[S
     from vllm_flow.config.spec import spec_of
 
     with _one_at_a_time, in_project(project), composing() as loader:
+        loader.shares = True
         yield lambda overrides: spec_of(loader.compose(list(overrides)), loader)
 
 

@@ -78,6 +78,8 @@ class FlowLoader(ConfigLoaderImpl):
         self._parsed: list[Override] = []
         self._values: list[Value] = []
         self._bases: dict[tuple[str, ...], _Base] = {}
+        self.shares = False
+        """Whether what is composed next may have much in common with what came before: the points of a sweep."""
 
     def compose(self, overrides: Sequence[str], mode: RunMode = RunMode.RUN, *, sweeps: bool = False) -> Composition:
         """The configuration for these overrides; with `sweeps`, values that are to be swept are left out."""
@@ -118,6 +120,10 @@ class FlowLoader(ConfigLoaderImpl):
         self._written[typed(config.hydra)] = written(self._values, self._choices(config.hydra.runtime.choices))
         return config
 
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        self.shares = True
+        return super().load_sweep_config(master_config, sweep_overrides)
+
     def _load_configuration_impl(
         self,
         config_name: str | None,
@@ -129,6 +135,8 @@ class FlowLoader(ConfigLoaderImpl):
         # Hydra chooses files first and changes values last. So points that differ in values only share a base, and
         # need not have their files merged again, which takes most of the time.
         whole = super()._load_configuration_impl
+        if not self.shares:
+            return whole(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         self._lines = lines = rewrite(overrides, self.groups, typed=False)
         parsed = OverridesParser.create().parse_overrides(lines)
         known = self.repository.group_exists

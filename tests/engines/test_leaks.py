@@ -56,7 +56,7 @@ def alive(kind: type) -> int:
     return sum(issubclass(type(one), kind) for one in gc.get_objects())
 
 
-@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(4, 40))])
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(3, 40))])
 def test_what_comes_and_goes_at_random_leaves_nothing_and_each_answer_is_its_own(loaded: Loaded, seed: int) -> None:
     assert isinstance(loaded.network, Network)
     before = alive(Reading), alive(Sequence)

@@ -17,11 +17,14 @@ Captured = pytest.CaptureFixture[str]
 
 
 def report(capsys: Captured, *words: str, code: int = 0) -> tuple[list[list[str]], list[str]]:
-    """The cells of the table, and the lines beside it."""
+    """The cells of the table below its head, and the lines beside it."""
     capsys.readouterr()
     assert main(["report", *words]) == code
     said = capsys.readouterr()
-    return [line.split("\t") for line in said.out.splitlines()], said.err.splitlines()
+    head, *rows = [line.split("\t") for line in said.out.splitlines()]
+    assert (head[0], head[-2:]) == ("point", ["tokens", "s an answer"])
+    assert {len(row) for row in rows} == {len(head)}
+    return rows, said.err.splitlines()
 
 
 def as_json(capsys: Captured, *words: str) -> dict[str, Any]:
@@ -32,6 +35,8 @@ def as_json(capsys: Captured, *words: str) -> dict[str, Any]:
 
 
 def test_a_sweep_is_a_table_with_verdicts_and_a_page(project: Path, capsys: Captured) -> None:
+    main(["report", "sweep"])
+    assert capsys.readouterr().out.startswith("point\tcorrect\tagainst the baseline\ttokens\ts an answer\n")
     table, said = report(capsys, "sweep")
     assert [row[0] for row in table] == [f"{n} sampling.temperature={one}" for n, one in enumerate(TEMPERATURES)]
     shares = [sum(map(right, rows)) / len(rows) for rows in (results(project / f"sweep/{n}") for n in range(3))]

@@ -198,6 +198,18 @@ def test_a_wrong_command_line_is_told(words: list[str], told: str, capsys: pytes
     assert capsys.readouterr().err == f"{told}\n"
 
 
+def test_of_a_folder_above_the_records_the_newest_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["engine=echo", "input.text=hi", "hydra.run.dir=outputs/runs/day/one"]) == 0
+    assert main(["-m", "engine=echo", "input.text=hi", "seed=1,2", "hydra.sweep.dir=outputs/sweeps/day/many"]) == 0
+    capsys.readouterr()
+    for words in (["resume", "outputs"], ["report", "outputs"]):
+        assert main(words) == 1
+        assert capsys.readouterr().err == (
+            f"vllm-flow: {project / 'outputs'}: there is no run.json or sweep.json in it. Name the folder of a run or a "
+            f"sweep. The newest below it: {project / 'outputs/sweeps/day/many'}.\n"
+        )
+
+
 def test_a_folder_that_is_no_record_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["resume", str(tmp_path)]) == 1
     assert capsys.readouterr().err == (

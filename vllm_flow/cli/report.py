@@ -126,7 +126,7 @@ def _print(data: Mapping[str, Any]) -> None:
         row.append(number(cost["completion_tokens"]) if cost["requests"] and not cost["unknown"] else "–")
         row.append(number(seconds[place]["mean"]) if seconds else "–")
         rows.append([visible(text) for text in row])
-    table(rows, head)
+    table(rows, head, varies=True)
 
 
 def _against(cell: Mapping[str, Any]) -> str:

@@ -86,6 +86,7 @@ class SweepWatch:
         self._ended = self._finished = 0
 
     def __enter__(self) -> Self:
+        self._say(f"{len(self._rows)} points: {self._folder}")
         if is_terminal(sys.stderr):
             from rich.console import Console
             from rich.live import Live
@@ -103,8 +104,13 @@ class SweepWatch:
         if error is None:
             self._print_answers()
         else:
-            where = shown(Path(os.path.commonpath(self._rows)))
-            self._say(f"{self._finished} of {len(self._rows)} points finished. Go on with: vllm-flow resume {where}")
+            said = f"{self._finished} of {len(self._rows)} points finished"
+            self._say(f"{said}. Go on with: vllm-flow resume {self._folder}")
+
+    @property
+    def _folder(self) -> str:
+        """Of the sweep, as the user would type it."""
+        return shown(Path(os.path.commonpath(self._rows)))
 
     def begin(self, point: Point, record: Record) -> Sequence[Observer]:
         if warning := self._warning(record):

@@ -56,10 +56,13 @@ def is_terminal(stream: IO[str]) -> bool:
     return hasattr(stream, "isatty") and stream.isatty()
 
 
-def table(rows: Iterable[Sequence[str]], head: Sequence[str]) -> None:
-    """Print rows: drawn by rich on a terminal, tab-separated otherwise, so that other programs can read them."""
+def table(rows: Iterable[Sequence[str]], head: Sequence[str], *, varies: bool = False) -> None:
+    """Print rows: drawn by rich on a terminal, tab-separated otherwise, so that other programs can read them.
+
+    `varies`: the columns depend on what is shown, so that nobody can know them without their head.
+    """
     if not is_terminal(sys.stdout):
-        for row in rows:
+        for row in [head, *rows] if varies else rows:
             print("\t".join(row))
         return
     from rich.console import Console

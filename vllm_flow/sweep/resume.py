@@ -85,10 +85,19 @@ def _run(folder: Path) -> dict[str, Any]:
     try:
         return dict(json.loads((folder / "run.json").read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
-        problem = f"there is no run.json or {FILE} in it. Name the folder of a run or a sweep."
+        problem = f"there is no run.json or {FILE} in it. Name the folder of a run or a sweep.{_newest(folder)}"
         raise RecordError(f"{folder}: {problem}") from None
     except (OSError, ValueError) as error:
         raise RecordError(f"{folder / 'run.json'}: it cannot be read ({error}). Name another run.") from None
+
+
+def _newest(folder: Path) -> str:
+    """The run or sweep below a folder that was written last, for a message."""
+    names = [f"{'*/' * depth}{name}" for depth in (1, 2, 3) for name in ("run.json", FILE)]
+    found = [path.parent for name in names for path in folder.glob(name)]
+    whole = [one.parent if (one.parent / FILE).exists() else one for one in found]  # a sweep, and no point of it
+    newest = max(whole, key=lambda one: one.stat().st_mtime, default=None)
+    return f" The newest below it: {newest}." if newest else ""
 
 
 def _is_done(point: Point) -> bool:

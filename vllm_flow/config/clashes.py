@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from vllm_flow.config.written import MAPPING, SCALAR, Path, Value
+from vllm_flow.config.written import MAPPING, SCALAR, Keys, Value
 from vllm_flow.core.errors import Fault
 
 
 def clashes(values: Iterable[Value]) -> list[Fault]:
     """A list where another file has a mapping, or a value below a `${…}`, which would drop all that is read there."""
-    standing: dict[Path, Value] = {}
+    standing: dict[Keys, Value] = {}
     faults: list[Fault] = []
-    refused: list[Path] = []
+    refused: list[Keys] = []
     for value in values:
         if value.deleted or any(value.path[: len(path)] == path for path in refused):
             continue
@@ -25,7 +25,7 @@ def clashes(values: Iterable[Value]) -> list[Fault]:
     return faults
 
 
-def _below_reference(value: Value, standing: Mapping[Path, Value]) -> Iterator[Fault]:
+def _below_reference(value: Value, standing: Mapping[Keys, Value]) -> Iterator[Fault]:
     whole = value.kind == MAPPING
     for length in range(1, len(value.path) + whole):
         reference = standing.get(value.path[:length])
@@ -38,7 +38,7 @@ def _below_reference(value: Value, standing: Mapping[Path, Value]) -> Iterator[F
             return
 
 
-def _other_kind(value: Value, standing: Mapping[Path, Value]) -> Iterator[Fault]:
+def _other_kind(value: Value, standing: Mapping[Keys, Value]) -> Iterator[Fault]:
     before = standing.get(value.path)
     if before is None or before.kind == value.kind or SCALAR in (before.kind, value.kind):
         return

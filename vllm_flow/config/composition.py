@@ -10,7 +10,8 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hydra import version
@@ -29,6 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vllm_flow.config.clashes import clashes
 from vllm_flow.config.files import ConfigFile
+from vllm_flow.config.folders import run_folder
 from vllm_flow.config.groups import Group, place_of, read_groups
 from vllm_flow.config.layers import PRIMARY, SHIPPED, is_late
 from vllm_flow.config.messages import composition_faults, default_origin
@@ -37,7 +39,7 @@ from vllm_flow.config.overrides import rewrite
 from vllm_flow.config.packages import placement_faults
 from vllm_flow.config.project import unread
 from vllm_flow.config.sources import FileResult, add_layers
-from vllm_flow.config.written import COMMAND_LINE, Path, Value, of_file, of_overrides
+from vllm_flow.config.written import COMMAND_LINE, Keys, Value, of_file, of_overrides
 from vllm_flow.core.errors import ConfigError
 
 HYDRA_BASE = "1.3"
@@ -52,6 +54,8 @@ class Composition:
     choices: dict[str, Any]
     mode: RunMode | None
     """Whether the files ask for one run or for many."""
+    folder: Path | None = None
+    """That of a single run."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,10 @@ class FlowLoader(ConfigLoaderImpl):
         config = self.load_configuration(PRIMARY, list(overrides), mode, validate_sweep_overrides=not sweeps)
         HydraConfig.instance().set_config(config)
         own = config.hydra
+        folder = None if sweeps else run_folder(config)  # while what it refers to is there
         with open_dict(config):
             del config["hydra"]
-        return self.composed(config, own)
+        return replace(self.composed(config, own), folder=folder)
 
     def pipeline(self, name: str) -> Composition:
         """A pipeline with its own choices, composed once however many jobs use it."""
@@ -187,11 +192,11 @@ class FlowLoader(ConfigLoaderImpl):
             raise ConfigError(faults)
         return super()._compose_config_from_defaults_list(defaults, repo)
 
-    def _choices(self, chosen: Mapping[str, Any]) -> dict[Path, str]:
+    def _choices(self, chosen: Mapping[str, Any]) -> dict[Keys, str]:
         """Where the user said what to choose: the place of each such group, and the line. The command line wins."""
         said = {override.key_or_group for override in self._parsed}
         own = [one.file for one in self._results().values() if one.provider != SHIPPED]
-        found: dict[Path, str] = {}
+        found: dict[Keys, str] = {}
         for name, group in self.groups.items():
             origin = COMMAND_LINE if name in said else default_origin(own, name, str(chosen.get(name)))
             if group.place and origin:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from vllm_flow.config.written import Path, Value
+from vllm_flow.config.written import Keys, Value
 
-Origins = dict[Path, str]
+Origins = dict[Keys, str]
 CHAIN = 4
 """A reference may read a reference, this often."""
 READS_MODEL = re.compile(r"\$\{\.*model\b")
@@ -30,7 +30,7 @@ class Written:
 
 def written(values: Iterable[Value], choices: Origins) -> Written:
     """`choices` are the places of groups from which the user chose, each with where that was said."""
-    found: dict[Path, Value] = {}
+    found: dict[Keys, Value] = {}
     for value in values:
         if value.deleted:
             found = {at: one for at, one in found.items() if at[: len(value.path)] != value.path}
@@ -48,7 +48,7 @@ def written(values: Iterable[Value], choices: Origins) -> Written:
     )
 
 
-def _through(found: Origins, references: Mapping[Path, Path]) -> Origins:
+def _through(found: Origins, references: Mapping[Keys, Keys]) -> Origins:
     for _ in range(CHAIN):
         added = {
             (*path, *at[len(target) :]): origin

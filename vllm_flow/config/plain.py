@@ -10,9 +10,9 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from vllm_flow.config.written import Path
+from vllm_flow.config.written import Keys
 
-Problem = tuple[Path, str]
+Problem = tuple[Keys, str]
 NO_NUMBER = "infinity and NaN are no numbers here. Write a finite one, or null."
 ROUND = "a reference in here leads back to itself. Write a value instead."
 UNSET = re.compile(r"Environment variable '(\w+)' not found")
@@ -22,7 +22,7 @@ WRAPPED = re.compile(r"\w+ raised while resolving interpolation: ")
 def plain(config: DictConfig, keys: Iterable[str]) -> tuple[dict[str, Any], list[Problem]]:
     """The values of these keys, all references read; or the problems."""
     values: dict[str, Any] = {}
-    problems: dict[Path, str] = {}
+    problems: dict[Keys, str] = {}
     for key in keys:
         try:
             value = config[key]
@@ -59,7 +59,7 @@ def _why(text: str) -> str:
     return f"{first}. Write a value, or the name of one that exists."
 
 
-def _no_numbers(value: Any, path: Path) -> Iterator[Path]:
+def _no_numbers(value: Any, path: Keys) -> Iterator[Keys]:
     """YAML and Python have infinity and NaN; JSON, in which runs are recorded and compared, has not."""
     if isinstance(value, float) and not isfinite(value):
         yield path

@@ -15,7 +15,7 @@ from vllm_flow.config.origins import Origins
 from vllm_flow.config.plain import plain
 from vllm_flow.config.project import from_here, named, own_files
 from vllm_flow.config.secrets import PROBLEM, secrets_in
-from vllm_flow.config.written import Path as Place
+from vllm_flow.config.written import Keys
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 from vllm_flow.core.options import ChangesOf, at_least, problems
 from vllm_flow.core.spec import RunSpec
@@ -87,7 +87,7 @@ def _checked(composition: Composition, loader: FlowLoader) -> dict[str, Any]:
 def _nested(graph: Any, origins: Origins, changing: Origins, loader: FlowLoader, faults: list[Fault]) -> dict[str, Any]:
     """The graphs of the pipelines that nodes use, and of those that these use, each composed with its own choices."""
     found: dict[str, Any] = {}
-    waiting: list[tuple[Any, Place]] = [(graph, ("graph",))]
+    waiting: list[tuple[Any, Keys]] = [(graph, ("graph",))]
     while waiting:
         nodes, place = waiting.pop(0)
         for node, name in _used(nodes):
@@ -143,9 +143,9 @@ def _with_own_files(values: Mapping[str, Any], pipelines: Mapping[str, Any], ori
     return plugins
 
 
-def _fault(path: Place, problem: str, origins: Origins) -> Fault:
+def _fault(path: Keys, problem: str, origins: Origins) -> Fault:
     return Fault(".".join(path), problem, _origin(origins, path))
 
 
-def _origin(origins: Origins, path: Place) -> str:
+def _origin(origins: Origins, path: Keys) -> str:
     return RunSpec("", {}, "", origins=origins).origin(path)

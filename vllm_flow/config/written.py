@@ -13,14 +13,14 @@ from vllm_flow.config.files import ConfigFile
 COMMAND_LINE = "command line"
 MAPPING, LIST, SCALAR = "a mapping", "a list", "a value"
 REFERENCE = re.compile(r"\$\{(\.*)([\w.]+)\}")
-Path = tuple[str, ...]
+Keys = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
     """One value at its place in the whole configuration."""
 
-    path: Path
+    path: Keys
     origin: str
     kind: str
     text: str = ""
@@ -30,7 +30,7 @@ class Value:
     """Written by the user, and not in a file that was shipped."""
 
     @property
-    def target(self) -> Path:
+    def target(self) -> Keys:
         """What a text that is nothing but `${…}` reads; empty for every other value."""
         match = REFERENCE.fullmatch(self.text)
         if match is None:
@@ -39,7 +39,7 @@ class Value:
         return (*(self.path[: -len(dots)] if dots else ()), *name.split("."))
 
 
-def of_file(file: ConfigFile, place: Path, own: bool) -> Iterator[Value]:
+def of_file(file: ConfigFile, place: Keys, own: bool) -> Iterator[Value]:
     """Parents first, the package among them; Hydra's own part is left out."""
     entries = [entry for entry in file.entries if entry.path[0] not in ("defaults", "hydra")]
     for length in range(1, len(place) + 1 if entries else 0):
@@ -59,7 +59,7 @@ def of_overrides(overrides: Iterable[Override]) -> Iterator[Value]:
             yield from _below(path, override.value())
 
 
-def _below(path: Path, value: object) -> Iterator[Value]:
+def _below(path: Keys, value: object) -> Iterator[Value]:
     kind = MAPPING if isinstance(value, Mapping) else LIST if isinstance(value, list) else SCALAR
     yield Value(path, COMMAND_LINE, kind, value if isinstance(value, str) else "")
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()

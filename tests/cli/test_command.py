@@ -94,7 +94,7 @@ def test_the_sample_conversation_is_answered_and_recorded(tmp_path: Path) -> Non
     assert f"3 turns answered: {folder.relative_to(tmp_path)}" in said.stderr
     assert said.stderr.count("\n  vllm-flow ") == 3
     assert {path.name for path in folder.iterdir()} == {
-        ".hydra", "calls.jsonl", "commits.jsonl", "config.yaml", "events.jsonl", "results.jsonl", "run.json", "timings.jsonl",
+        ".hydra", ".lock", "calls.jsonl", "commits.jsonl", "config.yaml", "events.jsonl", "results.jsonl", "run.json", "timings.jsonl",
     }  # fmt: skip
     assert [(row["turn"], row["value"]["text"]) for row in rows(folder / "results.jsonl")] == [
         (1, "What is the capital of France?"),

@@ -101,7 +101,7 @@ def test_a_session_leaves_the_record_of_a_run(place: Path) -> None:
     assert folder.relative_to(place).as_posix().startswith("outputs/runs/")
     assert "-dialogue-python-" in folder.name
     assert {file.name for file in folder.iterdir()} == {
-        "calls.jsonl", "commits.jsonl", "config.yaml", "events.jsonl", "results.jsonl", "run.json", "timings.jsonl",
+        "calls.jsonl", ".lock", "commits.jsonl", "config.yaml", "events.jsonl", "results.jsonl", "run.json", "timings.jsonl",
     }  # fmt: skip
     run = run_of(folder)
     assert (run["status"], run["error"], run["turns"]) == ("finished", None, {"answered": 3, "failed": 0, "stored": 0})

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+from vllm_flow.core.errors import RecordError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+ELSEWHERE = "hydra.run.dir, or record=… in Python."
 
 
 def private_file(path: Path) -> IO[str]:
@@ -32,6 +39,19 @@ def replaced(path: Path) -> Iterator[IO[str]]:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def held(folder: Path) -> FileLock:
+    """Keep other processes from writing into a folder, until it is released or the process ends. Raises RecordError."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock", timeout=0, mode=0o600, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        problem = "another process is writing into it. Wait until that has ended, or choose another folder"
+        raise RecordError(f"{folder}: {problem}: {ELSEWHERE}") from None
+    return lock
 
 
 def new_folder(root: Path, name: str) -> Path:

@@ -23,7 +23,7 @@ from vllm_flow.core.calls import Calls, Row
 from vllm_flow.core.calls_kept import Shortening
 from vllm_flow.core.errors import RecordError
 from vllm_flow.core.events import Committed, Event, Inferred, NodeDone, Opened, Reconfigured, TurnDone, TurnStarted
-from vllm_flow.core.files import private_file, replaced
+from vllm_flow.core.files import ELSEWHERE, held, private_file, replaced
 from vllm_flow.core.record_rows import commits_row, result_row, shown, timing_row, turn_key
 from vllm_flow.core.revision import Revision, Revisions
 from vllm_flow.core.spec import RunSpec
@@ -33,7 +33,7 @@ from vllm_flow.core.values import Context, Result
 
 FORMAT = 2
 FILES = ("results", "timings", "events", "calls")
-ELSEWHERE = "another folder: hydra.run.dir, or record=… in Python."
+SURROUNDINGS = ("code", "git", "versions", "platform")
 Status = Literal["finished", "failed", "interrupted"]
 
 
@@ -41,41 +41,55 @@ class Record:
     """Writes one run's folder; an observer. A `with` around the run finishes it as the run ended.
 
     Raises RecordError when the folder cannot be written: a run without its record is not worth its time.
-    `unfinished` is what the folder holds of a run that goes on; `revised` tells the revision of the project.
-    `about` is written into run.json beside what is known of every run.
+    One process writes a folder at a time. With `resume` what is in it goes on, and `unfinished` is that, or None; with
+    `retry_errors` failed turns are to be answered again. `revised` tells the revision of the project, and `about` is
+    written into run.json beside what is known of every run.
     """
 
     def __init__(
         self,
         folder: Path,
         spec: RunSpec,
-        unfinished: Unfinished | None = None,
+        *,
+        resume: bool = False,
+        retry_errors: bool = False,
         revised: Callable[[RunSpec], Revision | None] | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
-        self.failed = unfinished.failed if unfinished else 0
-        self.answered = len(unfinished.done) - self.failed if unfinished else 0
-        self.stored = 0
         self.revision = (revised or Revisions())(spec)
         self._last_index = -1
-        self._in_order = unfinished is None
         self._commits: dict[tuple[str, int | None], list[Committed]] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if unfinished is None:
-                _refuse_another(folder)
-                self._write("config.yaml", _yaml(spec.content()))
-            else:
-                _cut(folder)
-            self._files = {name: private_file(folder / f"{name}.jsonl") for name in FILES}
-            self._shorten, self._calls = Shortening(), Calls(self._write_calls)
-            self._run = self._beginning(spec) | dict(about or {})
-            if unfinished is not None:
-                self._run |= _gone_on_with(folder, self._run["started"])
-            self._write_run()
-        except OSError as error:
-            raise _refused(folder, error) from error
+        with ExitStack() as undoing:
+            try:
+                if not resume:
+                    refuse_used(folder)  # before a file is made in it
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._lock = held(folder)
+                undoing.callback(self._lock.release)
+                self.unfinished = Unfinished.read(folder, retry_errors) if resume else None
+                self._begin(spec, about or {})
+            except OSError as error:
+                raise _refused(folder, error) from error
+            undoing.pop_all()
+
+    def _begin(self, spec: RunSpec, about: Mapping[str, Any]) -> None:
+        before = self.unfinished
+        self.failed = before.failed if before else 0
+        self.answered = len(before.done) - self.failed if before else 0
+        self.stored = before.stored if before else 0
+        self._in_order = before is None
+        if before is None:
+            refuse_used(self.folder)
+            self._write("config.yaml", _yaml(spec.content()))
+        else:
+            _cut(self.folder)
+        self._files = {name: private_file(self.folder / f"{name}.jsonl") for name in FILES}
+        self._shorten, self._calls = Shortening(), Calls(self._write_calls)
+        self._run = self._beginning(spec) | dict(about)
+        if before is not None:
+            self._run |= _gone_on_with(self.folder, self._run)
+        self._write_run()
 
     def __call__(self, event: Event) -> None:
         try:
@@ -120,6 +134,8 @@ class Record:
             self._write_run()
         except OSError as problem:
             refused = refused or _refused(self.folder, problem)
+        finally:
+            self._lock.release()
         if refused is not None:
             raise refused
 
@@ -168,13 +184,13 @@ class Record:
         file.flush()
 
     def _sort_results(self) -> None:
-        """Line by line: there may be more of them than fit into memory."""
-        path, places, start = self.folder / "results.jsonl", [], 0
+        """Line by line: there may be more of them than fit into memory. Of two of one turn the later stays."""
+        path, places, start = self.folder / "results.jsonl", dict[int, int](), 0
         with replaced(path) as in_order, path.open("rb") as file:
             for line in file:  # as bytes, so that only a newline ends it: a text may hold U+2028
-                places.append((int(json.loads(line)["index"]), start))
+                places[int(json.loads(line)["index"])] = start
                 start += len(line)
-            for _, place in sorted(places):
+            for _, place in sorted(places.items()):
                 file.seek(place)
                 in_order.write(file.readline().decode("utf-8"))
 
@@ -201,11 +217,14 @@ class Record:
             file.write(text)
 
 
-def _refuse_another(folder: Path) -> None:
-    """Nothing that is there is written over: another run's record, or a config.yaml of the user's own."""
+def refuse_used(folder: Path) -> None:
+    """Nothing that is there is written over: another run's record, or a config.yaml of the user's own.
+
+    Raises RecordError.
+    """
     for name in ("run.json", "config.yaml"):
         if (folder / name).exists():
-            raise RecordError(f"{folder}: there is a {name} in it already. Choose {ELSEWHERE}")
+            raise RecordError(f"{folder}: there is a {name} in it already. Choose another folder: {ELSEWHERE}")
 
 
 def _yaml(content: Any) -> str:
@@ -213,13 +232,15 @@ def _yaml(content: Any) -> str:
     return str(yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True))
 
 
-def _gone_on_with(folder: Path, now: str) -> dict[str, Any]:
-    """When the run began, and when it was gone on with."""
+def _gone_on_with(folder: Path, now: Mapping[str, Any]) -> dict[str, Any]:
+    """When the run began, and when it was gone on with, each time with what was another then."""
     try:
         before = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         before = {}
-    return {"started": before.get("started", now), "resumed": [*before.get("resumed", ()), now]}
+    other = {name: before[name] for name in SURROUNDINGS if name in before and before[name] != now.get(name)}
+    entry = {"at": now["started"], **({"before": other} if other else {})}
+    return {"started": before.get("started", now["started"]), "resumed": [*before.get("resumed", ()), entry]}
 
 
 def _cut(folder: Path) -> None:
@@ -231,9 +252,8 @@ def _cut(folder: Path) -> None:
 
 
 def _refused(folder: Path, error: OSError) -> RecordError:
-    return RecordError(
-        f"{folder}: the record cannot be written: {error.strerror or error}. Free space, or choose {ELSEWHERE}"
-    )
+    problem = f"the record cannot be written: {error.strerror or error}"
+    return RecordError(f"{folder}: {problem}. Free space, or choose another folder: {ELSEWHERE}")
 
 
 def _now() -> str:

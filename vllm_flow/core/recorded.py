@@ -7,7 +7,7 @@ that is not as it was written is said, with its place, and never passed over.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from vllm_flow.core.values import Turn
 Row = dict[str, Any]
 FORMATS = (1, 2)
 """1: without calls.jsonl, and so without what a recomputation could be compared with but the results."""
-ASKED = ("conversation", "sample", "index", "history", "message", "reference")
+ASKED = ("conversation", "sample", "index", "history", "message", "reference", "tenant")
 GIVE = "Give the folder of a run, or of one point of a sweep."
 
 
@@ -69,26 +69,39 @@ class Recorded:
     def turn(self, row: Row) -> Turn:
         """The turn that a row of results answers. Raises RecordError."""
         try:
-            kept = {name: row[name] for name in ASKED if name in row}
-            return turn_from_json({**kept, "number": row["turn"]})
+            return turn_of(row)
         except (KeyError, TypeError, ValueError) as error:
             raise _broken(
                 self.folder / "results.jsonl", None, f"row {row.get('index')} is no turn ({error})"
             ) from error
 
     def rows(self, name: str) -> Iterator[Row]:
-        """The lines of a file, but for a last one that was cut; none where there is no file."""
-        path = self.folder / name
-        try:
-            with path.open("rb") as file:
-                for number, line in enumerate(file, start=1):
-                    if not line.endswith(b"\n"):
-                        return
+        """See `rows_of`."""
+        return rows_of(self.folder / name)
+
+
+def turn_of(row: Row) -> Turn:
+    """The turn that a row of results answers. Raises KeyError, TypeError or ValueError for what is no result."""
+    kept = {name: row[name] for name in ASKED if name in row}
+    return turn_from_json({**kept, "number": row["turn"]})
+
+
+def rows_of(path: Path, cut: Callable[[str], None] | None = None) -> Iterator[Row]:
+    """The lines of a record's file, one at a time; none where there is no file. Raises RecordError.
+
+    A last line without its end was cut by a kill, and is left out; `cut` is told where it stands.
+    """
+    try:
+        with path.open("rb") as file:  # as bytes, so that only a newline ends a line: a text may hold U+2028
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n"):
                     yield _row(path, number, line)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise RecordError(f"{path}: it cannot be read: {error.strerror or error}. {GIVE}") from error
+                elif cut is not None:
+                    cut(f"{path}:{number}")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RecordError(f"{path}: it cannot be read: {error.strerror or error}. {GIVE}") from error
 
 
 def read(folder: Path) -> Recorded:

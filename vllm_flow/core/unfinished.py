@@ -1,25 +1,28 @@
 """Unfinished: what a run that did not end has already done, read from its folder, so that it can go on.
 
-A row of `results.jsonl` is a finished turn. A turn that had begun keeps the number it was given, so that a store that
-has it already does not hold it twice. What a store in memory had been given is read back from `commits.jsonl`.
+A row of `results.jsonl` is a finished turn, and the input must still say the same there. A turn that had begun keeps
+the number it was given, so that a store that has it already does not hold it twice. What a store in memory had been
+given is read back from `commits.jsonl`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-from collections import Counter, defaultdict
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vllm_flow.core.codec import completion_from_json, turn_from_json
+from vllm_flow.core.codec import completion_from_json, to_json
 from vllm_flow.core.errors import RecordError
-from vllm_flow.core.files import replaced
 from vllm_flow.core.flow import Item, as_async
-from vllm_flow.core.values import Completion, Turn
+from vllm_flow.core.recorded import Row, rows_of, turn_of
+from vllm_flow.core.values import Completion, Turn, user
+
+OTHER = "Give it the input that it began with, or begin another run."
+DIGEST_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,17 @@ class Commit:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """Reads a run's folder once; a line that a killed process had not ended is cut off."""
+    """What is there of a run. Nothing is changed by reading it."""
 
     folder: Path
-    done: frozenset[int]
-    """The index of every turn that has its result."""
+    done: Mapping[int, bytes]
+    """For the index of every turn that has its result, a digest of what was asked."""
     failed: int
     """How many of them are failures."""
-    numbers: Mapping[str, tuple[int, ...]]
-    """Conversation to the numbers that its turns were given, in order."""
+    stored: int
+    """How many were served from the store."""
+    numbers: Mapping[int, int]
+    """The number that each turn was given when it began, by its index."""
 
     @classmethod
     def read(cls, folder: Path, retry_errors: bool = False) -> Unfinished | None:
@@ -54,67 +59,71 @@ class Unfinished:
         if not (folder / "config.yaml").exists():  # the first file of a record
             return None
         try:
-            if retry_errors:
-                _forget_errors(folder)
-            rows = [(int(row["index"]), row["failure"] is not None) for row in _rows(folder / "results.jsonl")]
-            numbers: dict[str, dict[int, None]] = defaultdict(dict)  # a dict, for its order
-            for row in _rows(folder / "events.jsonl"):
-                if row["event"] == "turn started":
-                    numbers[row["conversation"]][row["turn"]] = None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            problem = f"{folder}: it cannot be gone on with ({error}). Run it again in another folder."
+            rows = {int(row["index"]): _Kept(row) for row in rows_of(folder / "results.jsonl")}
+            events = list(rows_of(folder / "events.jsonl"))
+            numbers = {int(row["index"]): row["turn"] for row in events if row["event"] == "turn started"}
+            served = sum(row["event"] == "turn served from the store" for row in events)
+        except (ValueError, KeyError, TypeError) as error:
+            problem = f"{folder}: it cannot be gone on with ({error!r}). Run it again in another folder."
             raise RecordError(problem) from error
-        done = frozenset(index for index, _ in rows)
-        return cls(folder, done, sum(bad for _, bad in rows), {name: tuple(each) for name, each in numbers.items()})
+        again = _to_be_retried(rows) if retry_errors else set()
+        kept = {index: row for index, row in rows.items() if index not in again}
+        failed = sum(row.failed for row in kept.values())
+        return cls(folder, {index: row.asked for index, row in kept.items()}, failed, served, numbers)
 
     async def left(self, turns: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
-        """The turns that have no result, those that had begun with the number they were given."""
-        seen: Counter[str] = Counter()
+        """The turns that have no result, those that had begun with the number they were given.
+
+        Raises RecordError where the input is not what it was: rows would be left out, and others answered twice.
+        """
+        last, most = -1, max(self.done, default=-1)
         async with aclosing(as_async(turns)) as items:
             async for item in items:
-                if isinstance(item, Turn):
-                    given = self.numbers.get(item.conversation, ())
-                    place, seen[item.conversation] = seen[item.conversation], seen[item.conversation] + 1
-                    if item.number is None and place < len(given):
-                        item = replace(item, number=given[place])  # noqa: PLW2901
+                last = item.index
                 if item.index not in self.done:
-                    yield item
+                    number = self.numbers.get(item.index)
+                    yield replace(item, number=number) if isinstance(item, Turn) and item.number is None else item
+                elif self.done[item.index] != _digest(item):
+                    row = item.conversation if isinstance(item, Turn) else item.row
+                    problem = f"row {item.index + 1} of the input, {row}, is not what has been answered in its place"
+                    raise RecordError(f"{self.folder}: {problem}. {OTHER}")
+        if last < most:
+            problem = f"the input ends after {last + 1} rows, and row {most + 1} has been answered"
+            raise RecordError(f"{self.folder}: {problem}. {OTHER}")
 
     def commits(self) -> Iterator[Commit]:
         """What stores in memory had been given, in order, of the turns that have their result."""
-        written = {row["index"]: row for row in _rows(self.folder / "commits.jsonl")}
-        for row in _rows(self.folder / "results.jsonl") if written else ():
-            for one in written.get(row["index"], {}).get("commits", ()):
-                reply = completion_from_json(row["value"] if one["reply"] is None else one["reply"])
-                yield Commit(one["store"], _turn(row), reply, one["state"])
+        written = {row["index"]: row for row in rows_of(self.folder / "commits.jsonl")}
+        for row in rows_of(self.folder / "results.jsonl") if written else ():
+            for one in written.get(row["index"], {}).get("commits", ()) if row["index"] in self.done else ():
+                reply = row["value"] if one["reply"] is None else one["reply"]
+                if reply is not None:  # a row of a turn that was answered again later
+                    yield Commit(one["store"], turn_of(row), completion_from_json(reply), one["state"])
 
 
-def _turn(row: Mapping[str, Any]) -> Turn:
-    kept = {name: row[name] for name in ("conversation", "sample", "index", "message")}
-    kept |= {name: row[name] for name in ("history", "tenant") if name in row}
-    return turn_from_json({**kept, "number": row["turn"]})
+class _Kept:
+    """What has to be known of a result."""
+
+    __slots__ = ("asked", "conversation", "failed")
+
+    def __init__(self, row: Row) -> None:
+        self.conversation, self.failed = str(row["conversation"]), row["failure"] is not None
+        self.asked = _digest_of(row["conversation"], row["sample"], row.get("history", []), row["message"])
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file, one at a time; none where there is no file. What stands after the last newline is cut off."""
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        while line := file.readline():
-            if not line.endswith(b"\n"):
-                file.seek(-len(line), os.SEEK_END)
-                file.truncate()
-                return
-            yield json.loads(line)
-
-
-def _forget_errors(folder: Path) -> None:
-    """Take failures out of the results, but those that later turns of their conversation were answered after."""
+def _to_be_retried(rows: Mapping[int, _Kept]) -> set[int]:
+    """Turns that failed, but those that a later turn of their conversation was answered without."""
     last: dict[str, int] = {}
-    for row in _rows(folder / "results.jsonl"):
-        if row["failure"] is None:
-            last[row["conversation"]] = max(last.get(row["conversation"], -1), row["index"])
-    with replaced(folder / "results.jsonl") as kept:
-        for row in _rows(folder / "results.jsonl"):
-            if row["failure"] is None or last.get(row["conversation"], -1) > row["index"]:
-                kept.write(json.dumps(row, ensure_ascii=False) + "\n")
+    for index, row in rows.items():
+        if not row.failed:
+            last[row.conversation] = max(index, last.get(row.conversation, -1))
+    return {index for index, row in rows.items() if row.failed and index > last.get(row.conversation, -1)}
+
+
+def _digest(item: Item) -> bytes:
+    turn = item if isinstance(item, Turn) else Turn(item.row, user(""))
+    return _digest_of(turn.conversation, turn.sample, to_json(turn.history), to_json(turn.message))
+
+
+def _digest_of(*asked: Any) -> bytes:
+    return hashlib.blake2b(json.dumps(asked).encode("ascii"), digest_size=DIGEST_BYTES).digest()

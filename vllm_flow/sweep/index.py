@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from vllm_flow.core.differences import changed, changes
 from vllm_flow.core.errors import RecordError
-from vllm_flow.core.files import replaced
+from vllm_flow.core.files import held, replaced
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.sweep.points import Point
 
@@ -47,6 +47,8 @@ class Index:
     """The configuration of the first point."""
     baseline: int = 0
     """Which point the others are compared with."""
+    fail_fast: bool = False
+    """Whether it stops at the first failure, also when it is gone on with."""
     status: str = "running"
     directory: str = field(default_factory=os.getcwd)
     """Where the command was called: paths in a configuration are relative to it."""
@@ -70,10 +72,10 @@ class Index:
             raise RecordError(f"{path}: it cannot be read ({error}). Name the folder of another sweep.") from None
 
     @classmethod
-    def of(cls, folder: Path, points: Sequence[Point], baseline: int = 0) -> Index:
+    def of(cls, folder: Path, points: Sequence[Point], baseline: int = 0, fail_fast: bool = False) -> Index:
         """The index of a sweep that is about to begin."""
         first = points[0].spec
-        index = cls(folder, [], first.content(), baseline, project=first.project)
+        index = cls(folder, [], first.content(), baseline, fail_fast, project=first.project)
         index.points += map(index.listed, points)
         return index
 
@@ -89,7 +91,7 @@ class Index:
 
     def write(self) -> None:
         points = [dataclasses.asdict(one) for one in self.points]
-        names = ("status", "started", "finished", "directory", "project", "baseline", "content")
+        names = ("status", "started", "finished", "directory", "project", "baseline", "fail_fast", "content")
         content = {"format": FORMAT, **{name: getattr(self, name) for name in names}, "points": points}
         try:
             with replaced(self.folder / FILE) as file:
@@ -99,6 +101,8 @@ class Index:
             raise RecordError(f"{where}. Free space, or choose another folder: hydra.sweep.dir.") from error
 
     def __enter__(self) -> Self:
+        """Raises RecordError while another process runs the sweep."""
+        self._lock = held(self.folder)
         self.status, self.finished = "running", None
         self.write()
         return self
@@ -114,6 +118,15 @@ class Index:
         except RecordError:
             if error is None:
                 raise
+        finally:
+            self._lock.release()
+
+
+def refuse_swept(folder: Path) -> None:
+    """A sweep is not written over another. Raises RecordError."""
+    if (folder / FILE).exists():
+        what = f"there is a sweep in it already. `vllm-flow resume {folder}` goes on with it"
+        raise RecordError(f"{folder}: {what}; or choose another folder: hydra.sweep.dir.")
 
 
 def _listed(data: Mapping[str, Any]) -> Listed:

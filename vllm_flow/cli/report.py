@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vllm_flow.cli.words import table, take_flags, visible
+from vllm_flow.cli.words import one_folder, table, take_flags, visible
 from vllm_flow.core.errors import ConfigError, Fault, told
 
 if TYPE_CHECKING:  # they import numpy, which --help can do without
@@ -53,14 +53,12 @@ def main(arguments: list[str]) -> int:
 
 def _read(words: Sequence[str]) -> tuple[str, list[str]]:
     overrides = [one for one in words if "=" in one and not Path(one).exists()]
-    folders = [one for one in words if one not in overrides]
+    folder, faults = one_folder([one for one in words if one not in overrides])
     strange = [one for one in overrides if one.lstrip("+").partition("=")[0].partition(".")[0] != "metrics"]
-    faults = [Fault(one, "a record stays as it is. Only metrics can be chosen again: metrics=…") for one in strange]
-    if len(folders) != 1:
-        faults.append(Fault("DIR", f"{len(folders)} folders are named. Name one, that of a run or a sweep."))
+    faults += [Fault(one, "a record stays as it is. Only metrics can be chosen again: metrics=…") for one in strange]
     if faults:
         raise ConfigError(faults)
-    return folders[0], overrides
+    return folder, overrides
 
 
 def _other_metrics(folder: Path, overrides: Sequence[str], project: str) -> Mapping[str, Any]:

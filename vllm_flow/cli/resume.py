@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from vllm_flow.cli.run import Play, ended
+from vllm_flow.cli.words import one_folder, take_flags
 from vllm_flow.core.engines import Engines
-from vllm_flow.core.errors import ConfigError, Fault, listed
+from vllm_flow.core.errors import ConfigError
 from vllm_flow.sweep.points import Outcome
 from vllm_flow.sweep.resume import Left
 from vllm_flow.sweep.settings import Sweep
@@ -23,25 +23,32 @@ that was recorded. It is refused, with what differs, when code, versions or conf
   --retry-errors   answer turns that failed again, but those that later turns of their conversation built on
   --force          go on although something has changed
 """
-FLAGS = ("--retry-errors", "--force", "--fail-fast", "--json")
+FLAGS = {
+    "--retry-errors": "retry", "--force": "force", "--fail-fast": "fail_fast", "--json": "json",
+    "--help": "help", "-h": "help",
+}  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:
-    if "--help" in arguments or "-h" in arguments:
+    flags, words = take_flags(arguments, FLAGS)
+    if "help" in flags:
         print(HELP, end="")
         return 0
-    flags, folders = _read(arguments)
-    left = Left.read(Path(folders[0]), "--retry-errors" in flags)
+    given, faults = one_folder(words)
+    if faults:
+        raise ConfigError(faults)
+    left = Left.read(Path(given), "retry" in flags)
     if not left.points and not left.searching:
-        print(f"{folders[0]}: nothing is left to do.", file=sys.stderr)
+        print(f"{given}: nothing is left to do.", file=sys.stderr)
         return 0
     os.umask(0o077)
     with contextlib.chdir(left.directory if left.directory.is_dir() else Path.cwd()):
-        if "--force" not in flags and (faults := _changed(left)):
-            print(f"vllm-flow: {left.folder}: this is not what began:", *faults, sep="\n  ", file=sys.stderr)
+        if "force" not in flags and (others := _changed(left)):
+            print(f"vllm-flow: {left.folder}: this is not what began:", *others, sep="\n  ", file=sys.stderr)
             print("Restore it, begin another run, or go on all the same with --force.", file=sys.stderr)
             return 2
-        outcomes = _go_on(left, fail_fast="--fail-fast" in flags, as_json="--json" in flags)
+        fail_fast = "fail_fast" in flags or (left.index is not None and left.index.fail_fast)
+        outcomes = _go_on(left, fail_fast=fail_fast, as_json="json" in flags)
     return ended(outcomes)
 
 
@@ -71,14 +78,3 @@ def _changed(left: Left) -> list[str]:
 
     with composer(left.project) as compose:
         return left.changed(compose)
-
-
-def _read(arguments: Sequence[str]) -> tuple[set[str], list[str]]:
-    flags = {one for one in arguments if one.startswith("-")}
-    folders = [one for one in arguments if not one.startswith("-")]
-    faults = [Fault(one, f"there is no flag '{one}'. There are: {listed(FLAGS)}.") for one in sorted(flags - {*FLAGS})]
-    if len(folders) != 1:
-        faults.append(Fault("DIR", f"{len(folders)} folders are named. Name one, that of a run or a sweep."))
-    if faults:
-        raise ConfigError(faults)
-    return flags, folders

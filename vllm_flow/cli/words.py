@@ -36,6 +36,13 @@ def take_flags(words: Sequence[str], known: Mapping[str, str]) -> tuple[set[str]
     return flags, rest
 
 
+def one_folder(words: Sequence[str]) -> tuple[str, list[Fault]]:
+    """The folder of a record among the words, and what is wrong unless there is one of them and nothing else."""
+    if len(words) == 1:
+        return words[0], []
+    return "", [Fault("DIR", f"{len(words)} folders are named. Name one, that of a run or a sweep.")]
+
+
 def visible(text: str) -> str:
     """Text without control characters, for a terminal."""
     return CONTROL.sub("", text)

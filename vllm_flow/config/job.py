@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vllm_flow.config.composition import FlowLoader, typed
+from vllm_flow.config.folders import point_folder
 from vllm_flow.config.spec import spec_of
 from vllm_flow.core.errors import ConfigError, Fault
 from vllm_flow.core.options import build, problems
@@ -39,7 +40,8 @@ class Jobs:
 
     def one(self, config: DictConfig) -> Outcome:
         """One job; what made it fail is in its outcome."""
-        (outcome,) = self._work([self._point(config, cast(DictConfig, HydraConfig.get()))], sweep_of(config))
+        own = cast(DictConfig, HydraConfig.get())
+        (outcome,) = self._work([self._point(config, own, Path(own.runtime.output_dir))], sweep_of(config))
         return outcome
 
     def together(self, configs: Sequence[DictConfig]) -> Sequence[Outcome]:
@@ -51,7 +53,7 @@ class Jobs:
         HydraConfig.instance().set_config(config)  # references such as ${hydra:job.num} look there
         own = config.hydra
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        return self._point(task, own)
+        return self._point(task, own, point_folder(config))
 
     def check(self, configs: Sequence[DictConfig]) -> list[Point]:
         """The points; raises ConfigError with every fault of every one of them, and writes nothing."""
@@ -64,13 +66,14 @@ class Jobs:
             except ConfigError as error:
                 for fault in error.faults:
                     found.setdefault(fault, []).append(number)
+        for fault in _shared_folders(points):
+            found.setdefault(fault, list(range(len(configs))))
         if found:
             raise ConfigError(_at(fault, numbers, len(configs)) for fault, numbers in found.items())
         return points
 
-    def _point(self, config: DictConfig, own: DictConfig) -> Point:
-        folder = Path(OmegaConf.select(own, "runtime.output_dir", default=None) or _folder(own)).absolute()
-        return Point(folder, typed(own), spec_of(self._loader.composed(config, own), self._loader))
+    def _point(self, config: DictConfig, own: DictConfig, folder: Path) -> Point:
+        return Point(folder.absolute(), typed(own), spec_of(self._loader.composed(config, own), self._loader))
 
 
 def sweep_of(config: DictConfig) -> Sweep:
@@ -79,6 +82,15 @@ def sweep_of(config: DictConfig) -> Sweep:
     if found := problems(Sweep, given):
         raise ConfigError(Fault(".".join(("sweep", *one.path)), one.problem) for one in found)
     return build(Sweep, given)  # type: ignore[arg-type]  # a mapping, or there would be problems
+
+
+def _shared_folders(points: Sequence[Point]) -> Iterator[Fault]:
+    """A folder holds one record."""
+    known: dict[Path, int] = {}
+    for number, point in enumerate(points):
+        if (other := known.setdefault(point.folder, number)) != number:
+            problem = f"points {other} and {number} would have one folder. Put ${{hydra.job.num}} into it."
+            yield Fault("hydra.sweep.subdir", problem)
 
 
 def runnable(spec: RunSpec) -> None:
@@ -91,10 +103,6 @@ def numbered(config: DictConfig, number: int) -> DictConfig:
     with open_dict(config):
         config.hydra.job.id, config.hydra.job.num = str(number), number
     return config
-
-
-def _folder(own: DictConfig) -> Path:
-    return Path(str(own.sweep.dir), str(own.sweep.subdir))
 
 
 def _at(fault: Fault, numbers: Sequence[int], count: int) -> Fault:

@@ -29,6 +29,7 @@ from vllm_flow.config.spec import spec_of
 from vllm_flow.config.sweeper import points_without_running
 from vllm_flow.config.swept_origins import placed
 from vllm_flow.core.errors import RecordError
+from vllm_flow.core.record import refuse_used
 from vllm_flow.sweep.points import Outcome, Point
 
 PROGRAM = "vllm-flow"
@@ -96,7 +97,10 @@ def _all(
     many = many or first.mode == RunMode.MULTIRUN or sweep_of(first.config).is_one
     jobs, ended = Jobs(loader, work), list[Outcome]()
     if not many:
-        runnable(spec_of(loader.compose(lines), loader))  # faults come before the first file
+        composition = loader.compose(lines)
+        runnable(spec_of(composition, loader))  # faults come before the first file
+        if composition.folder is not None:
+            refuse_used(composition.folder)
     try:
         if many:
             returns: Sequence[Sequence[JobReturn]] = hydra.multirun(PRIMARY, jobs, [*lines, "hydra.mode=MULTIRUN"])

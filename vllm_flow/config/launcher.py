@@ -8,14 +8,15 @@ environment of its own, which a process has only one of, is launched one by one 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from vllm_flow.config.folders import point_folder
 from vllm_flow.config.job import Jobs, numbered
 from vllm_flow.sweep.points import Outcome
 
@@ -50,8 +51,9 @@ class FusedLauncher(BasicLauncher):
 
 def _prepared(config: DictConfig) -> DictConfig:
     """With its folder, and in it what was asked for, so that a process that is killed leaves that."""
+    HydraConfig.instance().set_config(config)  # references such as ${hydra:job.num} look there
     own = config.hydra
-    folder = Path(str(own.sweep.dir), str(own.sweep.subdir)).absolute()
+    folder = point_folder(config)
     with read_write(own.runtime), open_dict(own.runtime):
         own.runtime.output_dir = str(folder)
     if own.output_subdir is not None:

@@ -24,12 +24,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from vllm_flow.config.axes import flat, points_of
 from vllm_flow.config.composition import typed
+from vllm_flow.config.folders import sweep_folder
 from vllm_flow.config.job import Jobs, numbered, sweep_of, value_at
 from vllm_flow.config.launcher import FusedLauncher
 from vllm_flow.config.searching import Searching
 from vllm_flow.config.space import space_of
 from vllm_flow.core.errors import ConfigError, Fault, FlowError, told
-from vllm_flow.sweep.index import Index
+from vllm_flow.core.record import refuse_used
+from vllm_flow.sweep.index import Index, refuse_swept
 from vllm_flow.sweep.points import LaunchFailed, Point
 from vllm_flow.sweep.settings import Search, Sweep
 
@@ -51,14 +53,14 @@ class FlowSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         settings = sweep_of(self.master) if isinstance(self.task, Jobs) else Sweep()
         said, seed = self._said(arguments), str(self.master.get("seed"))
-        folder = Path(str(self.master.hydra.sweep.dir)).absolute()
+        folder = sweep_folder(self.master)
         if settings.search is not None:
             return self._searched(settings, settings.search, said, folder, seed)
         overrides = points_of(settings, said, seed)
-        index = self._index(folder, overrides, settings.baseline) if isinstance(self.task, Jobs) else None
+        index = self._index(folder, overrides, settings) if isinstance(self.task, Jobs) else None
         self._begin(folder)
         with index or nullcontext():
-            returns = list(self._launched(overrides))
+            returns = list(self._launched(overrides, settings.fail_fast))
             if index and any(one.status != JobStatus.COMPLETED for batch in returns for one in batch):
                 index.status = "failed"
         return returns
@@ -88,10 +90,20 @@ class FlowSweeper(Sweeper):
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.master, folder / "multirun.yaml")
 
-    def _launched(self, overrides: list[list[str]]) -> Iterator[Sequence[JobReturn]]:
+    def _launched(self, overrides: list[list[str]], fail_fast: bool) -> Iterator[Sequence[JobReturn]]:
         size = self.max_batch_size or max(1, len(overrides))
+        size = 1 if fail_fast and not self._stops_by_itself else size
         for start in range(0, len(overrides), size):
-            yield self._launch(overrides[start : start + size], start)
+            batch = self._launch(overrides[start : start + size], start)
+            yield batch
+            if fail_fast and any(one.status != JobStatus.COMPLETED for one in batch):
+                return
+
+    @property
+    def _stops_by_itself(self) -> bool:
+        """Whether the launcher stops a batch at the first failure."""
+        job = self.master.hydra.job
+        return isinstance(self.launcher, FusedLauncher) and not (job.chdir or job.env_set)
 
     def _launch(self, overrides: list[list[str]], start: int) -> Sequence[JobReturn]:
         try:
@@ -102,12 +114,16 @@ class FlowSweeper(Sweeper):
             if isinstance(self.launcher, BasicLauncher) or not isinstance(self.task, Jobs):
                 raise
             what = f"the launcher gave up ({told(error)}). Go on with what is left: vllm-flow resume"
-            raise LaunchFailed(f"{what} {self.master.hydra.sweep.dir}") from error
+            raise LaunchFailed(f"{what} {sweep_folder(self.master)}") from error
 
-    def _index(self, folder: Path, overrides: list[list[str]], baseline: Mapping[str, Any]) -> Index:
+    def _index(self, folder: Path, overrides: list[list[str]], settings: Sweep) -> Index:
         configs = self._composed(overrides)
         points = self.task.check(configs) if isinstance(self.task, Jobs) else []
-        return Index.of(folder, points, _baseline(configs, flat(baseline)))
+        baseline = _baseline(configs, flat(settings.baseline))
+        refuse_swept(folder)
+        for point in points:
+            refuse_used(point.folder)
+        return Index.of(folder, points, baseline, settings.fail_fast)
 
     def _checked(self, overrides: list[list[str]], first: int) -> list[Point]:
         return self.task.check(self._composed(overrides, first)) if isinstance(self.task, Jobs) else []

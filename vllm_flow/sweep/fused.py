@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import aclosing
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from vllm_flow.core.revision import Revisions
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.unfinished import Unfinished
 from vllm_flow.core.values import TurnFailed
+from vllm_flow.sweep.groups import by_engines, shared
 from vllm_flow.sweep.logs import point_log
 from vllm_flow.sweep.points import Outcome, Point
 
@@ -47,12 +49,10 @@ class _Job:
     point: Point
     runner: Runner
     turns: Any
-    unfinished: Unfinished | None
 
     @property
     def shared(self) -> list[Any]:
-        """Options of the engines that it needs."""
-        return [one.options for one in self.runner.pipeline.resources.values() if one.shared]
+        return shared(self.runner.pipeline)
 
 
 @dataclass
@@ -72,10 +72,10 @@ class Fused:
         Raises KeyboardInterrupt when it is interrupted, also by SIGTERM; every record then says so.
         """
         self._ended.clear()
-        prepared = (self._prepared(place, point) for place, point in enumerate(points))
-        for group in _grouped([(place, job) for place, job in enumerate(prepared) if job]):
+        jobs = {place: job for place, point in enumerate(points) if (job := self._prepared(place, point))}
+        for group in by_engines({place: job.runner.pipeline for place, job in jobs.items()}):
             if not self._stopping:
-                self._run_group(group)
+                self._run_group({place: jobs[place] for place in group})
         return [
             self._ended.get(place, Outcome(point.folder, point.overrides, "not run"))
             for place, point in enumerate(points)
@@ -88,8 +88,7 @@ class Fused:
     def _prepared(self, place: int, point: Point) -> _Job | None:
         try:
             runner = Runner(point.spec, self.engines)
-            unfinished = Unfinished.read(point.folder, point.retry_errors) if point.resume else None
-            return _Job(point, runner, runner.pipeline.turns(), unfinished)
+            return _Job(point, runner, runner.pipeline.turns())
         except FlowError as error:
             self._end(place, _failed(point, error))
             return None
@@ -114,21 +113,19 @@ class Fused:
 
     def _never_began(self, group: dict[int, _Job], error: BaseException) -> None:
         for place, job in group.items():
-            if job.unfinished is None:
-                Record(job.point.folder, job.point.spec, None, self._revised).end(error)
+            if not (job.point.resume and (job.point.folder / "config.yaml").exists()):
+                self._record(job.point).end(error)
             if isinstance(error, Exception):
                 self._end(place, _failed(job.point, error))
 
     async def _all(self, group: dict[int, _Job]) -> None:
-        this = asyncio.current_task()
-        if this is not None and os.name == "posix":
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-        slots, open_at_once = asyncio.Semaphore(AT_ONCE), min(AT_ONCE, len(group))
+        # What may be in flight is shared equally, so that points go through their rows abreast and meet at each prompt.
+        allowed = min(job.point.spec.concurrency for job in group.values())
+        open_at_once = min(AT_ONCE, len(group), allowed)
+        slots, share = asyncio.Semaphore(open_at_once), allowed // open_at_once
 
         async def one(place: int, job: _Job) -> None:
             async with slots:
-                # Shares are equal, so that the points go through their rows abreast and meet at each prompt.
-                share = max(1, job.point.spec.concurrency // open_at_once)
                 try:
                     outcome = await self._point(job, share)
                 except asyncio.CancelledError:
@@ -136,36 +133,41 @@ class Fused:
                     raise
                 self._end(place, outcome)
 
-        tasks = [asyncio.create_task(one(place, job)) for place, job in group.items()]
-        try:
-            for ended in asyncio.as_completed(tasks):
-                await ended
-                if self._stopping:
-                    return
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        with _sigterm_cancels():
+            tasks = [asyncio.create_task(one(place, job)) for place, job in group.items()]
+            try:
+                for ended in asyncio.as_completed(tasks):
+                    await ended
+                    if self._stopping:
+                        return
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _point(self, job: _Job, share: int) -> Outcome:
         point, record = job.point, None
         with point_log(point.folder) as written:
             try:
-                with Record(point.folder, point.spec, job.unfinished, self._revised) as record:
+                with self._record(point) as record:
                     job.runner.observers = (record, *self.watch.begin(point, record))
                     with job.runner:
-                        await self._answer(job, share)
+                        await self._answer(job, record.unfinished, share)
                 return Outcome(point.folder, point.overrides, "finished", record.answered, record.failed)
             except Exception as error:
                 written(error)
                 counts = (record.answered, record.failed) if record else (0, 0)
                 return _failed(point, error, *counts)
 
-    async def _answer(self, job: _Job, share: int) -> None:
+    def _record(self, point: Point) -> Record:
+        resume, again = point.resume, point.retry_errors
+        return Record(point.folder, point.spec, resume=resume, retry_errors=again, revised=self._revised)
+
+    async def _answer(self, job: _Job, unfinished: Unfinished | None, share: int) -> None:
         turns = job.turns
-        if job.unfinished is not None:
-            job.runner.restore(job.unfinished.commits())
-            turns = job.unfinished.left(turns)
+        if unfinished is not None:
+            job.runner.restore(unfinished.commits())
+            turns = unfinished.left(turns)
         async with aclosing(job.runner.run(turns, share)) as results:
             async for result in results:
                 if result.failure is not None and self.fail_fast:
@@ -176,16 +178,21 @@ class Fused:
         self.watch.end(outcome)
 
 
+@contextmanager
+def _sigterm_cancels() -> Iterator[None]:
+    """SIGTERM cancels the task that this is in, where signals are heard at all; afterwards it means what it did."""
+    task, main = asyncio.current_task(), threading.current_thread() is threading.main_thread()
+    if task is None or not main or os.name != "posix":
+        yield
+        return
+    before, loop = signal.getsignal(signal.SIGTERM), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
+
+
 def _failed(point: Point, error: Exception, answered: int = 0, failed: int = 0) -> Outcome:
     return Outcome(point.folder, point.overrides, "failed", answered, failed, error)
-
-
-def _grouped(jobs: Iterable[tuple[int, _Job]]) -> Iterator[dict[int, _Job]]:
-    """Jobs by the engines they need, in the order in which each kind comes first."""
-    kinds: list[tuple[list[Any], dict[int, _Job]]] = []
-    for place, job in jobs:
-        known = next((group for shared, group in kinds if shared == job.shared), None)  # options may have no hash
-        if known is None:
-            kinds.append((job.shared, known := {}))
-        known[place] = job
-    return iter([group for _, group in kinds])

@@ -19,6 +19,7 @@ from vllm_flow.core.resources import Foreseen, Foresees, StoredTurn
 from vllm_flow.core.values import BadRow, Completion, Prompt, Turn, Usage
 from vllm_flow.stores.memory import MemoryStore
 from vllm_flow.sweep.earlier import Earlier, earlier, records
+from vllm_flow.sweep.groups import by_engines
 from vllm_flow.sweep.index import FILE
 from vllm_flow.sweep.points import Point
 
@@ -83,15 +84,8 @@ class Plan:
 def planned(points: Sequence[Point], outputs: Path) -> Plan:
     """Raises what reading the input raises; a model that cannot be foreseen is told in its group."""
     pipelines = [Pipeline.build(point.spec) for point in points]
-    kinds: list[tuple[list[Any], list[int]]] = []
-    for number, pipeline in enumerate(pipelines):
-        shared = [one.options for one in pipeline.resources.values() if one.shared]
-        known = next((group for other, group in kinds if other == shared), None)
-        if known is None:
-            kinds.append((shared, known := []))
-        known.append(number)
     found = list(records(outputs))
-    groups = tuple(_group(members, points, pipelines, found) for _, members in kinds)
+    groups = tuple(_group(members, points, pipelines, found) for members in by_engines(dict(enumerate(pipelines))))
     done = {run["fingerprint"]: (folder, run["status"]) for folder, run in reversed(found)}
     why = tuple(_why(done.get(point.spec.fingerprint)) for point in points)
     return Plan(groups, why, _free_memory())

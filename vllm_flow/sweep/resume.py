@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import yaml
 
 from vllm_flow.core.differences import differences
 from vllm_flow.core.errors import ConfigError, RecordError, told
+from vllm_flow.core.recorded import read
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.surroundings import code_of, versions
 from vllm_flow.sweep.index import FILE, Index
@@ -73,12 +74,12 @@ def _of_sweep(folder: Path, index: Index, retry_errors: bool) -> Iterator[Point]
 
 def _of_run(folder: Path, retry_errors: bool) -> Point:
     run, overrides = _run(folder), folder / ".hydra" / "overrides.yaml"
+    spec = replace(read(folder).spec, project=str(run.get("directory", "")))
     try:
-        content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         lines = yaml.safe_load(overrides.read_text(encoding="utf-8")) if overrides.exists() else ()
-        return Point(folder, tuple(lines), RunSpec(**content, project=run.get("directory", "")), True, retry_errors)
+        return Point(folder, tuple(map(str, lines)), spec, True, retry_errors)
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-        raise RecordError(f"{folder}: its config.yaml cannot be read ({error}). Name another run.") from None
+        raise RecordError(f"{overrides}: it cannot be read ({error}). Name another run.") from None
 
 
 def _run(folder: Path) -> dict[str, Any]:
@@ -117,8 +118,8 @@ def _since(point: Point) -> Iterator[str]:
 
 
 def _now(point: Point, compose: Compose) -> Iterator[str]:
-    if not point.overrides:  # it was started from Python: there are no files to compare with
-        return
+    if not point.overrides and not (point.folder / ".hydra").exists():
+        return  # it was started from Python: there are no files to compare with
     try:
         today = compose(point.overrides)
     except ConfigError as error:

@@ -118,7 +118,7 @@ def test_a_single_run_goes_on_after_half_a_line(project: Path) -> None:
     assert results(project / "cut") == results(project / "whole")
     run = json.loads((project / "cut/run.json").read_text())
     assert (run["status"], run["turns"]["answered"], len(run["resumed"])) == ("finished", 30, 1)
-    assert run["started"] < run["resumed"][0]
+    assert run["started"] < run["resumed"][0]["at"]
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,15 @@ def test_failed_turns_are_answered_again_only_when_asked_and_nothing_was_built_o
 
 def test_a_failure_that_later_turns_were_built_on_stays(tmp_path: Path) -> None:
     kept = [("a", 0, False), ("a", 1, True), ("b", 2, True), ("a", 3, False)]
-    lines = [json.dumps({"index": n, "conversation": c, "failure": "no" if bad else None}) for c, n, bad in kept]
+    asked = {"sample": 0, "message": {"role": "user", "content": "x"}}
+    lines = [
+        json.dumps({"index": n, "conversation": c, "failure": "no" if bad else None, **asked}) for c, n, bad in kept
+    ]
     (tmp_path / "results.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (tmp_path / "config.yaml").write_text("", encoding="utf-8")
     found = Unfinished.read(tmp_path, retry_errors=True)
     assert found is not None
-    assert (found.done, found.failed) == (frozenset({0, 1, 3}), 1)
+    assert (set(found.done), found.failed) == ({0, 1, 3}, 1)
 
 
 def test_a_point_that_never_began_is_begun(project: Path, tmp_path: Path) -> None:
@@ -189,8 +192,8 @@ def test_a_point_that_never_began_is_begun(project: Path, tmp_path: Path) -> Non
     [
         (["resume"], "DIR: 0 folders are named. Name one, that of a run or a sweep."),
         (["resume", "a", "b"], "DIR: 2 folders are named. Name one, that of a run or a sweep."),
-        (["resume", "a", "--retry"], "--retry: there is no flag '--retry'. There are: --fail-fast, --force, --json, "
-         "--retry-errors."),
+        (["resume", "a", "--retry"], "--retry (command line): there is no such flag. Did you mean '--retry-errors'? Flags: "
+         "--fail-fast, --force, --help, --json, --retry-errors, -h."),
     ],
 )  # fmt: skip
 def test_a_wrong_command_line_is_told(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,7 +222,7 @@ def test_a_folder_that_is_no_record_is_told(tmp_path: Path, capsys: pytest.Captu
     assert main(["resume", str(tmp_path)]) == 1
     assert f"vllm-flow: {tmp_path / 'sweep.json'}: it cannot be read" in capsys.readouterr().err
     (tmp_path / "config.yaml").write_text("", encoding="utf-8")
-    (tmp_path / "results.jsonl").write_text("[]\n", encoding="utf-8")
+    (tmp_path / "results.jsonl").write_text("{}\n", encoding="utf-8")
     with pytest.raises(RecordError, match="it cannot be gone on with"):
         Unfinished.read(tmp_path)
 

@@ -43,6 +43,16 @@ def run(of: RunSpec, folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+def test_a_conversation_that_is_called_like_a_repeat_is_refused() -> None:
+    assert list(repeated([Turn("a", user("one")), Turn("a#1", user("two"), index=1)], 2)) == [
+        Turn("a", user("one")),
+        Turn("a#1", user("one"), sample=1, index=1),
+        BadRow(2, "a#1", "with repeats the conversation 'a#1' would be one of them. Name it without '#', or run it "
+               "without sweep.repeat."),
+    ]  # fmt: skip
+    assert list(repeated([Turn("a#1", user("two"))], 1)) == [Turn("a#1", user("two"))]
+
+
 def test_each_turn_is_repeated_in_conversations_of_its_own_and_a_bad_row_stands_once() -> None:
     items = [
         Turn("a", user("one"), reference=1),

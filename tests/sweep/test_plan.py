@@ -52,6 +52,20 @@ def test_time_comes_from_records_with_the_same_engine_and_a_finished_point_is_sa
     assert other.groups[0].seconds is None
 
 
+def test_what_a_run_that_was_gone_on_with_took_is_not_the_speed_of_its_engine(rows: Path, tmp_path: Path) -> None:
+    words = [*TINY, f"input.path={rows}", "input=file"]
+    with Engines() as engines:
+        Fused(engines, Watched()).run(points(tmp_path / "outputs/runs", words))
+    folder = tmp_path / "outputs/runs/0"
+    with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"event": "note", "text": "\u2028"}\n{"event": "cut')  # a text may hold what ends lines elsewhere
+    again = points(tmp_path, [*words, "seed=7"])
+    assert planned(again, tmp_path / "outputs").groups[0].earlier is not None
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    (folder / "run.json").write_text(json.dumps({**run, "resumed": [{"at": run["started"]}]}), encoding="utf-8")
+    assert planned(again, tmp_path / "outputs").groups[0].earlier is None
+
+
 def test_an_interrupted_record_names_the_command_that_goes_on(rows: Path, tmp_path: Path) -> None:
     words = ["engine=echo", f"input.path={rows}", "input=file"]
     with Engines() as engines:

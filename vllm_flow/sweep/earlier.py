@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from vllm_flow.core.errors import RecordError
+from vllm_flow.core.recorded import rows_of
 from vllm_flow.sweep.index import FILE
 
 RECORDS = 200
@@ -42,7 +44,8 @@ def earlier(engine: Mapping[str, Any], known: Iterable[tuple[Path, Any]]) -> Ear
     """Points of one sweep ran at once, so a sweep's time counts once: from its first turn to its last."""
     runs: dict[Path, list[tuple[float, float, int, int]]] = {}
     for folder, run in known:
-        if run.get("status") == "finished" and _engine(folder) == engine and (found := _timed(folder)):
+        whole = run.get("status") == "finished" and not run.get("resumed")  # the time between is no time of the engine
+        if whole and _engine(folder) == engine and (found := _timed(folder)):
             runs.setdefault(folder.parent if (folder.parent / FILE).exists() else folder, []).append(found)
     if not runs:
         return None
@@ -65,11 +68,11 @@ def _engine(folder: Path) -> Any:
 def _timed(folder: Path) -> tuple[float, float, int, int] | None:
     """First and last moment of a run's turns, tokens generated, turns."""
     try:
-        events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-        timings = [json.loads(line) for line in (folder / "timings.jsonl").read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError):
+        moments, turns = list[float](), 0
+        for row in rows_of(folder / "events.jsonl"):
+            moments += [datetime.fromisoformat(row["at"]).timestamp()] if "at" in row else []
+            turns += row["event"] == "turn done"
+        tokens = sum(row["completion_tokens"] or 0 for row in rows_of(folder / "timings.jsonl"))
+    except (RecordError, ValueError, KeyError, TypeError):
         return None
-    moments = [datetime.fromisoformat(one["at"]).timestamp() for one in events if "at" in one]
-    tokens = sum(one["completion_tokens"] or 0 for one in timings)
-    turns = sum(one["event"] == "turn done" for one in events)
     return (min(moments), max(moments), tokens, turns) if moments and turns else None

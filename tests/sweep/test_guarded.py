@@ -89,6 +89,14 @@ def test_points_of_one_folder_are_refused_and_references_to_hydra_name_many(here
     assert sorted(path.parent.name for path in (here / "s").glob("*/run.json")) == ["p0", "p1"]
 
 
+def test_the_folder_of_a_sweep_is_named_though_its_points_lie_deeper(here: Path, capsys: Captured) -> None:
+    where = "hydra.sweep.dir=a sweep"
+    assert main(["-m", *ECHO, where, "hydra.sweep.subdir=a/b/${hydra.job.num}", "seed=1,2"]) == 0
+    said = capsys.readouterr().err
+    assert "2 points: a sweep\n" in said
+    assert "Next: vllm-flow report 'a sweep'\n" in said
+
+
 @pytest.mark.parametrize("change", ["first", "middle", "shorter"])
 def test_another_input_is_refused_and_nothing_is_lost(here: Path, capsys: Captured, change: str) -> None:
     assert main([*ECHO, "hydra.run.dir=x"]) == 0

@@ -21,6 +21,7 @@ from vllm_flow.core.revision import Revision
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.sweep.fused import Fused
 from vllm_flow.sweep.index import FILE as INDEX
+from vllm_flow.sweep.index import swept_in
 from vllm_flow.sweep.points import Outcome, Point, PointsFailed, titled
 from vllm_flow.sweep.search import Found
 from vllm_flow.sweep.settings import Sweep
@@ -100,12 +101,13 @@ def ended(outcomes: Sequence[Outcome]) -> int:
         raise outcomes[0].error
     if len(outcomes) > 1:
         answered, failed = (sum(getattr(one, name) for one in outcomes) for name in ("answered", "failed"))
-        where = shown(Path(os.path.commonpath([one.folder for one in outcomes])))
+        folder = swept_in(one.folder for one in outcomes)
+        where = shown(folder)
         left = sum(one.status in ("interrupted", "not run") for one in outcomes)
         rest = f"; {left} not run" if left else ""
         print(f"\n{len(outcomes)} points, {summary(answered, failed)}: {where}{rest}", file=sys.stderr)
-        _say_best(Path(where))
-        if (Path(where) / INDEX).exists():
+        _say_best(folder)
+        if (folder / INDEX).exists():
             then = "resume" if left or failures else "report"
             print(f"Next: vllm-flow {then} {shlex.quote(where)}", file=sys.stderr)
     if failures:

@@ -7,6 +7,7 @@ the point they belong to.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from vllm_flow.core.events import Event, Inferred, Observer, TurnDone
 from vllm_flow.core.record import Record
 from vllm_flow.core.record_rows import result_row
 from vllm_flow.core.values import Result
-from vllm_flow.sweep.index import varied
+from vllm_flow.sweep.index import swept_in, varied
 from vllm_flow.sweep.points import Outcome, Point
 
 Said = Callable[[Record], str]
@@ -82,6 +83,7 @@ class SweepWatch:
         self._rows = {one.folder: _Row(title.rstrip(": ")) for one, title in zip(points, pairs, strict=True)}
         self._as_json, self._warning = as_json, warning
         self._said: dict[Path, list[Result]] = {one.folder: [] for one in points}
+        self._answers = 0
         self._live: Any = None
         self._ended = self._finished = 0
 
@@ -105,12 +107,12 @@ class SweepWatch:
             self._print_answers()
         else:
             said = f"{self._finished} of {len(self._rows)} points finished"
-            self._say(f"{said}. Go on with: vllm-flow resume {self._folder}")
+            self._say(f"{said}. Go on with: vllm-flow resume {shlex.quote(self._folder)}")
 
     @property
     def _folder(self) -> str:
         """Of the sweep, as the user would type it."""
-        return shown(Path(os.path.commonpath(self._rows)))
+        return shown(swept_in(self._rows))
 
     def begin(self, point: Point, record: Record) -> Sequence[Observer]:
         if warning := self._warning(record):
@@ -141,7 +143,8 @@ class SweepWatch:
     def _done(self, point: Point, row: _Row, result: Result) -> None:
         if self._as_json:
             print(json_line({"point": point.folder.name, **result_row(result)}), flush=True)
-        elif sum(map(len, self._said.values())) <= WHOLE:
+        self._answers += 1
+        if self._answers <= WHOLE:
             self._said[point.folder].append(result)
         if result.failure is not None:
             row.failed += 1
@@ -150,7 +153,7 @@ class SweepWatch:
 
     def _print_answers(self) -> None:
         """Point by point and in the input's order, whatever came first."""
-        if self._as_json or sum(map(len, self._said.values())) > WHOLE:
+        if self._as_json or self._answers > WHOLE:
             return
         for folder, results in self._said.items():
             if results:

@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,6 +120,12 @@ class Index:
                 raise
         finally:
             self._lock.release()
+
+
+def swept_in(points: Iterable[Path]) -> Path:
+    """The folder of the sweep that has these points: the nearest above all of them with an index, if there is one."""
+    above = Path(os.path.commonpath(list(points)))
+    return next((one for one in (above, *above.parents) if (one / FILE).exists()), above)
 
 
 def refuse_swept(folder: Path) -> None:

@@ -207,3 +207,22 @@ def test_the_baseline_is_the_point_with_its_values_or_the_first(project: Project
     assert baseline("sweep.baseline={sampling:balanced}") == 2
     assert baseline("sweep.baseline={seed:2,sampling:balanced}") == 3
     assert baseline("sweep.baseline.sampling.temperature=0.7") == 2
+
+
+def test_values_of_points_come_from_the_lines_of_the_file_that_sweeps_them(project: Project) -> None:
+    lines = (
+        "sweep:\n  grid:\n    sampling.temperature: [0.2, 0.7]\n  zip: {seed: [1, 2]}\n  points:\n"
+        "    - {sampling.top_p: 0.5, concurrency: 3}\n    - {sampling.top_p: 0.6}\n"
+    )
+    project.write("conf/experiment/placed.yaml", HEAD + lines)
+    (found, *_) = points("experiment=placed", "context=window", "context.turns=2")
+    places = {
+        ("sampling", "temperature"): "conf/experiment/placed.yaml:5",
+        ("seed",): "conf/experiment/placed.yaml:6",
+        ("sampling", "top_p"): "conf/experiment/placed.yaml",  # two lines have it
+        ("concurrency",): "conf/experiment/placed.yaml:8",
+        ("graph", "context", "turns"): "command line",
+    }
+    assert {path: found.origins[path] for path in places} == places
+    (found, *_) = points("experiment=placed", "sweep.points=[{sampling.top_p: 0.4}]")
+    assert found.origins["sampling", "top_p"] == "command line"

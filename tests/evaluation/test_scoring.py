@@ -99,7 +99,7 @@ def test_scores_stand_beside_the_results_one_line_an_answer(arithmetic: Path) ->
     assert not any("failed" in row for row in rows)
     if os.name == "posix":
         assert stat.S_IMODE((arithmetic / "scores.jsonl").stat().st_mode) == 0o600
-    assert sorted(one.name for one in arithmetic.iterdir() if one.name.startswith(".")) == [".hydra"]
+    assert sorted(one.name for one in arithmetic.iterdir() if one.name.startswith(".")) == [".hydra", ".lock"]
 
 
 def test_samples_of_one_prompt_are_a_row_of_the_table(arithmetic: Path) -> None:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from vllm_flow.config.written import Keys, Value
+from vllm_flow.config.swept_origins import as_swept
+from vllm_flow.config.written import MAPPING, SCALAR, Keys, Value
 
 Origins = dict[Keys, str]
 CHAIN = 4
@@ -32,10 +33,12 @@ def written(values: Iterable[Value], choices: Origins) -> Written:
     """`choices` are the places of groups from which the user chose, each with where that was said."""
     found: dict[Keys, Value] = {}
     for value in values:
-        if value.deleted:
+        standing = found.get(value.path)
+        if value.deleted or (value.kind != MAPPING and standing and standing.kind != SCALAR):  # a list replaces a list
             found = {at: one for at, one in found.items() if at[: len(value.path)] != value.path}
-        else:
+        if not value.deleted:
             found[value.path] = value
+    found = as_swept(found)
     references = {path: value.target for path, value in found.items() if value.target}
     chosen = {path: value.origin for path, value in found.items() if value.own} | choices
     texts = {path: value.text for path, value in found.items()}

@@ -23,7 +23,7 @@ from vllm_flow.sweep.fused import Fused
 from vllm_flow.sweep.index import Index
 from vllm_flow.sweep.points import Point
 
-from .conftest import Watched
+from .conftest import TINY, Watched
 from .test_fused import fake_spec
 
 Captured = pytest.CaptureFixture[str]
@@ -268,3 +268,15 @@ def test_a_folder_that_cannot_be_told_is_a_fault(here: Path, capsys: Captured, w
     assert main([*ECHO, *words]) == 2
     assert capsys.readouterr().err == f"{told} Write a path; it may refer to keys, as ${{seed}} does.\n"
     assert sorted(path.name for path in here.iterdir()) == ["rows.jsonl"]
+
+
+def test_a_sweep_of_an_engine_that_promises_nothing_says_so_once(here: Path, capsys: Captured) -> None:
+    words = [*TINY, "input.path=rows.jsonl", "input.limit=1", "sampling.temperature=0.5,1"]
+    said = (
+        "engine is not deterministic: its numbers may depend on what else is in flight. A point that is run alone may "
+        "give other answers.\n"
+    )
+    assert main(["-m", *words, "engine.deterministic=false"]) == 0
+    assert capsys.readouterr().err.count(said) == 1
+    assert main(["-m", *words]) == 0
+    assert "deterministic" not in capsys.readouterr().err

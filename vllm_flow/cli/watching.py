@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +18,10 @@ from typing import Any, Self
 
 from vllm_flow.cli.screen import Screen
 from vllm_flow.cli.words import is_terminal, json_line, visible
-from vllm_flow.core.events import Event, Inferred, Observer, TurnDone
+from vllm_flow.core.events import Event, Inferred, Observer, Opened, TurnDone
 from vllm_flow.core.record import Record
 from vllm_flow.core.record_rows import result_row
+from vllm_flow.core.surroundings import unsteady
 from vllm_flow.core.values import Result
 from vllm_flow.sweep.index import swept_in, varied
 from vllm_flow.sweep.points import Outcome, Point
@@ -84,6 +85,7 @@ class SweepWatch:
         self._as_json, self._warning = as_json, warning
         self._said: dict[Path, list[Result]] = {one.folder: [] for one in points}
         self._answers = 0
+        self._reasons: set[str] = set()
         self._live: Any = None
         self._ended = self._finished = 0
 
@@ -123,7 +125,9 @@ class SweepWatch:
 
         def hear(event: Event) -> None:
             row.seconds = time.perf_counter() - row.begun
-            if isinstance(event, Inferred):
+            if isinstance(event, Opened):
+                self._say_unsteady(event.resources)
+            elif isinstance(event, Inferred):
                 row.tokens += event.usage.completion_tokens or 0
             elif isinstance(event, TurnDone):
                 row.turns += 1
@@ -150,6 +154,13 @@ class SweepWatch:
             row.failed += 1
             self._say(f"{row.title}: turn {result.turn.number} of {result.turn.conversation} failed: "
                       f"{result.failure.message}")  # fmt: skip
+
+    def _say_unsteady(self, resources: Mapping[str, Mapping[str, Any]]) -> None:
+        """Once for each reason: points of such an engine may differ by luck as well."""
+        for reason in unsteady(resources):
+            if reason not in self._reasons:
+                self._reasons.add(reason)
+                self._say(f"{reason}. A point that is run alone may give other answers.")
 
     def _print_answers(self) -> None:
         """Point by point and in the input's order, whatever came first."""

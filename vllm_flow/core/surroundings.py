@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,17 @@ def git_state(revision: Revision | None) -> dict[str, Any] | None:
     if revision is None:
         return None
     return {"commit": revision.commit, "dirty": bool(revision.changed), "changed": list(revision.changed)}
+
+
+def unsteady(facts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Engines that do not promise the same answer twice, and why."""
+    for resource, told in facts.items():
+        reasons = []
+        if told.get("deterministic") is False:
+            reasons.append("its numbers may depend on what else is in flight")
+        if told.get("batch_invariant") is False:
+            reasons.append("an answer may depend on the requests beside it")
+        if told.get("seeded", "exactly") != "exactly":
+            reasons.append(f"seeds are honoured: {told['seeded']}")
+        if reasons:
+            yield f"{resource} is not deterministic: {'; '.join(reasons)}"

@@ -21,7 +21,7 @@ from vllm_flow.core.recorded import Recorded
 from vllm_flow.core.revision import Revisions
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.surroundings import code_of, git_state, versions
+from vllm_flow.core.surroundings import code_of, git_state, unsteady, versions
 from vllm_flow.core.values import Result
 from vllm_flow.replay.again import Recalled, answered_again, in_memory, turns_of
 from vllm_flow.replay.differences import Difference, Pass, difference
@@ -72,7 +72,8 @@ class Verification:
                 if one is not None:
                     found[index] = one
         differing = tuple(found[index] for index in sorted(found))
-        notes = (*changes(self._recorded.run, self._recorded.spec, self._facts), *unsteady(self._facts))
+        other = changes(self._recorded.run, self._recorded.spec, self._facts)
+        notes = (*other, *(f"{one}. A difference need not be a fault" for one in unsteady(self._facts)))
         return Verdict(len(rows), differing, self._turns.left_out, notes)
 
     def _hear(self, event: Event) -> None:
@@ -110,17 +111,3 @@ def changes(run: Mapping[str, Any], spec: RunSpec, facts: Mapping[str, Any]) -> 
         for name, value in told.items():
             if name in before and before[name] != value:
                 yield f"{resource}: {name} is {value}, and was {before[name]}"
-
-
-def unsteady(facts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Engines that do not promise the same answer twice, and why."""
-    for resource, told in facts.items():
-        reasons = []
-        if told.get("deterministic") is False:
-            reasons.append("its numbers may depend on what else is in flight")
-        if told.get("batch_invariant") is False:
-            reasons.append("an answer may depend on the requests beside it")
-        if told.get("seeded", "exactly") != "exactly":
-            reasons.append(f"seeds are honoured: {told['seeded']}")
-        if reasons:
-            yield f"{resource} is not deterministic: {'; '.join(reasons)}. A difference need not be a fault"

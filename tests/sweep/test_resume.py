@@ -69,28 +69,46 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.full)])
-def test_a_sweep_that_is_killed_again_and_again_ends_as_one_that_was_not(project: Path, kills: int) -> None:
+@pytest.mark.parametrize("kind", ["sweep", "data set"])
+def test_what_is_killed_again_and_again_ends_as_what_was_not(project: Path, kind: str, kills: int) -> None:
+    """At any moment, of a run that has been gone on with as well."""
     chance = random.Random(kills)
-    words = ["-m", *WORDS, "sampling.temperature=0.1,0.5", "graph.slow.seconds=0.1"]
-    assert main([*words, "hydra.sweep.dir=whole"]) == 0
-    command = [sys.executable, "-m", "vllm_flow"]
+    words, key = ["-m", *WORDS, "sampling.temperature=0.1,0.5"], "hydra.sweep.dir"
+    if kind == "data set":
+        cells = [f"c{number},{number}" for number in range(30)]
+        (project / "rows.csv").write_text("\n".join(["who,number", *cells[:9], "short", *cells[9:]]), encoding="utf-8")
+        words = [*WORDS, "input.path=rows.csv", "input.text=Turn {number}?", "input.id=who"]
+        key = "hydra.run.dir"
+    words.append("graph.slow.seconds=0.1")
+    code = main([*words, f"{key}=whole"])
+    assert code == (kind == "data set"), "one of its rows is bad"
     for kill in range(kills):
         begun = project / f"killed-{kill}"
-        run = subprocess.Popen(
-            [*command, *words, f"hydra.sweep.dir={begun}"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-        while not list(begun.glob("*/results.jsonl")):
-            time.sleep(0.02)
-        time.sleep(chance.uniform(0, 0.6))
-        run.send_signal(signal.SIGKILL)
-        run.wait()
-        assert main(["resume", str(begun)]) == 0
-        for path in begun.glob("*/events.jsonl"):
+        killed([*words, f"{key}={begun}"], begun, chance)
+        if kill % 2:
+            killed(["resume", str(begun)], begun, chance)
+        assert main(["resume", str(begun)]) in (code, 0)  # 0 where nothing was left
+        for path in begun.glob("**/events.jsonl"):
             done = [row for row in rows(path) if row["event"] == "turn done"]
             assert len(done) == len({(row["conversation"], row["turn"]) for row in done}), "none is done twice"
-        for place in "01":
-            assert results(begun / place) == results(project / "whole" / place)
+        assert unchanged(begun, project / "whole")
         shutil.rmtree(begun)
+
+
+def killed(words: list[str], folder: Path, chance: random.Random) -> None:
+    """Run a command, and kill it some time after its first record is there."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "vllm_flow", *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as run:
+        while not list(folder.glob("**/run.json")):
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 0.6) + ("resume" in words) * chance.uniform(0, 1))
+        run.send_signal(signal.SIGKILL)
+
+
+def unchanged(folder: Path, whole: Path) -> bool:
+    found = {path.relative_to(folder): path.read_bytes() for path in folder.glob("**/results.jsonl")}
+    return found == {path.relative_to(whole): path.read_bytes() for path in whole.glob("**/results.jsonl")}
 
 
 def test_nothing_is_left_of_what_has_finished(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

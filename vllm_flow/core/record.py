@@ -84,12 +84,12 @@ class Record:
             self._write("config.yaml", _yaml(spec.content()))
         else:
             _cut(self.folder)
-        self._files = {name: private_file(self.folder / f"{name}.jsonl") for name in FILES}
-        self._shorten, self._calls = Shortening(), Calls(self._write_calls)
         self._run = self._beginning(spec) | dict(about)
         if before is not None:
             self._run |= _gone_on_with(self.folder, self._run)
-        self._write_run()
+        self._write_run()  # from here on it can be gone on with
+        self._files = {name: private_file(self.folder / f"{name}.jsonl") for name in FILES}
+        self._shorten, self._calls = Shortening(), Calls(self._write_calls)
 
     def __call__(self, event: Event) -> None:
         try:

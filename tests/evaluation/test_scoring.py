@@ -172,6 +172,23 @@ def test_several_answers_of_one_turn_are_its_samples(tmp_path: Path) -> None:
     assert (scores.samples, scores.array("words").tolist()) == ((0, 1, 2), [[1, 2, 3]])
 
 
+def test_several_answers_of_a_repeated_turn_are_samples_of_one_prompt(tmp_path: Path) -> None:
+    words = ("pipeline=best_of", "output=candidates", "sampling.n=2", "sweep.repeat=2", "metrics=contains")
+    record = run(tmp_path, [{"conversation": "a", "text": "x", "reference": "x"}], *words)
+    scores = score_run(record)
+    assert (scores.prompts, scores.samples) == ((Prompt("a", 1),), (0, 1, 2, 3))
+
+    def told(row: dict[str, Any]) -> list[dict[str, Any]]:
+        """As many answers as the repeat has places, each of as many words as it has on its own."""
+        texts = {"a": ["w", "w w", "w w w"], "a#1": ["w w w w"]}[row["conversation"]]
+        return [{**row, "value": [{**row["value"][0], "text": text} for text in texts]}]
+
+    rewrite(record, told)
+    scores = score_run(record)
+    assert scores.problems == ()
+    assert (scores.samples, scores.array("words").tolist()) == ((0, 1, 2, 4), [[1, 4, 2, 3]])
+
+
 def test_a_cut_last_line_is_left_out_and_told(arithmetic: Path) -> None:
     path = arithmetic / "results.jsonl"
     path.write_bytes(path.read_bytes()[:-20])

@@ -13,12 +13,14 @@ class Answer:
     """One recorded answer: what was asked, what was said, what it cost. None where the record does not know."""
 
     conversation: str
-    """As recorded. That of a repeated answer, sample 1 and on, is written `NAME#1`."""
+    """As recorded. That of a repeat, 1 and on, is written `NAME#1`."""
     turn: int | None = None
     sample: int = 0
     """Which of several independent answers to one prompt."""
     index: int = 0
     """Position in the input, from 0."""
+    repeat: int = 0
+    """Which repeat of its conversation it belongs to; where that makes several answers, each is a sample of its own."""
     text: str | None = None
     """None when the turn failed, or when the pipeline's output is no text."""
     reference: Any = None
@@ -41,9 +43,8 @@ class Answer:
 
     @property
     def prompt(self) -> tuple[str, int | None]:
-        """What all samples of one prompt have in common: the conversation without its `#sample`, and the turn."""
-        ending = f"#{self.sample}"
-        name = self.conversation.removesuffix(ending) if self.sample else self.conversation
+        """What all samples of one prompt have in common: the conversation without its `#repeat`, and the turn."""
+        name = self.conversation.removesuffix(f"#{self.repeat}") if self.repeat else self.conversation
         return name, self.turn
 
 

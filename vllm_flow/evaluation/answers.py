@@ -53,13 +53,14 @@ class Recorded:
     def answers(self) -> Iterator[Answer]:
         """In the order of the file, which is that of the input once a run has ended.
 
-        A row whose value is a list of answers, as `infer/sample` gives one, is as many samples.
+        A row whose value is a list of answers, as `infer/sample` gives one, is as many samples: first come the first
+        of every repeat, so that no number depends on how long a list is.
         """
         self.problems.clear()
-        timings, output = self._timings(), str(self.spec.output)
+        timings, spec = self._timings(), self.spec
         for where, row in self._rows(RESULTS):
             try:
-                yield from _answers(row, output, timings)
+                yield from _answers(row, spec, timings)
             except (KeyError, TypeError, ValueError) as error:
                 what = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error).removesuffix(".")
                 raise RecordError(f"{where}: this is no result: {what}. Restore the file, or run again.") from error
@@ -117,13 +118,15 @@ def _unreadable(path: Path, error: OSError) -> RecordError:
     return RecordError(f"{path}: {error.strerror or error}. Name the folder of a run, with run.json and results.jsonl.")
 
 
-def _answers(row: dict[str, Any], output: str, timings: Timings) -> Iterator[Answer]:
+def _answers(row: dict[str, Any], spec: RunSpec, timings: Timings) -> Iterator[Answer]:
+    output = str(spec.output)
     asked = (*row.get("history", ()), row["message"])
     answer = Answer(
         row["conversation"],
         row["turn"],
         row["sample"],
         row["index"],
+        row["sample"],
         reference=row.get("reference"),
         asked=tuple(map(message_from_json, asked)),
         failure=Failure(**row["failure"]) if row["failure"] else None,
@@ -131,7 +134,7 @@ def _answers(row: dict[str, Any], output: str, timings: Timings) -> Iterator[Ans
     value, requests = row["value"], timings.get((answer.conversation, answer.turn), {})
     if isinstance(value, list) and value:
         for place, one in enumerate(value):
-            sample = answer.sample * len(value) + place
+            sample = place * spec.repeat + answer.repeat
             yield _with_value(dataclasses.replace(answer, sample=sample), one, requests.get((output, place)))
     else:
         yield _with_value(answer, value, _longest(output, requests))

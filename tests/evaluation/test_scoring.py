@@ -189,6 +189,23 @@ def test_several_answers_of_a_repeated_turn_are_samples_of_one_prompt(tmp_path: 
     assert (scores.samples, scores.array("words").tolist()) == ((0, 1, 2, 4), [[1, 4, 2, 3]])
 
 
+def test_the_time_of_an_answer_is_that_of_the_longest_request_of_its_own_node(tmp_path: Path) -> None:
+    record = run(tmp_path, TEXTS[:1])
+    (row,) = [json.loads(line) for line in (record / "timings.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    def timed(*requests: tuple[str, int, float, float]) -> tuple[float | None, float | None]:
+        lines = [dict(zip(("node", "sample", "ttft_s", "seconds"), one, strict=True)) for one in requests]
+        (record / "timings.jsonl").write_text("".join(json.dumps(row | line) + "\n" for line in lines), "utf-8")
+        (answer,) = Recorded(record).answers()
+        return answer.ttft_s, answer.seconds
+
+    assert row["node"] == "reply"
+    assert timed(("reply", 0, 1, 3), ("reply", 1, 2, 5), ("reply", 2, 4, 4)) == (2, 5)
+    assert timed(("candidates", 0, 1, 9), ("reply", 0, 2, 3)) == (2, 3)
+    assert timed(("candidates", 0, 1, 2), ("candidates", 1, 3, 9), ("judge", 0, 4, 5)) == (3, 9)  # it only chooses
+    assert timed() == (None, None)
+
+
 def test_a_cut_last_line_is_left_out_and_told(arithmetic: Path) -> None:
     path = arithmetic / "results.jsonl"
     path.write_bytes(path.read_bytes()[:-20])

@@ -13,6 +13,7 @@ from typing import Any
 from vllm_flow.core.errors import ConfigError, Fault, RecordError, listed, nearest
 from vllm_flow.core.metrics import metrics_of
 from vllm_flow.core.spec import RunSpec
+from vllm_flow.evaluation.answers import Recorded
 from vllm_flow.evaluation.scoring import score_run
 
 SCORE = "score"
@@ -29,14 +30,20 @@ class Objective:
     """None where a metric takes no side."""
 
     def of(self, folder: Path) -> float | None:
-        """None unless every turn has an answer and there is a value. Raises ConfigError for metrics that are gone."""
-        if self.of_output:
-            return mean_score(folder)
+        """None unless the point has finished, all of it could be read and every turn has its score.
+
+        Raises ConfigError for metrics that are gone.
+        """
         try:
+            if Recorded(folder).run.get("status") != "finished":
+                return None
+            if self.of_output:
+                return mean_score(folder)
             scores = score_run(folder)
         except RecordError:  # the point failed before it had one
             return None
-        return None if scores.failed_turns else scores.summaries[self.metric].mean
+        found = scores.summaries[self.metric]
+        return None if scores.problems or scores.failed_turns or found.failed else found.mean
 
 
 def objective(metric: str, spec: RunSpec) -> Objective:

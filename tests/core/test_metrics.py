@@ -59,7 +59,7 @@ def test_a_metric_over_samples_reads_another_by_its_name_or_by_from() -> None:
     assert (best.over_samples, dict(best.sources), made["right"].over_samples) == (True, {"correct": "right"}, False)
     answers = tuple(Answer("c", 1, sample, text=text, reference="a") for sample, text in enumerate(["a", "b", "b"]))
     marks = made["right"].marks(answers, tuple(made["right"].of_answer(one) for one in answers))
-    assert marks == Marks((True, False, False), ("", "b", "b"))  # a is an article
+    assert marks == Marks((True, False, False), ("a", "b", "b"))
     assert best.of_samples(answers, {"right": marks}) == pytest.approx(2 / 3)
 
 

@@ -23,7 +23,14 @@ from vllm_flow.testing import check_metric
         ("42", 42, True),
         ("Straße", "STRASSE", True),
         ("cafe\u0301", "café", True),
-        ("", "the", True),  # nothing is left of either
+        ("", "the", False),  # what is nothing but articles, or punctuation, keeps them
+        ("a", "A", True),
+        ("An", "A", False),
+        ("The A.", "the a", True),
+        ("", "A", False),
+        ("", "?!", False),
+        ("?", "?", True),
+        ("!", "?", False),
         ("Rome", "Paris", False),
     ],
 )
@@ -136,6 +143,8 @@ def test_a_schema_that_refers_elsewhere_fetches_nothing() -> None:
         (Exact(), {"a": 1}, "the reference {'a': 1} is no text. Give a text or a number."),
         (Exact(), True, "the reference true is no text. Give a text or a number."),
         (Contains(), [], "the reference is an empty list. Give one right answer or more."),
+        (Exact(), " ", "the reference is an empty text. Give one right answer or more."),
+        (Contains(), ["a", ""], "the reference is an empty text. Give one right answer or more."),
         (Number(), "many", "the reference 'many' has no number. Give one."),
         (Choice(), "E", "the reference 'E' is none of ABCD. Give a letter, or its number counted from 0."),
         (Choice(), 4, "the reference 4 is none of ABCD. Give a letter, or its number counted from 0."),

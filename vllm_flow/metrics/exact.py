@@ -20,7 +20,8 @@ class Exact:
     """Whether the text is the reference, or one of several, apart from case, punctuation and articles.
 
     The normalisation of SQuAD (Rajpurkar et al. 2016, arXiv:1606.05250), except that a number keeps its sign and its
-    point: -1.5 is not 15. How many spaces there are never counts.
+    point: -1.5 is not 15, and that what is nothing but articles or punctuation keeps them: an answer that says nothing
+    is not right because the reference is "A". How many spaces there are never counts.
     """
 
     ignore_case: bool = True
@@ -35,14 +36,22 @@ class Exact:
         text = unicodedata.normalize("NFC", text)
         if self.ignore_case:
             text = text.casefold()
-        if self.ignore_punctuation:
-            kept = {found.start() for found in IN_A_NUMBER.finditer(text)}
-            marks = (place for place, one in enumerate(text) if unicodedata.category(one).startswith("P"))
-            dropped = {*marks} - kept
-            text = "".join(one for place, one in enumerate(text) if place not in dropped)
-        if self.ignore_articles:
-            text = ARTICLES.sub(" ", text)
+        for ignored, left in ((self.ignore_punctuation, _spoken), (self.ignore_articles, _without_articles)):
+            if ignored and (rest := left(text)).strip():
+                text = rest
         return " ".join(text.split())
+
+
+def _spoken(text: str) -> str:
+    """Without punctuation, but for that of numbers."""
+    kept = {found.start() for found in IN_A_NUMBER.finditer(text)}
+    marks = {place for place, one in enumerate(text) if unicodedata.category(one).startswith("P")}
+    dropped = marks - kept
+    return "".join(one for place, one in enumerate(text) if place not in dropped)
+
+
+def _without_articles(text: str) -> str:
+    return ARTICLES.sub(" ", text)
 
 
 @metric("answer/contains", higher_is_better=True)

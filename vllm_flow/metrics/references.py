@@ -19,4 +19,7 @@ def text_of(reference: Any) -> str:
     """Raises ValueError."""
     if isinstance(reference, bool) or not isinstance(reference, str | int | float):
         raise ValueError(f"the reference {shown(reference)} is no text. Give a text or a number.")
-    return str(reference)
+    text = str(reference)
+    if not text.strip():
+        raise ValueError("the reference is an empty text. Give one right answer or more.")
+    return text

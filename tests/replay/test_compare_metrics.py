@@ -62,3 +62,21 @@ def test_a_run_that_cannot_be_scored_is_compared_all_the_same(here: Path, capsys
     said = capsys.readouterr().out
     assert "outputs: 3 of 3 rows differ" in said
     assert "metrics: not compared. b/scores.jsonl: it cannot be written: " in said
+
+
+def test_what_two_runs_define_differently_is_described_and_not_compared(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = "".join(f"word {place} and more,word {place}\n" for place in range(20))
+    (here / "rows.csv").write_text(f"asked,right\n{lines}", encoding="utf-8")
+    words = ["engine=echo", "input.path=rows.csv", "input.reference=right", "+metrics.mean={use: samples/mean}"]
+    words += ["input.text={asked}", "+metrics.share={use: text/chrf}"]
+    assert main([*words, "metrics=exact", "hydra.run.dir=a"]) == 0
+    assert main([*words, "metrics=contains", "+metrics.share.word_order=0", "hydra.run.dir=b"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "a", "b", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["metrics"]
+    for name in ("correct", "mean"):  # that is the mean of the other
+        assert (found[name]["first"], found[name]["mean"], found[name]["verdict"]) == (0.0, 1.0, None)
+        assert (found[name]["difference"], found[name]["difference_interval"]) == (None, None)
+    assert found["share"]["verdict"] == "no difference shown"  # a default that is written out is no other metric

@@ -144,6 +144,23 @@ def test_without_a_metric_of_quality_nothing_is_called_better(project: Path, cap
     assert not any("better at first" in cell for row in table for cell in row)
 
 
+def test_points_that_define_a_metric_differently_are_not_compared_by_it(project: Path, capsys: Captured) -> None:
+    words = ["engine=echo", "input.path=rows.jsonl", "hydra.sweep.dir=apart", "-m", "metrics=exact,contains"]
+    assert main(words) == 0
+    rewrite(project / "apart/1", lambda row: {**row, "value": {**row["value"], "text": f"It is {row['reference']}"}})
+    table, said = report(capsys, "apart")
+    assert [row[1:3] for row in table] == [["0", "baseline"], ["1", "–"]]
+    assert said[-3:] == [
+        "correct: not all points define it alike, so none is compared by it. "
+        "Score all alike: vllm-flow report apart metrics=NAME.",
+        "",
+        "apart/report.html",
+    ]
+    table, said = report(capsys, "apart", "metrics=contains")
+    assert table[1][2].endswith("better at first")
+    assert not any("alike" in line for line in said)
+
+
 def test_of_too_few_prompts_no_point_is_better(project: Path, capsys: Captured) -> None:
     for n in range(3):
         lines = (project / f"sweep/{n}/results.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)

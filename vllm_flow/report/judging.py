@@ -1,7 +1,7 @@
 """What the scores of a sweep show: each metric of each point, and how it stands to the baseline.
 
 Only finished points are compared. A metric without an axis of quality is described and never called better or worse;
-nor are times that nobody asked for, which depend on what else was in the batch.
+nor are times that nobody asked for, which depend on what else was in the batch, and what points define differently.
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ def _measured(sweep: Sweep, summary: Summary) -> Measured:
         judged,
         tuple(_unfinished(point.scores, summary.name) for point in sweep.points),
     )
+    if summary.name in sweep.unlike:
+        return replace(measured, higher_is_better=None, judged=False)
     compared = [place for place, point in enumerate(sweep.points) if point.finished]
     table, _ = stacked([scores for place in compared if (scores := sweep.points[place].scores)], summary.name)
     if sweep.baseline not in compared or not table.size:

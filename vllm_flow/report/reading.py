@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm_flow.core.errors import RecordError
-from vllm_flow.core.metrics import Metric
+from vllm_flow.core.metrics import ALWAYS, Metric, metrics_of
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.evaluation.answers import Recorded
 from vllm_flow.evaluation.scores import Scores
@@ -85,6 +85,8 @@ class Sweep:
     index: Index | None
     """None for a single run."""
     problems: tuple[str, ...] = ()
+    unlike: frozenset[str] = frozenset()
+    """Metrics that not all points define alike: measures of one name between which there is no difference to take."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -128,8 +130,11 @@ def read_sweep(folder: Path, metrics: Mapping[str, Metric] | None = None) -> Swe
     for listed, values in zip(index.points, varied([one.overrides for one in index.points]), strict=True):
         place, seed = folder / listed.folder, index.spec(listed).seed
         points.append(_point(place, listed.folder, values, seed, metrics, problems=problems))
-    asked = [index.spec(listed).metrics for listed in index.points]
-    return Sweep(folder, tuple(points), index.baseline, _configured(asked, metrics), index, tuple(problems))
+    specs = [index.spec(listed) for listed in index.points]
+    configured, unlike = _configured([spec.metrics for spec in specs], metrics), _unlike(specs, metrics)
+    again = f"Score all alike: vllm-flow report {folder.name} metrics=NAME."
+    problems += [f"{name}: not all points define it alike, so none is compared by it. {again}" for name in unlike]
+    return Sweep(folder, tuple(points), index.baseline, configured, index, tuple(problems), frozenset(unlike))
 
 
 def read_pair(first: Path, second: Path) -> Sweep:
@@ -137,16 +142,27 @@ def read_pair(first: Path, second: Path) -> Sweep:
     specs, problems = [Recorded(folder).spec for folder in (first, second)], list[str]()
     pairs = zip((first, second), "AB", specs, strict=True)
     points = [_point(folder, name, {}, spec.seed, None, problems=problems, strict=True) for folder, name, spec in pairs]
-    configured = _configured([spec.metrics for spec in specs], None)
-    return Sweep(first, tuple(points), 0, configured, None, tuple(problems))
+    configured, unlike = _configured([spec.metrics for spec in specs], None), _unlike(specs, None)
+    problems += [f"{name}: the two runs define it differently, so they are not compared by it." for name in unlike]
+    return Sweep(first, tuple(points), 0, configured, None, tuple(problems), frozenset(unlike))
 
 
 def _configured(specs: Sequence[Mapping[str, Any]], metrics: Mapping[str, Metric] | None) -> tuple[str, ...]:
-    from vllm_flow.core.metrics import ALWAYS
-
     if metrics is not None:
         return tuple(name for name in metrics if name not in ALWAYS)
     return tuple(dict.fromkeys(str(name) for one in specs for name in one))
+
+
+def _unlike(specs: Sequence[RunSpec], metrics: Mapping[str, Metric] | None) -> list[str]:
+    """Names under which one spec measures something else than another, by itself or by what it reads."""
+    if metrics is not None or all(spec.metrics == specs[0].metrics for spec in specs):
+        return []
+    tables = [metrics_of(spec) for spec in specs]
+    first = {name: metric for table in reversed(tables) for name, metric in table.items()}
+    found = {name for table in tables for name, metric in table.items() if metric != first[name]}
+    while reading := {name for name, metric in first.items() if found & {*metric.sources.values()}} - found:
+        found |= reading
+    return [name for name in first if name in found]
 
 
 def _point(

@@ -39,7 +39,7 @@ def sentences(sweep: Sweep, measured: Sequence[Measured], shown: str) -> list[st
     """In the order of their weight; `shown` is the folder as a person types it."""
     return [
         *_unfinished(sweep, shown),
-        *_without_quality(measured),
+        *_without_quality(sweep, measured),
         *(said for one in measured if one.configured and one.judged for said in _of_metric(sweep, one, shown)),
         *_notes(sweep, [one for one in measured if one.configured]),
         *_unscored(sweep),
@@ -81,8 +81,8 @@ def _status(point: Swept) -> str:
     return "running, or was killed" if point.status == "running" else point.status
 
 
-def _without_quality(measured: Sequence[Measured]) -> Iterator[str]:
-    if not any(one.configured and one.judged for one in measured):
+def _without_quality(sweep: Sweep, measured: Sequence[Measured]) -> Iterator[str]:
+    if not any(one.configured and (one.judged or one.name in sweep.unlike) for one in measured):
         add = "Add one, such as metrics=exact, with a `reference` in each row of the input"
         yield f"No metric of quality was asked for, so nothing here says which answers are better. {add}."
 

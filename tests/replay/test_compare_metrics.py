@@ -74,9 +74,31 @@ def test_what_two_runs_define_differently_is_described_and_not_compared(
     assert main([*words, "metrics=exact", "hydra.run.dir=a"]) == 0
     assert main([*words, "metrics=contains", "+metrics.share.word_order=0", "hydra.run.dir=b"]) == 0
     capsys.readouterr()
+    assert main(["compare", "a", "b"]) == 0
+    apart = "the two runs define it differently, so they are not compared by it."
+    assert capsys.readouterr().out.splitlines()[-2:] == [f"  correct: {apart}", f"  mean: {apart}"]
     assert main(["compare", "a", "b", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["metrics"]
+    said = json.loads(capsys.readouterr().out)
+    assert said["problems"][-2:] == [f"correct: {apart}", f"mean: {apart}"]
+    found = said["metrics"]
     for name in ("correct", "mean"):  # that is the mean of the other
         assert (found[name]["first"], found[name]["mean"], found[name]["verdict"]) == (0.0, 1.0, None)
         assert (found[name]["difference"], found[name]["difference_interval"]) == (None, None)
     assert found["share"]["verdict"] == "no difference shown"  # a default that is written out is no other metric
+
+
+def test_what_has_no_score_or_was_left_out_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs(here, 20)
+    path = here / "b/results.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    first = json.dumps({**json.loads(lines[0]), "reference": []}) + "\n"
+    path.write_text("".join([first, *lines[1:]])[:-9], encoding="utf-8")
+    capsys.readouterr()
+    assert main(["compare", "a", "b"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-4:] == [
+        "  correct, B: 2 of 20 answers have no score.",
+        "  correct, B: 2 of 20 pairs are left out: an answer has no score.",
+        "  correct: 1 without a score, because it failed: the reference is an empty list. Give one right answer or more.",
+        f"  {Path('b/results.jsonl')}:20: the last line is cut off, and was left out.",
+    ]

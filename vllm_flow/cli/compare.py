@@ -43,31 +43,36 @@ def main(arguments: list[str]) -> int:
     folders = [Path(word) for word in words]
     found = compare(*(read(folder) for folder in folders))
     overrides = [_overrides(folder) for folder in folders]
-    measured, problem = _measured(*folders)
+    measured, problems = _measured(*folders)
     if "json" in flags:
         metrics = {one.name: dataclasses.asdict(one.cells[1]) | {"first": one.cells[0].mean} for one in measured}
-        print(json_line({**dataclasses.asdict(found), "overrides": overrides, "metrics": metrics}))
+        told = {"overrides": overrides, "metrics": metrics, "problems": problems}
+        print(json_line({**dataclasses.asdict(found), **told}))
         return 0
-    for line in (*_of_overrides(words, overrides), *_lines(found), *_of_metrics(measured, problem)):
+    for line in (*_of_overrides(words, overrides), *_lines(found), *_of_metrics(measured, problems)):
         print(visible(line))
     return 0
 
 
-def _measured(first: Path, second: Path) -> tuple[tuple[Measured, ...], str]:
-    """Each metric of both, and how they differ; or why that cannot be said."""
+def _measured(first: Path, second: Path) -> tuple[tuple[Measured, ...], list[str]]:
+    """Each metric of both, and how they differ; then how far that can be trusted, or why it cannot be said."""
     from vllm_flow.report.judging import judge
     from vllm_flow.report.reading import read_pair
+    from vllm_flow.report.telling import remarks
 
     try:
-        return judge(read_pair(first, second)), ""
+        pair = read_pair(first, second)
+        measured = judge(pair)
     except FlowError as error:
-        return (), str(error)
+        return (), [f"not compared. {error}"]
+    return measured, remarks(pair, measured)
 
 
-def _of_metrics(measured: Sequence[Measured], problem: str) -> Iterator[str]:
+def _of_metrics(measured: Sequence[Measured], problems: Sequence[str]) -> Iterator[str]:
     """Those that were asked for, and those that differ; times are of the batch, and no property of a run."""
-    if problem:
-        yield from ("", f"metrics: not compared. {problem}")
+    if not measured:
+        yield from ("", *(f"metrics: {one}" for one in problems))
+        return
     shown = [
         one
         for one in measured
@@ -82,6 +87,7 @@ def _of_metrics(measured: Sequence[Measured], problem: str) -> Iterator[str]:
             low, high = after.difference_interval
             said += f", {_number(after.difference, '+')} [{_number(low, '+')}, {_number(high, '+')}]"
         yield f"{said}, {after.verdict}" if after.verdict else said
+    yield from (f"  {one}" for one in problems)
 
 
 def _number(value: float | None, sign: str = "") -> str:

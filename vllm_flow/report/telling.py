@@ -41,14 +41,19 @@ def sentences(sweep: Sweep, measured: Sequence[Measured], shown: str) -> list[st
         *_unfinished(sweep, shown),
         *_without_quality(sweep, measured),
         *(said for one in measured if one.configured and one.judged for said in _of_metric(sweep, one, shown)),
-        *_notes(sweep, [one for one in measured if one.configured]),
-        *_unscored(sweep),
+        *remarks(sweep, measured),
         *_method(sweep, measured),
-        *sweep.problems,
     ]
 
 
+def remarks(sweep: Sweep, measured: Sequence[Measured]) -> list[str]:
+    """How far scores can be trusted, whatever they show: what has none, why there is no interval, what was left out."""
+    return [*_notes(sweep, [one for one in measured if one.configured]), *_unscored(sweep), *sweep.problems]
+
+
 def _points(sweep: Sweep, places: Sequence[int]) -> str:
+    if sweep.index is None:  # runs, and no points
+        return ", ".join(sweep.points[place].name for place in places)
     titled = len(places) == 1
     names = ", ".join(sweep.points[place].title if titled else sweep.points[place].name for place in places)
     return f"point{'' if titled else 's'} {names}"

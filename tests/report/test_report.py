@@ -173,6 +173,26 @@ def test_of_too_few_prompts_no_point_is_better(project: Path, capsys: Captured) 
     assert [row[2].endswith("too few prompts") for row in table] == [True, False, True]
 
 
+def test_what_two_points_have_in_common_decides_whether_it_is_too_little(project: Path, capsys: Captured) -> None:
+    for n, kept in ((0, slice(14, None)), (1, slice(28)), (2, slice(14, None))):  # 13 and 14 prompts, and 7 of both
+        lines = (project / f"sweep/{n}/results.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        (project / f"sweep/{n}/results.jsonl").write_text("".join(lines[kept]), encoding="utf-8")
+    _, said = report(capsys, "sweep")
+    assert said[0] == (
+        "correct: too few prompts to compare points 0, 2 with the baseline: "
+        "7 at most, and below 8 one odd prompt would decide it."
+    )
+    assert not any("7 prompts have pairs" in line for line in said)  # for it is said
+
+
+def test_the_time_of_a_point_that_was_interrupted_in_between_is_not_known(project: Path, capsys: Captured) -> None:
+    change_run(project / "sweep/0", resumed=["2026-11-01T10:00:00+00:00"])
+    change_run(project / "sweep/2", status="interrupted")
+    known = [one["cost"]["wall_s"] for one in as_json(capsys, "sweep")["points"]]
+    assert (known[0], known[2]) == (None, None)
+    assert known[1] > 0
+
+
 def test_no_difference_is_said_with_the_smallest_that_would_be_found(project: Path, capsys: Captured) -> None:
     for n in (0, 2):
         (project / f"sweep/{n}/results.jsonl").write_bytes((project / "sweep/1/results.jsonl").read_bytes())

@@ -33,6 +33,8 @@ class Cell:
     notes: tuple[str, ...] = ()
     difference: float | None = None
     """From the baseline, over the answers that both have."""
+    paired_prompts: int = 0
+    """With answers of both: what the verdict rests on."""
     difference_interval: Interval | None = None
     p_value: float | None = None
     smallest_detectable: float | None = None
@@ -135,6 +137,7 @@ def _cells(
             found[place],
             notes=(*found[place].notes, *(note for note in pair.notes if note not in found[place].notes)),
             difference=pair.difference,
+            paired_prompts=pair.num_prompts,
             difference_interval=pair.interval,
             p_value=pair.p_value,
             smallest_detectable=pair.smallest_detectable,
@@ -164,6 +167,7 @@ def confirmed(measured: Measured, fresh: Sweep, places: Mapping[int, int], uncha
         cells[place] = replace(
             cells[place],
             verdict=UNCHANGED if place in unchanged else one.verdict,
+            paired_prompts=one.fresh.num_prompts,
             fresh_difference=one.fresh.difference,
             fresh_interval=one.fresh.interval,
         )

@@ -107,7 +107,7 @@ def _told(sweep: Sweep, measured: Measured, verdict: str, places: list[int], sho
         which = f"no difference shown between the baseline and {_points(sweep, places)}"
         return f"{which}.{_detectable(cells, binary=measured.binary)}"
     if verdict == "too few prompts":
-        most = max(one.prompts for one in cells)
+        most = max(one.paired_prompts for one in cells)
         why = f"{most} at most, and below {FEWEST_PROMPTS} one odd prompt would decide it"
         return f"too few prompts to compare {_points(sweep, places)} with the baseline: {why}."
     if verdict == "worse":
@@ -152,7 +152,8 @@ def _notes(sweep: Sweep, measured: Sequence[Measured]) -> Iterator[str]:
         found: dict[str, list[int]] = {}
         for place, cell in enumerate(one.cells):
             for note in cell.notes:
-                if cell.prompts < FEWEST_PROMPTS and one.judged and note.startswith("No interval"):
+                few = cell.prompts < FEWEST_PROMPTS or cell.verdict == "too few prompts"
+                if few and one.judged and note.startswith("No interval"):
                     continue  # said of the comparison
                 found.setdefault(note, []).append(place)
         for note, places in found.items():

@@ -35,6 +35,13 @@ def data_of(page: str) -> dict[str, Any]:
     return data
 
 
+def table_of(page: str, caption: str) -> tuple[list[str], list[list[str]]]:
+    """The heads and the rows of the table whose caption begins so."""
+    (found,) = re.findall(rf"<caption>{caption}.*?</table>", page, re.DOTALL)
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr[^>]*>(.*?)</tr>", found)]
+    return rows[0], rows[1:]
+
+
 @pytest.fixture
 def hostile(project: Path) -> Path:
     """The sweep, with texts that try to get out of their place."""
@@ -85,6 +92,14 @@ def test_the_answers_are_there_side_by_side_with_their_marks(project: Path) -> N
     cold = answers["answers"][3][0][0]
     assert cold["marks"] == {"correct": "q3." in cold["text"]}
     assert answers["left_out"] == ""
+
+
+@pytest.mark.parametrize("name", ["answered", "failed", "status"])
+def test_a_metric_may_be_called_what_a_column_is_called(project: Path, name: str) -> None:
+    assert main(["report", "sweep", f"metrics.{name}={{use: answer/contains}}"]) == 0
+    heads, rows = table_of((project / "sweep/report.html").read_text(encoding="utf-8"), "Means over prompts")
+    assert heads == ["point", "temperature", name, "from the baseline", "verdict", "answered"]
+    assert [(row[0], len(row), row[-1]) for row in rows] == [(str(place), 6, "40") for place in range(3)]
 
 
 def test_what_a_large_sweep_leaves_out_is_said_with_its_place(project: Path) -> None:

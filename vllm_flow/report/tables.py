@@ -26,31 +26,25 @@ def points_table(data: Mapping[str, Any]) -> str:
     """One row a point: its values, the metrics that were asked for, and how they stand to the baseline."""
     shown = [one for one in data["metrics"] if one["name"] in data["headline"]]
     sweep = data["kind"] == "sweep"
-    heads = ["point" if sweep else "run", *(short(data, key) for key in data["keys"])]
-    numeric = [False] * len(heads)
+    some_failed = any(one["failed"] for one in data["points"])
+    some_unfinished = not all(one["finished"] for one in data["points"])
+    columns = [("point" if sweep else "run", False), *((short(data, key), False) for key in data["keys"])]
     for metric in shown:
-        heads.append(metric["name"])
-        numeric.append(True)
-        if sweep:
-            heads.append("from the baseline")
-            numeric.append(True)
-            if metric["judged"]:
-                heads.append("verdict")
-                numeric.append(False)
-    heads += ["answered", *(["failed"] if any(one["failed"] for one in data["points"]) else [])]
-    heads += ["status"] * any(not one["finished"] for one in data["points"])
-    numeric += [name != "status" for name in heads[len(numeric) :]]
+        columns.append((metric["name"], True))
+        columns += [("from the baseline", True)] * sweep + [("verdict", False)] * (sweep and metric["judged"])
+    columns += [("answered", True), *[("failed", True)] * some_failed, *[("status", False)] * some_unfinished]
     rows = []
     for place, point in enumerate(data["points"]):
         cells: list[Cell] = [(point["name"], None, "")]
         cells += [(point["values"].get(key, ""), None, "") for key in data["keys"]]
         for metric in shown:
             cells += _of_metric(metric, place, sweep=sweep, is_baseline=place == data["baseline"])
-        cells += [_count(point[name]) for name in ("answered", "failed") if name in heads]
-        cells += [(point["status"], None, "")] * ("status" in heads)
+        cells += [_count(point["answered"]), *[_count(point["failed"])] * some_failed]
+        cells += [(point["status"], None, "")] * some_unfinished
         rows.append((_row_class(data, place), cells))
     paired = " of each point alone; differences are paired, answer by answer" if sweep else ""
     caption = f"Means over prompts, with intervals{paired}."
+    heads, numeric = zip(*columns, strict=True)
     return _table(caption, heads, numeric, rows)
 
 

@@ -117,6 +117,15 @@ def test_what_a_large_sweep_leaves_out_is_said_with_its_place(project: Path) -> 
     assert "Texts of more than 400 characters are cut off. " in cut.left_out
 
 
+def test_a_question_that_is_cut_off_is_said_to_be(project: Path) -> None:
+    long = {"role": "user", "content": "word " * 200}
+    rewrite(project / "sweep/0", lambda row: {**row, "message": long} if row["index"] < 2 else row)
+    cut = embedded(read_sweep(project / "sweep"), max_characters=3_000)
+    assert cut.prompts[0]["asked"] == [{"role": "user", "text": ("word " * 200)[:400], "cut": True}]
+    assert cut.prompts[1]["asked"] == [{"role": "user", "text": "Question <b>1</b>?"}]
+    assert "Texts of more than 400 characters are cut off. " in cut.left_out
+
+
 def test_tokens_come_with_their_probability_where_it_was_recorded(project: Path) -> None:
     assert main(["pipeline=dialogue", "engine=echo", "input.path=rows.jsonl", "graph.reply.logprobs=true", "hydra.run.dir=run"]) == 0  # fmt: skip
     tokens = data_of(page_of(project / "run"))["answers"]["answers"][0][0][0]["tokens"]
@@ -158,6 +167,17 @@ def test_a_browser_draws_it_without_an_error_and_without_the_network(hostile: Pa
     assert "<del>Question</del><ins>Another question</ins> &lt;b&gt;0" in body
     assert body.count("<img") == 0
     assert body.count("&lt;/script&gt;&lt;script&gt;document.title='owned'") >= 3
+
+
+@IN_BROWSER
+def test_a_browser_shows_where_a_question_is_cut_off(project: Path, tmp_path: Path) -> None:
+    long = {"role": "user", "content": "word " * 100_000}
+    rewrite(project / "sweep/0", lambda row: {**row, "message": long} if row["index"] < 2 else row)
+    page_of(project / "sweep")
+    dom, console, _ = browsed(project / "sweep/report.html", tmp_path)
+    body = dom.partition("</main>")[0]
+    assert console == []
+    assert "word wor<i> … cut off here</i></p>" in body
 
 
 @IN_BROWSER

@@ -56,7 +56,8 @@ def embedded(sweep: Sweep, max_characters: int = MAX_CHARACTERS) -> Embedded:
             break
         prompts.append(asked[prompt])
         answers.append(row)
-    any_cut = any(one.get("cut") for row in answers for samples in row for one in samples)
+    shown = [one for row in answers for samples in row for one in samples]
+    any_cut = any(one.get("cut") for one in [*shown, *(one for prompt in prompts for one in prompt["asked"])])
     return Embedded(prompts, answers, _left_out(len(prompts), len(all_prompts), cut if any_cut else None))
 
 
@@ -88,7 +89,10 @@ def _of_point(
 
 
 def _asked(answer: Answer, prompt: Prompt, cut: int) -> dict[str, Any]:
-    messages = [{"role": one.role, "text": one.text[:cut]} for one in answer.asked]
+    messages = [
+        {"role": one.role, "text": one.text[:cut], **({"cut": True} if len(one.text) > cut else {})}
+        for one in answer.asked
+    ]
     return {"conversation": prompt.conversation, "turn": prompt.turn, "asked": messages,
             "reference": answer.reference}  # fmt: skip
 

@@ -65,6 +65,7 @@ const written = (answer, base, marked) => {
   return parts;
 };
 
+const cutMark = (text) => (text.cut ? make("i", {}, " … cut off here") : null);
 const card = (point, place, answer, base, marked) => {
   const isBase = place === data.baseline && data.kind === "sweep";
   const facts = [];
@@ -77,7 +78,7 @@ const card = (point, place, answer, base, marked) => {
   const text = !answer ? make("p", { class: "failed" }, point.finished ? "No answer." : `No answer yet: ${point.status}.`)
     : answer.failure !== undefined ? make("p", { class: "text failed" }, answer.failure)
     : answer.text === null ? make("p", { class: "text" }, "(the output is no text)")
-    : make("p", { class: "text", tabindex: answer.text.length > 600 ? 0 : null }, ...written(answer, isBase ? null : base, marked), answer.cut ? make("i", {}, " … cut off here") : null);
+    : make("p", { class: "text", tabindex: answer.text.length > 600 ? 0 : null }, ...written(answer, isBase ? null : base, marked), cutMark(answer));
   return make("article", { class: isBase ? "card of-base" : "card" }, make("h3", {}, titled(point) + (isBase ? " (baseline)" : "")),
     make("p", { class: "facts" }, facts.join(" · ")), text);
 };
@@ -133,7 +134,7 @@ const answering = (section) => {
   show();
 };
 const asked = (prompt) => {
-  const lines = prompt.asked.map((one) => make("p", {}, make("b", {}, one.role), one.text));
+  const lines = prompt.asked.map((one) => make("p", {}, make("b", {}, one.role), one.text, cutMark(one)));
   const { reference } = prompt;
   if (reference !== null) lines.push(make("p", {}, make("b", {}, "reference"), typeof reference === "string" ? reference : JSON.stringify(reference)));
   return make("div", { class: "asked" }, ...lines);

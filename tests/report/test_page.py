@@ -17,7 +17,7 @@ from vllm_flow.cli import main
 from vllm_flow.report.answers import embedded
 from vllm_flow.report.reading import read_sweep
 
-from .conftest import PROMPTS, rewrite
+from .conftest import PROMPTS, change_run, rewrite
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)> <!-- &lt; \u2028 \ud83d"
@@ -40,6 +40,13 @@ def table_of(page: str, caption: str) -> tuple[list[str], list[list[str]]]:
     (found,) = re.findall(rf"<caption>{caption}.*?</table>", page, re.DOTALL)
     rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr[^>]*>(.*?)</tr>", found)]
     return rows[0], rows[1:]
+
+
+def serve_half_from_the_store(point: Path) -> None:
+    """As if every other turn of a point had been answered before."""
+    change_run(point, turns={"answered": 2 * PROMPTS, "failed": 0, "stored": PROMPTS})
+    lines = (point / "timings.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (point / "timings.jsonl").write_text("".join(lines[::2]), encoding="utf-8")
 
 
 @pytest.fixture
@@ -92,6 +99,14 @@ def test_the_answers_are_there_side_by_side_with_their_marks(project: Path) -> N
     cold = answers["answers"][3][0][0]
     assert cold["marks"] == {"correct": "q3." in cold["text"]}
     assert answers["left_out"] == ""
+
+
+def test_answers_of_the_store_cost_nothing_and_thin_no_others(project: Path) -> None:
+    serve_half_from_the_store(project / "sweep/0")
+    change_run(project / "sweep/2", turns={"answered": 2 * PROMPTS, "failed": 0, "stored": 2 * PROMPTS})
+    heads, rows = table_of(page_of(project / "sweep"), "Tokens, and seconds")
+    tokens, each = heads.index("generated"), heads.index("an answer")
+    assert [(row[tokens], row[each]) for row in rows] == [("40", "2"), ("80", "2"), ("80", "–")]
 
 
 @pytest.mark.parametrize("name", ["answered", "failed", "status"])
@@ -170,7 +185,8 @@ def test_a_browser_draws_it_without_an_error_and_without_the_network(hostile: Pa
 
 
 @IN_BROWSER
-def test_a_browser_shows_where_a_question_is_cut_off(project: Path, tmp_path: Path) -> None:
+def test_a_browser_sees_what_is_cut_and_counts_no_answers_of_the_store(project: Path, tmp_path: Path) -> None:
+    serve_half_from_the_store(project / "sweep/0")
     long = {"role": "user", "content": "word " * 100_000}
     rewrite(project / "sweep/0", lambda row: {**row, "message": long} if row["index"] < 2 else row)
     page_of(project / "sweep")
@@ -178,6 +194,7 @@ def test_a_browser_shows_where_a_question_is_cut_off(project: Path, tmp_path: Pa
     body = dom.partition("</main>")[0]
     assert console == []
     assert "word wor<i> … cut off here</i></p>" in body
+    assert body.count("<svg") == 1  # an answer costs the same at all points
 
 
 @IN_BROWSER

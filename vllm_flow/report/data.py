@@ -53,6 +53,7 @@ def _point(point: Swept) -> dict[str, Any]:
         "finished": point.finished,
         "seed": point.seed,
         "answered": point.answered,
+        "stored": point.stored,
         "failed": point.failed,
         "error": point.run.get("error"),
         "cost": dataclasses.asdict(point.cost),

@@ -64,6 +64,11 @@ class Swept:
         return int(self.run.get("turns", {}).get("answered", 0))
 
     @property
+    def stored(self) -> int:
+        """Of the answered, those that the store had and no engine was asked for."""
+        return int(self.run.get("turns", {}).get("stored", 0))
+
+    @property
     def failed(self) -> int:
         return int(self.run.get("turns", {}).get("failed", 0))
 

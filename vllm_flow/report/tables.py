@@ -87,13 +87,17 @@ def costs_table(data: Mapping[str, Any]) -> str:
         cost = point["cost"]
         told = cost["requests"] and not cost["unknown"]
         counts = [cost[name] if told else None for name in ("prompt_tokens", "cached_tokens", "completion_tokens")]
-        each = counts[2] / point["answered"] if counts[2] is not None and point["answered"] else None
+        asked_for = point["answered"] - point["stored"]
+        each = counts[2] / asked_for if counts[2] is not None and asked_for > 0 else None
         cells: list[Cell] = [(_titled(data, point), None, ""), _count(cost["requests"]), *map(_count, counts)]
         cells += [_number(each), _number(cost["wall_s"])]
         found = [one["cells"][place] for one in times]
         cells += [(with_interval(one["mean"], one["interval"]), _key(one["mean"]), "number") for one in found]
         rows.append((_row_class(data, place), cells))
-    caption = "Tokens, and seconds as means over prompts. A dash: the engine, or an interrupted run, does not tell."
+    caption = (
+        "Tokens, and seconds as means over prompts. An answer: one that was not served from the store. "
+        "A dash: the engine, or an interrupted run, does not tell, or there is none."
+    )
     return _table(caption, heads, [False] + [True] * (len(heads) - 1), rows)
 
 

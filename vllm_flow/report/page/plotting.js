@@ -4,7 +4,10 @@ const PARETO = [
   ["tokens read and generated per answer", (point) => perAnswer(point, point.cost.completion_tokens + point.cost.prompt_tokens)],
   ["seconds per answer", (point, place) => data.metrics.find((one) => one.name === "seconds")?.cells[place].mean ?? null],
 ];
-const perAnswer = (point, tokens) => (point.answered && !point.cost.unknown && tokens ? tokens / point.answered : null);
+const perAnswer = (point, tokens) => {
+  const asked = point.answered - point.stored; // the store's cost nothing
+  return asked > 0 && !point.cost.unknown && tokens ? tokens / asked : null;
+};
 
 const pareto = (metric, [name, costOf]) => {
   const shown = known(metric, data.points.map((_, place) => place))

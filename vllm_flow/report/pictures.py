@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vllm_flow.report.tables import short
+
 DPI = 144
 
 
@@ -54,8 +56,9 @@ def _heat(figure: Any, data: Mapping[str, Any], metric: Mapping[str, Any]) -> bo
         return False
     pairs = [tuple(point["values"].get(key, "") for key in data["keys"]) for point in data["points"]]
     across, down = (_ordered([pair[axis] for pair in pairs]) for axis in (0, 1))
-    if min(len(across), len(down)) < 2 or 2 * len(set(pairs)) < len(across) * len(down):
-        return False
+    there_are = len(set(pairs))
+    if there_are <= max(len(across), len(down)) or 2 * there_are < len(across) * len(down):
+        return False  # keys that were changed together, as sweep.zip does, fill no grid
     means = {pair: cell["mean"] for pair, cell in zip(pairs, metric["cells"], strict=True)}
     table = [[means.get((x, y)) for x in across] for y in down]
     axes = figure.add_subplot()
@@ -83,7 +86,7 @@ def _ordered(values: Sequence[str]) -> list[str]:
 
 def _title(data: Mapping[str, Any], place: int) -> str:
     point = data["points"][place]
-    said = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in point["values"].items())
+    said = ", ".join(f"{short(data, key)}={value}" for key, value in point["values"].items())
     return _literal(said or point["name"] or "this run")
 
 

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from vllm_flow.core.errors import ModelError
 from vllm_flow.core.resources import Foreseen
 from vllm_flow.core.values import Prompt
+from vllm_flow.engines.transformers.load import context_length, kept_layers, number_type
+from vllm_flow.engines.transformers.options import DType, Quantize
+from vllm_flow.engines.transformers.quantized import foreseen_bytes
 from vllm_flow.engines.transformers.render import Renderer
-from vllm_flow.models.layers import parse_layers
-from vllm_flow.models.locate import Folder, Hub, locate
+from vllm_flow.engines.transformers.weights import from_hub
+from vllm_flow.models.locate import Folder, locate
 from vllm_flow.models.spec import Model
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-QUANTIZED_BYTES = {"int4": 0.625, "int8": 1.125}
-"""A weight with its share of its group's scale and zero point, in groups of 32."""
 
-
-def foresee(model: Model, dtype: str, quantize: str | None) -> Foreseen:
-    """Raises ModelError for what cannot be read. Fetches what is not here, as a run would."""
+def foresee(model: Model, dtype: DType, quantize: Quantize | None) -> Foreseen:
+    """Fetches what is not here, as a run would. Raises ModelError for what cannot be read, or a run would refuse."""
     if model.architecture is not None and model.is_random:
         from vllm_flow.models.random_weights import build_tokenizer, configured
 
         config, tokenizer = configured(model.architecture), build_tokenizer()
     else:
-        config, tokenizer = _read(locate(model))
-    text = config.get_text_config()
-    layers = len(parse_layers(model.layers)) if model.layers else text.num_hidden_layers
+        config, tokenizer = _read(model)
+    number = number_type(dtype, torch.device("cpu"))
+    length, weights = context_length(model, config), _without_memory(config)
+    kept_layers(model, weights)
+    text = weights.config.get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    size = BYTES["float32" if dtype == "auto" else dtype]
     renderer = Renderer(tokenizer)
 
     def count(prompt: Prompt) -> int:
@@ -37,31 +39,31 @@ def foresee(model: Model, dtype: str, quantize: str | None) -> Foreseen:
 
     return Foreseen(
         count=count,
-        weight_bytes=_weight_bytes(config, layers / text.num_hidden_layers, size, quantize),
-        kv_bytes_per_token=2 * layers * heads * width * size,
-        context_length=model.context_length or getattr(text, "max_position_embeddings", None),
+        weight_bytes=foreseen_bytes(weights, quantize, number),
+        kv_bytes_per_token=2 * text.num_hidden_layers * heads * width * number.itemsize,
+        context_length=length,
     )
 
 
-def _read(source: Folder | Hub) -> tuple[Any, Any]:
-    from transformers import AutoConfig, AutoTokenizer
+def _read(model: Model) -> tuple[Any, Any]:
+    source = locate(model)
+    place = str(source.path) if isinstance(source, Folder) else source.name
 
-    place, how = (str(source.path), {"local_files_only": True}) if isinstance(source, Folder) else (source.name, {})
-    try:
+    def read(**how: Any) -> tuple[Any, Any]:
+        from transformers import AutoConfig, AutoTokenizer
+
         config = AutoConfig.from_pretrained(place, trust_remote_code=False, **how)
         return config, AutoTokenizer.from_pretrained(place, trust_remote_code=False, **how)
+
+    try:
+        return read(local_files_only=True) if isinstance(source, Folder) else from_hub(source, read)
     except Exception as cause:  # whatever malformed files make transformers raise
         raise ModelError(f"{place}: its configuration or tokenizer cannot be read ({cause}).") from cause
 
 
-def _weight_bytes(config: Any, share: float, size: int, quantize: str | None) -> int:
-    """Of the parameters, counted on a model without memory; `share` of the layers run."""
-    import torch
+def _without_memory(config: Any) -> Any:
+    """The model, of which only the shapes are there."""
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    outside: int = sum(one.numel() for name, one in model.named_parameters() if ".layers." not in name)
-    within = sum(one.numel() for one in model.parameters()) - outside
-    each = QUANTIZED_BYTES[quantize] if quantize else size
-    return int(outside * size + within * share * each)
+        return AutoModelForCausalLM.from_config(config)

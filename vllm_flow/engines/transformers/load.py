@@ -36,7 +36,7 @@ def load(  # noqa: PLR0917  the options of the engine
 ) -> Loaded:
     """Weights in memory. The arguments are the engine's options. Raises ModelError."""
     place = _device(device)
-    number = _dtype(dtype, place)
+    number = number_type(dtype, place)
     weights, tokenizer, facts = _weights(model, place, number, quantize)
     own_attention = weights.config._attn_implementation
     trials = trials_of("" if model.adapter else facts["weights"], weights, quantize)
@@ -75,7 +75,7 @@ def _weights(
     # Rounded to bfloat16 first, weights of 4 bits would not come back as they were.
     weights, tokenizer, source = read_weights(model, torch.float32 if quantize else dtype)
     weights = _adapted(weights, adapter)
-    layers = _kept_layers(model, weights)
+    layers = kept_layers(model, weights)
     weights = weights.to(place).eval()
     parameters = sum(one.numel() for one in weights.parameters())
     if quantize:
@@ -112,8 +112,8 @@ def _adapted(weights: Any, adapter: Adapter | None) -> Any:
         raise ModelError(f"model.adapter: {adapter.folder}: {problem}") from problem
 
 
-def _kept_layers(model: Model, weights: Any) -> str:
-    """Leaves the other layers out. Returns which run, for the record."""
+def kept_layers(model: Model, weights: Any) -> str:
+    """Leaves the other layers out. Returns which run, for the record. Raises ModelError."""
     there = count_layers(weights)
     if model.layers is None:
         return f"all {there}"
@@ -154,7 +154,8 @@ def _device(wanted: Device) -> torch.device:
     return torch.device(wanted)
 
 
-def _dtype(wanted: DType, device: torch.device) -> torch.dtype:
+def number_type(wanted: DType, device: torch.device) -> torch.dtype:
+    """What the weights are and the model computes in."""
     if wanted != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
     if device.type == "cpu":

@@ -8,7 +8,7 @@ quantised. The kernels are PyTorch's own but not public. One serves any number o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vllm_flow.core.errors import ModelError
 from vllm_flow.engines.transformers.options import Quantize
 
+WHERE = "resources.engine.quantize"
 GROUP = 32
 INNER_K_TILES = 2
 """A layout of the kernel for GPUs; the one for CPUs takes the number and does nothing with it."""
@@ -66,13 +67,26 @@ def _shaped(made: Tensor, rows: Tensor, bias: Tensor | None) -> Tensor:
     return made if bias is None else made + bias
 
 
+def _groups(layer: nn.Linear) -> int:
+    return layer.weight.numel() // GROUP
+
+
 def _fits_int4(layer: nn.Linear) -> bool:
     return layer.in_features % GROUP == 0 and layer.out_features % OUTPUTS == 0
 
 
-KINDS: dict[Quantize, tuple[Callable[[nn.Linear, torch.dtype], nn.Module], Callable[[nn.Linear], bool]]] = {
-    "int4": (Int4Linear, _fits_int4),
-    "int8": (Int8Linear, lambda _: True),
+class Kind(NamedTuple):
+    """One way to quantise linear layers."""
+
+    made: Callable[[nn.Linear, torch.dtype], nn.Module]
+    fits: Callable[[nn.Linear], bool]
+    weight_bytes: Callable[[nn.Linear, int], int]
+    """Of a layer and the bytes of a number that computes: what is kept in place of the weight, scales included."""
+
+
+KINDS: dict[Quantize, Kind] = {
+    "int4": Kind(Int4Linear, _fits_int4, lambda layer, size: layer.weight.numel() // 2 + _groups(layer) * 2 * size),
+    "int8": Kind(Int8Linear, lambda _: True, lambda layer, size: layer.weight.numel() + layer.out_features * size),
 }
 
 
@@ -83,20 +97,28 @@ def quantise(model: Any, kind: Quantize, dtype: torch.dtype) -> int:
     (SmolLM2: KL 0.05 with it, 0.0000 without); so do layers whose shape the kernel does not take. Raises ModelError
     where nothing can be quantised.
     """
-    where = "resources.engine.quantize"
     if model.device.type != "cpu":
-        raise ModelError(f"{where}: {kind} runs on the CPU only, and this is {model.device}. Set device=cpu, or null.")
-    made, fits = KINDS[kind]
-    head = model.get_output_embeddings()
-    replaced = 0
-    for module in list(model.modules()):
-        for name, layer in list(module.named_children()):
-            if type(layer) is nn.Linear and layer is not head and fits(layer):
-                setattr(module, name, made(layer, dtype))
-                replaced += 1
-    if not replaced:
-        raise ModelError(f"{where}: none of {type(model).__name__}'s layers can be {kind}. Set it to null.")
-    return replaced
+        raise ModelError(f"{WHERE}: {kind} runs on the CPU only, and this is {model.device}. Set device=cpu, or null.")
+    made, replacements = KINDS[kind].made, dict[nn.Linear, nn.Module]()
+    for module, name, layer in _places(model, kind):
+        if layer not in replacements:  # a decoder layer that runs twice shares its linear layers
+            replacements[layer] = made(layer, dtype)
+        setattr(module, name, replacements[layer])
+    return len(replacements)
+
+
+def _places(model: Any, kind: Quantize) -> list[tuple[nn.Module, str, nn.Linear]]:
+    """Each linear layer that is to be quantised, its owner before it. Raises ModelError where there is none."""
+    fits, head = KINDS[kind].fits, model.get_output_embeddings()
+    found = [
+        (module, name, layer)
+        for module in model.modules()
+        for name, layer in module.named_children()
+        if type(layer) is nn.Linear and layer is not head and fits(layer)
+    ]
+    if not found:
+        raise ModelError(f"{WHERE}: none of {type(model).__name__}'s layers can be {kind}. Set it to null.")
+    return found
 
 
 def weight_bytes(model: Any) -> int:
@@ -106,3 +128,15 @@ def weight_bytes(model: Any) -> int:
         if isinstance(layer, Int4Linear | Int8Linear):
             kept += layer.buffers(recurse=False)
     return sum({id(one): one.nbytes for one in kept}.values())
+
+
+def foreseen_bytes(model: Any, kind: Quantize | None, dtype: torch.dtype) -> int:
+    """What `weight_bytes` will be once the model is quantised and in `dtype`; its weights need not be there.
+
+    Raises ModelError where nothing can be quantised.
+    """
+    layers = {layer for _, _, layer in _places(model, kind)} if kind else set()
+    kept = [KINDS[kind].weight_bytes(layer, dtype.itemsize) for layer in layers] if kind else []
+    weights = {id(layer.weight) for layer in layers}
+    others: int = sum(one.numel() for one in model.parameters() if id(one) not in weights)
+    return sum(kept) + others * dtype.itemsize

@@ -6,8 +6,9 @@ No code and no pickle of a model is ever run: remote code is off, and weights ar
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +46,25 @@ def _read(model: Model, dtype: torch.dtype) -> tuple[Any, Any, dict[str, Any]]:
             if isinstance(source, Folder):
                 loaded = _pretrained(str(source.path), dtype, local_files_only=True)
                 return *loaded, {"weights": str(source.path), **digests(source.path)}
-            weights, tokenizer = _from_hub(source, dtype)
+            weights, tokenizer = from_hub(source, partial(_pretrained, source.name, dtype))
         except Exception as cause:  # whatever malformed files make transformers raise
             raise ModelError(_why(source, cause)) from cause
     commit, folder = _fetched(source)
     return weights, tokenizer, {"weights": f"{source.name}@{commit}", **(digests(folder) if folder else {})}
 
 
-def _from_hub(source: Hub, dtype: torch.dtype) -> tuple[Any, Any]:
-    """From the hub's own cache, without asking the hub, or else fetched: without a network asking takes minutes."""
+def from_hub(source: Hub, read: Callable[..., tuple[Any, Any]]) -> tuple[Any, Any]:
+    """From the hub's own cache, without asking the hub, or else fetched: without a network asking takes minutes.
+
+    read: is given `revision`, `token` and `local_files_only` as `from_pretrained` takes them. Raises what it does.
+    """
     how = {"revision": source.revision or "main", "token": source.token}
     try:
-        return _pretrained(source.name, dtype, local_files_only=True, **how)
+        return read(local_files_only=True, **how)
     except OSError:
         step = f"{source.name}: fetch from the hub"
         tell(step, 0, 1)
-        loaded = _pretrained(source.name, dtype, **how)
+        loaded = read(local_files_only=False, **how)
         tell(step, 1, 1)
         return loaded
 

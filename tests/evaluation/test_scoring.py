@@ -242,7 +242,7 @@ def test_a_broken_record_is_an_error_with_its_place(arithmetic: Path, file: str,
     with pytest.raises(RecordError) as caught:
         score_run(arithmetic)
     assert str(caught.value) == f"{arithmetic}/{problem}"
-    assert not (arithmetic / ".scores.jsonl.new").exists()
+    assert list(arithmetic.glob(".*.new")) == []
 
 
 def test_a_folder_that_is_no_run_says_what_would_be_one(tmp_path: Path) -> None:

@@ -64,3 +64,13 @@ def test_a_cache_that_cannot_be_written_is_no_fault(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("VLLM_FLOW_CACHE", str(tmp_path / "file"))
     (tmp_path / "big").write_bytes(b"x")
     assert file_digest(tmp_path / "big") == hashlib.sha256(b"x").hexdigest()
+
+
+def test_what_cannot_take_its_place_is_not_left_beside_it(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "big").write_bytes(b"x")
+    file_digest(tmp_path / "big")
+    (kept,) = cache.iterdir()
+    kept.unlink()
+    (kept / "in the way").mkdir(parents=True)
+    assert file_digest(tmp_path / "big") == hashlib.sha256(b"x").hexdigest()
+    assert list(cache.iterdir()) == [kept]

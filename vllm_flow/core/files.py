@@ -30,8 +30,7 @@ def private_file(path: Path) -> IO[str]:
 @contextmanager
 def replaced(path: Path) -> Iterator[IO[str]]:
     """What is written takes the place of the file when the block ends well: a reader sees the old or the new one."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)  # of a process that was killed
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")  # of this writer alone
     try:
         with private_file(beside) as file:
             yield file

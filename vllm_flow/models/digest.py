@@ -10,11 +10,11 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from vllm_flow.core.files import replaced
 from vllm_flow.models.cache import models_folder
 
 WEIGHTS = ("*.safetensors", "config.json", "generation_config.json")
@@ -54,8 +54,7 @@ def file_digest(file: Path) -> str:
 def _keep(path: Path, what: dict[str, str]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=path.parent, delete=False) as beside:
-            json.dump(what, beside)
-        Path(beside.name).replace(path)
+        with replaced(path) as file:
+            json.dump(what, file)
     except OSError as error:  # the next run reads the file again, and that is all
         log.debug("%s: the digest is not kept: %s", path, error)

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import platform
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypedDict
@@ -19,6 +18,7 @@ from typing import Any, TypedDict
 import torch
 import transformers
 
+from vllm_flow.core.files import replaced
 from vllm_flow.models.cache import models_folder
 
 log = logging.getLogger("vllm_flow")
@@ -60,9 +60,8 @@ class Trials:
             return
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self._file.parent, delete=False, encoding="utf-8") as beside:
-                json.dump({"under": self._under, "found": found}, beside)
-            Path(beside.name).replace(self._file)
+            with replaced(self._file) as file:
+                json.dump({"under": self._under, "found": found}, file)
         except OSError:
             log.debug("what was tried is not kept", exc_info=True)
 

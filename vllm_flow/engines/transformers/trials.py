@@ -90,9 +90,10 @@ def _circumstances() -> str:
     return _digest([*code, *kernels, *chosen, *threads, *_processor()])
 
 
-def _processor() -> list[str]:
+def _processor(told: Path = Path("/proc/cpuinfo")) -> list[str]:
+    """Its kind and what it can do, of its first core, and nothing that changes from hour to hour."""
     try:
-        first = Path("/proc/cpuinfo").read_text("utf-8").partition("\n\n")[0]
+        first = told.read_text("utf-8").partition("\n\n")[0]
     except OSError:  # not Linux
         return [platform.machine(), platform.processor()]
     return [line for line in first.splitlines() if line.startswith(("model name", "flags", "CPU part", "Features"))]

@@ -126,6 +126,10 @@ def test_each_part_of_what_a_model_is_tells_it_from_others(folder: Path, tmp_pat
         ("", False),
     ],
 )
+def test_nothing_is_kept_of_weights_that_may_change(weights: str, is_kept: bool) -> None:
+    assert (name_of(tiny.build("Llama"), weights) is not None) == is_kept
+
+
 def test_of_one_model_each_commit_has_its_own() -> None:
     model = tiny.build("Llama")
     assert len({name_of(model, f"{name}@{commit * 40}") for name in ("a/b", "a/c") for commit in "12"}) == 4

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypedDict
@@ -24,6 +25,9 @@ from vllm_flow.models.cache import models_folder
 log = logging.getLogger("vllm_flow")
 DECIDES = ("ATEN_", "DNNL_", "GOMP_", "KMP_", "MKL_", "OMP_", "ONEDNN_")
 """How environment variables begin that choose kernels, or how work is shared out."""
+
+OF_COMMIT = re.compile(r"[^/@]+(/[^/@]+)?@[0-9a-f]{40}")
+"""What the hub's weights are called when it is known which they are."""
 
 
 class Found(TypedDict, total=False):
@@ -67,9 +71,12 @@ class Trials:
 
 
 def trials_of(weights: str, model: Any, quantize: str | None) -> Trials:
-    """Those of a model on the CPU whose weights are in files. weights: a folder, or NAME@COMMIT of the hub."""
+    """Those of a model on the CPU whose weights are known. weights: a folder, or NAME@COMMIT of the hub.
+
+    Nothing is kept of a branch, which may move: a folder by its files, or a commit, says what the weights are.
+    """
     files = sorted(Path(weights).glob("*.safetensors")) if os.path.isabs(weights) else []
-    if model.device.type != "cpu" or not (files or "@" in weights):
+    if model.device.type != "cpu" or not (files or OF_COMMIT.fullmatch(weights)):
         return Trials(None)
     config = model.config.to_json_string(use_diff=False)  # the choice of layers is in it
     name = _digest([weights, *map(_stamp, files), config, str(model.dtype), str(quantize)])

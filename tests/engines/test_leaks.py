@@ -6,14 +6,21 @@ import dataclasses
 import gc
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
+from transformers import AttentionInterface, AttentionMaskInterface
 
+from tests import tiny
+from vllm_flow.core.errors import ModelError
 from vllm_flow.core.values import Prompt, Token, user
 from vllm_flow.engines.transformers.attention import Chunk, Decode
+from vllm_flow.engines.transformers.fitting import fitted
 from vllm_flow.engines.transformers.kv import Sequence, Slots
 from vllm_flow.engines.transformers.load import Loaded, load
+from vllm_flow.engines.transformers.loaded import Span
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.engines.transformers.network import Network
 from vllm_flow.engines.transformers.row import Job, Reading
@@ -54,6 +61,11 @@ def kept(loop: Loop) -> int:
 def alive(kind: type) -> int:
     gc.collect()
     return sum(issubclass(type(one), kind) for one in gc.get_objects())
+
+
+def registered() -> set[str]:
+    """What transformers knows ways to attend by, and what these keep alive with them."""
+    return {*AttentionInterface._global_mapping, *AttentionMaskInterface._global_mapping}
 
 
 @pytest.mark.parametrize("seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(3, 40))])
@@ -102,3 +114,27 @@ def test_keys_and_values_go_at_once_and_do_not_wait_for_a_search_for_garbage(loa
         assert [one for one in gc.get_objects() if issubclass(type(one), kinds)] == []
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("family", ["Mamba", "Bloom"])
+def test_a_model_that_does_not_fit_is_not_kept_where_transformers_looks_attention_up(family: str) -> None:
+    before = registered()
+    assert fitted(tiny.build(family)).why_plain
+    assert registered() == before
+
+
+def test_a_model_that_fails_to_load_is_not_kept_there(tmp_path: Path) -> None:
+    before = registered()
+    with pytest.raises(ModelError, match=r"^model\.context_length: 513 is more than the 512 tokens"):
+        load(Model("tiny", path=str(tiny.save(tmp_path, "Llama")), context_length=513), "cpu", "float32")
+    assert registered() == before
+
+
+def test_a_call_that_fails_keeps_no_keys_and_values(loaded: Loaded) -> None:
+    sequence = loaded.network.sequence(2)
+    gone = ref(sequence.planes[0])
+    with pytest.raises(IndexError):
+        loaded.network.read([Span(sequence, [1, 10**6])])
+    del sequence
+    gc.collect()
+    assert gone() is None

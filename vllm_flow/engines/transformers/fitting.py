@@ -78,14 +78,14 @@ def _proven(model: Any, wanted: Tensor) -> Network:
     try:
         if not _alike(_in_steps(model, network), wanted, model.dtype):
             raise Unfit("its attention does more than its interface says")
+        if Lean.knows(model):
+            network.lean = Lean(model, network.looks)
+            if not _alike(_in_steps(model, network), wanted, model.dtype):
+                log.debug("the lean forward pass gives other logits")
+                network.lean = None
     except Exception:
         network.close()
         raise
-    if Lean.knows(model):
-        network.lean = Lean(model, network.looks)
-        if not _alike(_in_steps(model, network), wanted, model.dtype):
-            log.debug("the lean forward pass gives other logits")
-            network.lean = None
     return network
 
 

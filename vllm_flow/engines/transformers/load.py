@@ -42,29 +42,48 @@ def load(  # noqa: PLR0917  the options of the engine
     trials = trials_of("" if model.adapter else facts["weights"], weights, quantize)
     found = trials.found()
     fit = fitted(weights, lean=found.get("lean"))
-    same = _made_deterministic(fit.network, deterministic, found)
-    if isinstance(fit.network, Network):
-        trials.keep({**found, "lean": fit.network.lean is not None})
-    if compiles:
-        compile_decoding(fit, weights)
-    network, packed, why_plain = fit.network, len(fit.packed), fit.why_plain
-    del fit  # and with it the layers as they were before packing
-    give_back()
+    network = fit.network
+    try:
+        same = _made_deterministic(network, deterministic, found)
+        if isinstance(network, Network):
+            trials.keep({**found, "lean": network.lean is not None})
+        if compiles:
+            compile_decoding(fit, weights)
+        facts |= {
+            "packed_layers": len(fit.packed),
+            "batching": f"none: {fit.why_plain}" if fit.why_plain else "continuous",
+            "compiled": compiles,
+            "deterministic": same and not compiles,
+        }
+        del fit  # and with it the layers as they were before packing
+        give_back()
+        return _ready(model, network, weights, tokenizer, facts, attention=own_attention)
+    except BaseException:
+        network.close()
+        raise
+
+
+def _ready(
+    model: Model,
+    network: Network | PlainNetwork,
+    weights: Any,
+    tokenizer: Any,
+    facts: dict[str, Any],
+    *,
+    attention: str,
+) -> Loaded:
+    """With what the engine needs beside the network."""
     renderer = Renderer(tokenizer)
     length = context_length(model, weights.config)
     facts |= {
         "kv_bytes_per_token": network.bytes_per_token or None,  # None where the cache is the model's own
         "context_length": length,
         "template": renderer.template,
-        "packed_layers": packed,
         "forward": "lean" if isinstance(network, Network) and network.lean else "transformers",
-        "compiled": compiles,
-        "batching": f"none: {why_plain}" if why_plain else "continuous",
-        "deterministic": same and not compiles,
     }
     ends = end_ids(getattr(weights.generation_config, "eos_token_id", None), tokenizer)
     vocabulary = Vocabulary(tokenizer, weights.config.get_text_config().vocab_size, ends)
-    return Loaded(network, renderer, decoder(tokenizer), ends, vocabulary, length, facts, own_attention)
+    return Loaded(network, renderer, decoder(tokenizer), ends, vocabulary, length, facts, attention)
 
 
 def _weights(

@@ -45,8 +45,12 @@ class Network:
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
         AttentionInterface.register(self._name, self._attend)
         AttentionMaskInterface.register(self._name, _no_mask)
-        model.set_attn_implementation(self._name)
-        self.kv = self._measured()
+        try:
+            model.set_attn_implementation(self._name)
+            self.kv = self._measured()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def looks(self) -> list[Look]:
@@ -90,8 +94,10 @@ class Network:
             wanted += range(end - len(span.tokens) if span.every else end - 1, end)
         extra = max(0, self.least - len(ids))
         kept = wanted + [wanted[0]] * max(0, self.least - len(wanted))
-        logits = self._call(ids + [ids[0]] * extra, positions + [0] * extra, kept)
-        self._parts = []  # they hold keys and values of sequences that may leave
+        try:
+            logits = self._call(ids + [ids[0]] * extra, positions + [0] * extra, kept)
+        finally:
+            self._parts = []  # they hold keys and values of sequences that may leave
         for span in spans:
             span.sequence.length += len(span.tokens)
         return logits[: len(wanted)]
@@ -102,6 +108,7 @@ class Network:
         self.kv.make_room(sequence)
 
     def close(self) -> None:
+        """Let transformers forget it, which would keep the model for as long as the process lives."""
         for interface in (AttentionInterface, AttentionMaskInterface):
             interface._global_mapping.pop(self._name, None)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vllm_flow.core.errors import ConfigError
-from vllm_flow.evaluation.answers import Recorded
+from vllm_flow.core.recorded import read
 from vllm_flow.evaluation.objective import Objective, objective
 
 from .test_scoring import rewrite, run
@@ -25,7 +25,7 @@ def point(tmp_path: Path) -> Path:
 
 
 def test_it_is_the_mean_of_a_metric_that_the_configuration_has(point: Path) -> None:
-    spec = Recorded(point).spec
+    spec = read(point).spec
     assert objective("correct", spec) == CORRECT
     assert CORRECT.of(point) == 0.25
     assert objective("words", spec).of(point) == 3

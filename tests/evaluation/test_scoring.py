@@ -15,8 +15,9 @@ from vllm_flow.cli import main
 from vllm_flow.core import registry
 from vllm_flow.core.answers import Answer
 from vllm_flow.core.errors import ConfigError, RecordError
+from vllm_flow.core.recorded import read
 from vllm_flow.core.values import Failure, assistant, user
-from vllm_flow.evaluation.answers import Recorded
+from vllm_flow.evaluation.answers import answers_of
 from vllm_flow.evaluation.scores import Prompt, stacked
 from vllm_flow.evaluation.scoring import score_run
 
@@ -61,7 +62,7 @@ def test_an_answer_is_what_the_record_says_of_it(tmp_path: Path) -> None:
     history = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
     rows = [{"id": "a", "messages": [*history, {"role": "user", "content": "go on now"}]}, {"id": "b"}]
     record = run(tmp_path, rows, "sampling.max_tokens=2")
-    first, second = Recorded(record).answers()
+    first, second = answers_of(read(record))
     assert (first.ttft_s or 0) > 0
     assert (first.seconds or 0) >= (first.ttft_s or 0)
     assert first == Answer(
@@ -196,7 +197,7 @@ def test_the_time_of_an_answer_is_that_of_the_longest_request_of_its_own_node(tm
     def timed(*requests: tuple[str, int, float, float]) -> tuple[float | None, float | None]:
         lines = [dict(zip(("node", "sample", "ttft_s", "seconds"), one, strict=True)) for one in requests]
         (record / "timings.jsonl").write_text("".join(json.dumps(row | line) + "\n" for line in lines), "utf-8")
-        (answer,) = Recorded(record).answers()
+        (answer,) = answers_of(read(record))
         return answer.ttft_s, answer.seconds
 
     assert row["node"] == "reply"
@@ -231,10 +232,9 @@ def test_an_answer_that_is_there_twice_counts_once_and_is_told(arithmetic: Path)
     ("file", "text", "problem"),
     [
         ("results.jsonl", '{"index": 0}\n', "results.jsonl:1: this is no result: 'message' is missing. Restore the file, or run again."),
-        ("results.jsonl", "{\n{}\n", "results.jsonl:1: not JSON, at character 3: Expecting property name enclosed in double quotes. Write one JSON value."),
-        ("run.json", "[]", "run.json: it holds no mapping. Restore the file."),
-        ("run.json", "{", "run.json: it cannot be read: Expecting property name enclosed in double quotes: line 1 column 2 (char 1). Restore the file."),
-        ("config.yaml", "name: x\ngraph: {}\noutput: y\nfuture: 1\n", "config.yaml: there is no key 'future' in this version. Read the record with the one that wrote it."),
+        ("results.jsonl", "{\n{}\n", "results.jsonl:1: no JSON (Expecting property name enclosed in double quotes: line 2 column 1 (char 2)). Take the file as the run wrote it."),
+        ("timings.jsonl", '{"turn": 1}\n', "timings.jsonl:1: this is no timing: 'conversation' is missing. Restore the file, or run again."),
+        ("config.yaml", "name: x\ngraph: {}\noutput: y\nfuture: 1\n", "config.yaml: this version knows no key 'future'. Read the record with the one that wrote it."),
     ],
 )  # fmt: skip
 def test_a_broken_record_is_an_error_with_its_place(arithmetic: Path, file: str, text: str, problem: str) -> None:
@@ -245,12 +245,19 @@ def test_a_broken_record_is_an_error_with_its_place(arithmetic: Path, file: str,
     assert list(arithmetic.glob(".*.new")) == []
 
 
+def test_a_record_without_results_is_an_error_and_no_empty_one(arithmetic: Path) -> None:
+    (arithmetic / "results.jsonl").unlink()
+    with pytest.raises(RecordError) as caught:
+        score_run(arithmetic)
+    path = arithmetic / "results.jsonl"
+    assert str(caught.value) == f"{path}: there is no such file. Restore it, or run again."
+
+
 def test_a_folder_that_is_no_run_says_what_would_be_one(tmp_path: Path) -> None:
     with pytest.raises(RecordError) as caught:
         score_run(tmp_path)
-    assert str(caught.value) == (
-        f"{tmp_path / 'run.json'}: No such file or directory. Name the folder of a run, with run.json and results.jsonl."
-    )
+    right = "Give the folder of a run, or of one point of a sweep."
+    assert str(caught.value) == f"{tmp_path}: there is no run.json in it. {right}"
 
 
 OWN = '''"""Metrics of the project."""

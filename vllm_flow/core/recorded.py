@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Recorded:
     """run.json."""
     spec: RunSpec
     """What was run, by config.yaml."""
+    problems: list[str] = field(default_factory=list, compare=False)
+    """What was left out of what has been read, one line each."""
 
     @property
     def format(self) -> int:
@@ -76,8 +78,13 @@ class Recorded:
             ) from error
 
     def rows(self, name: str) -> Iterator[Row]:
-        """See `rows_of`."""
-        return rows_of(self.folder / name)
+        """See `rows_of`; a line that was cut is told in `problems`."""
+        return rows_of(self.folder / name, self._cut)
+
+    def _cut(self, place: str) -> None:
+        told = f"{place}: the last line is cut off, and was left out."
+        if told not in self.problems:
+            self.problems.append(told)
 
 
 def turn_of(row: Row) -> Turn:
@@ -135,9 +142,13 @@ def _run(folder: Path) -> Mapping[str, Any]:
 
 def _spec(folder: Path, fingerprint: Any) -> RunSpec:
     try:
-        content = yaml.safe_load((folder / "config.yaml").read_bytes())
+        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a sweep has many of them
+        content = yaml.load((folder / "config.yaml").read_bytes(), loader)  # noqa: S506  a safe one
         if not isinstance(content, dict):
             raise TypeError("it is no mapping")
+        if strange := sorted({*content} - {one.name for one in fields(RunSpec) if not one.metadata}):
+            what = f"this version knows no key '{strange[0]}'. Read the record with the one that wrote it"
+            raise RecordError(f"{folder / 'config.yaml'}: {what}.")
         spec = RunSpec(**content)
         same = fingerprint_of(content) == fingerprint  # of what is written: a later version may know more keys
     except OSError as error:

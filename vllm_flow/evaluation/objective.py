@@ -12,8 +12,8 @@ from typing import Any
 
 from vllm_flow.core.errors import ConfigError, Fault, RecordError, listed, nearest
 from vllm_flow.core.metrics import metrics_of
+from vllm_flow.core.recorded import read
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.evaluation.answers import Recorded
 from vllm_flow.evaluation.scoring import score_run
 
 SCORE = "score"
@@ -35,7 +35,7 @@ class Objective:
         Raises ConfigError for metrics that are gone.
         """
         try:
-            if Recorded(folder).run.get("status") != "finished":
+            if read(folder).run.get("status") != "finished":
                 return None
             if self.of_output:
                 return mean_score(folder)

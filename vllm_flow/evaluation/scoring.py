@@ -17,7 +17,8 @@ from vllm_flow.core.answers import Answer, Marks
 from vllm_flow.core.errors import RecordError, told
 from vllm_flow.core.files import replaced
 from vllm_flow.core.metrics import Metric, Value, metrics_of
-from vllm_flow.evaluation.answers import Recorded
+from vllm_flow.core.recorded import read
+from vllm_flow.evaluation.answers import answers_of
 from vllm_flow.evaluation.scores import Prompt, Scores, Summary, Unscored, mean_of
 
 FILE = "scores.jsonl"
@@ -32,11 +33,11 @@ def score_run(folder: Path, metrics: Mapping[str, Metric] | None = None) -> Scor
     working directory. Raises RecordError for what cannot be read or written, ConfigError for metrics that there are no
     more.
     """
-    recorded = Recorded(folder)
+    recorded = read(folder)
     scoring = _Scoring(metrics_of(recorded.spec) if metrics is None else metrics)
     try:
         with replaced(folder / FILE) as file:
-            for answer in recorded.answers():
+            for answer in answers_of(recorded):
                 scoring.add(answer, file)
     except OSError as error:
         raise RecordError(f"{folder / FILE}: it cannot be written: {error.strerror or error}. Free space.") from error

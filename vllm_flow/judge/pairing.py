@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
 from vllm_flow.core.answers import Answer
+from vllm_flow.core.recorded import read
 from vllm_flow.core.values import Message, assistant
-from vllm_flow.evaluation.answers import Recorded
+from vllm_flow.evaluation.answers import answers_of
 from vllm_flow.evaluation.scores import Prompt
 
 First = Literal["point", "baseline"]
@@ -79,8 +80,8 @@ def write_pairs(folders: Mapping[str, Path], baseline: str, file: IO[str]) -> Pa
 
 
 def _said(folder: Path, problems: list[str]) -> Iterator[tuple[Key, Said]]:
-    recorded, before = Recorded(folder), dict[tuple[str, int], tuple[Message, ...]]()
-    for answer in recorded.answers():
+    recorded, before = read(folder), dict[tuple[str, int], tuple[Message, ...]]()
+    for answer in answers_of(recorded):
         name = (answer.prompt[0], answer.sample)
         yield Key(Prompt(*answer.prompt), answer.sample), Said(answer.asked, before.get(name, ()), answer.text)
         before[name] = (*before.get(name, ()), *_exchange(answer))

@@ -12,7 +12,8 @@ from itertools import pairwise
 from typing import Any
 
 from vllm_flow.core.answers import Answer
-from vllm_flow.evaluation.answers import Recorded
+from vllm_flow.core.recorded import read
+from vllm_flow.evaluation.answers import answers_of
 from vllm_flow.evaluation.scores import Prompt
 from vllm_flow.report.reading import Sweep, Swept
 
@@ -78,7 +79,7 @@ def _of_point(
     rows = {prompt: row for row, prompt in enumerate(scores.prompts)}
     columns = {sample: column for column, sample in enumerate(scores.samples)}
     shown = [name for name in configured if name in scores.summaries and not scores.summaries[name].over_samples]
-    for answer in Recorded(point.folder).answers():
+    for answer in answers_of(read(point.folder)):
         prompt = Prompt(*answer.prompt)
         if prompt not in wanted:
             continue

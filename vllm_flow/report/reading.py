@@ -14,8 +14,9 @@ from typing import Any
 
 from vllm_flow.core.errors import RecordError
 from vllm_flow.core.metrics import ALWAYS, Metric, metrics_of
+from vllm_flow.core.recorded import Recorded, read
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.evaluation.answers import Recorded
+from vllm_flow.evaluation.answers import requests_of
 from vllm_flow.evaluation.scores import Scores
 from vllm_flow.evaluation.scoring import score_run
 from vllm_flow.sweep.index import FILE, Index, varied
@@ -116,7 +117,7 @@ def directory_of(folder: Path) -> tuple[Path, str]:
 def any_spec(folder: Path) -> RunSpec:
     """What the run was, or the first point of the sweep. Raises RecordError."""
     index = Index.read(folder) if (folder / FILE).exists() else None
-    return index.spec(index.points[0]) if index else Recorded(folder).spec
+    return index.spec(index.points[0]) if index else read(folder).spec
 
 
 def read_sweep(folder: Path, metrics: Mapping[str, Metric] | None = None) -> Sweep:
@@ -126,7 +127,7 @@ def read_sweep(folder: Path, metrics: Mapping[str, Metric] | None = None) -> Swe
     ConfigError for metrics that there are no more.
     """
     if not (folder / FILE).exists():
-        recorded = Recorded(folder)
+        recorded = read(folder)
         spec, problems = recorded.spec, list[str]()
         point = _point(folder, "", {}, spec.seed, metrics, problems=problems, strict=True)
         return Sweep(folder, (point,), 0, _configured([spec.metrics], metrics), None, tuple(problems))
@@ -144,7 +145,7 @@ def read_sweep(folder: Path, metrics: Mapping[str, Metric] | None = None) -> Swe
 
 def read_pair(first: Path, second: Path) -> Sweep:
     """Two runs as a sweep of two points, the first its baseline. Raises what `read_sweep` raises of a run."""
-    specs, problems = [Recorded(folder).spec for folder in (first, second)], list[str]()
+    specs, problems = [read(folder).spec for folder in (first, second)], list[str]()
     pairs = zip((first, second), "AB", specs, strict=True)
     points = [_point(folder, name, {}, spec.seed, None, problems=problems, strict=True) for folder, name, spec in pairs]
     configured, unlike = _configured([spec.metrics for spec in specs], None), _unlike(specs, None)
@@ -183,7 +184,7 @@ def _point(
     if not (folder / "run.json").exists():
         return Swept(name, folder, values, seed, "not run")
     try:
-        recorded = Recorded(folder)
+        recorded = read(folder)
         scores = score_run(folder, metrics)
         problems += scores.problems
         cost = _cost(recorded)
@@ -196,7 +197,7 @@ def _point(
 
 
 def _cost(recorded: Recorded) -> Cost:
-    rows = list(recorded.requests())
+    rows = list(requests_of(recorded))
     known = [row for row in rows if row["completion_tokens"] is not None and row["prompt_tokens"] is not None]
     run = recorded.run
     whole = run.get("finished") and run["status"] == "finished" and "resumed" not in run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vllm_flow.core.files import replaced
+from vllm_flow.core.files import held, replaced
 
 
 def test_each_of_two_writers_at_once_writes_a_whole_file(tmp_path: Path) -> None:
@@ -33,3 +33,10 @@ def test_a_block_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Pat
         file.write(str(1 // 0))
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_who_holds_a_folder_takes_away_what_a_killed_one_left_half_written(tmp_path: Path) -> None:
+    for name in (".run.json.0a1b.new", ".other.json.0a1b.new", "run.json"):
+        (tmp_path / name).write_text("{", encoding="utf-8")
+    held(tmp_path, "run.json").release()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", ".other.json.0a1b.new", "run.json"]

@@ -92,6 +92,7 @@ def test_what_is_killed_again_and_again_ends_as_what_was_not(project: Path, kind
             done = [row for row in rows(path) if row["event"] == "turn done"]
             assert len(done) == len({(row["conversation"], row["turn"]) for row in done}), "none is done twice"
         assert unchanged(begun, project / "whole")
+        assert not list(begun.glob("**/.*.new")), "nothing half written is left"
         shutil.rmtree(begun)
 
 

@@ -40,8 +40,11 @@ def replaced(path: Path) -> Iterator[IO[str]]:
         raise
 
 
-def held(folder: Path) -> FileLock:
-    """Keep other processes from writing into a folder, until it is released or the process ends. Raises RecordError."""
+def held(folder: Path, *names: str) -> FileLock:
+    """Keep other processes from writing into a folder, until it is released or the process ends. Raises RecordError.
+
+    names: files that only the holder replaces; what a killed one was about to replace them with is taken away.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / ".lock", timeout=0, mode=0o600, thread_local=False)
@@ -50,6 +53,8 @@ def held(folder: Path) -> FileLock:
     except Timeout:
         problem = "another process is writing into it. Wait until that has ended, or choose another folder"
         raise RecordError(f"{folder}: {problem}: {ELSEWHERE}") from None
+    for beside in (path for name in names for path in folder.glob(f".{name}.*.new")):
+        beside.unlink(missing_ok=True)
     return lock
 
 

@@ -65,7 +65,7 @@ class Record:
                 if not resume:
                     refuse_used(folder)  # before a file is made in it
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._lock = held(folder)
+                self._lock = held(folder, "run.json", "config.yaml", "results.jsonl")
                 undoing.callback(self._lock.release)
                 self.unfinished = Unfinished.read(folder, retry_errors) if resume else None
                 self._begin(spec, about or {})

@@ -102,7 +102,7 @@ class Index:
 
     def __enter__(self) -> Self:
         """Raises RecordError while another process runs the sweep."""
-        self._lock = held(self.folder)
+        self._lock = held(self.folder, FILE)
         self.status, self.finished = "running", None
         self.write()
         return self

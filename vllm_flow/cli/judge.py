@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vllm_flow.cli.words import is_terminal, json_line, table, take_flags, visible
+from vllm_flow.cli.words import is_terminal, json_line, one_folder, overrides_apart, table, take_flags, visible
 from vllm_flow.core.errors import ConfigError, Fault
 
 if TYPE_CHECKING:  # they take time to import, which --help can do without
@@ -72,18 +72,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _read(words: Sequence[str]) -> tuple[str, list[str]]:
-    overrides = [one for one in words if "=" in one and not Path(one).exists()]
-    folders = [one for one in words if one not in overrides]
-    faults = [
+    overrides, others = overrides_apart(words)
+    folder, faults = one_folder(others, "a sweep")
+    faults += [
         Fault(one, "the judge reads the answers of the sweep, once. Leave this out.", "command line")
         for one in overrides
         if one.lstrip("+~").partition("=")[0].partition(".")[0] in GIVEN
     ]
-    if len(folders) != 1:
-        faults.append(Fault("DIR", f"{len(folders)} folders are named. Name one, that of a sweep."))
     if faults:
         raise ConfigError(faults)
-    return folders[0], overrides
+    return folder, overrides
 
 
 def _pipeline(overrides: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vllm_flow.cli.words import one_folder, table, take_flags, visible
+from vllm_flow.cli.words import one_folder, overrides_apart, table, take_flags, visible
 from vllm_flow.core.errors import ConfigError, Fault, told
 
 if TYPE_CHECKING:  # they import numpy, which --help can do without
@@ -52,8 +52,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _read(words: Sequence[str]) -> tuple[str, list[str]]:
-    overrides = [one for one in words if "=" in one and not Path(one).exists()]
-    folder, faults = one_folder([one for one in words if one not in overrides])
+    overrides, others = overrides_apart(words)
+    folder, faults = one_folder(others)
     strange = [one for one in overrides if one.lstrip("+").partition("=")[0].partition(".")[0] != "metrics"]
     faults += [Fault(one, "a record stays as it is. Only metrics can be chosen again: metrics=…") for one in strange]
     if faults:

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
@@ -36,11 +37,17 @@ def take_flags(words: Sequence[str], known: Mapping[str, str]) -> tuple[set[str]
     return flags, rest
 
 
-def one_folder(words: Sequence[str]) -> tuple[str, list[Fault]]:
+def one_folder(words: Sequence[str], of: str = "a run or a sweep") -> tuple[str, list[Fault]]:
     """The folder of a record among the words, and what is wrong unless there is one of them and nothing else."""
     if len(words) == 1:
         return words[0], []
-    return "", [Fault("DIR", f"{len(words)} folders are named. Name one, that of a run or a sweep.")]
+    return "", [Fault("DIR", f"{len(words)} folders are named. Name one, that of {of}.")]
+
+
+def overrides_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The overrides among the words, and the others: a folder may have a = in its name."""
+    overrides = [one for one in words if "=" in one and not Path(one).exists()]
+    return overrides, [one for one in words if one not in overrides]
 
 
 def visible(text: str) -> str:

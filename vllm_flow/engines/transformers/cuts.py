@@ -67,13 +67,14 @@ def left_by_cuts(logits: Tensor, samplings: Sequence[Sampling]) -> Iterator[tupl
     """
     vocab, sigmas, scaling = logits.shape[-1], _reach(logits, samplings), Scaling.of(logits, samplings)
     rows, of_rows = torch.arange(len(samplings), device=logits.device), list(samplings)
+    wholes = _wholes(logits, scaling, samplings)
     for width in (*(width for width in WIDTHS if width < vocab), vocab):
         # By the logits themselves: dividing could make two of them equal and hand the tie to the wrong token.
         order = in_order(logits, width)
         first = logits.gather(-1, order)
         near = None if sigmas is None else _near(first, sigmas[rows])
         left = scaling(first)
-        kept, settled = count_kept(logits, scaling, left, of_rows, near)
+        kept, settled = count_kept(left, of_rows, vocab, wholes[rows], near)
         left.masked_fill_(torch.arange(width, device=logits.device) >= kept, -torch.inf)
         yield rows[settled], order[settled], _narrowed(left, of_rows)[settled]
         again = ~settled
@@ -84,35 +85,43 @@ def left_by_cuts(logits: Tensor, samplings: Sequence[Sampling]) -> Iterator[tupl
 
 
 def count_kept(
-    logits: Tensor, scaling: Scaling, first: Tensor, samplings: Sequence[Sampling], near: Tensor | None = None
+    first: Tensor, samplings: Sequence[Sampling], vocab: int, wholes: Tensor, near: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """How many tokens of each row's order top-nσ, min-p, top-k and top-p leave, int64 [rows, 1]; and whether that is
     settled, bool [rows].
 
-    logits: [rows, vocab]. first: those in order, scaled, float32 [rows, width]. near: what top-nσ keeps of the order,
+    first: logits in order, scaled, float32 [rows, width]. wholes: see `_wholes`. near: what top-nσ keeps of the order,
     bool [rows, width]. Each of them keeps a beginning of the order, so one number says it all; it is settled when it
     falls among the tokens that are in order.
     """
-    vocab, width = logits.shape[-1], first.shape[-1]
+    width = first.shape[-1]
     places, everything = torch.arange(width, device=first.device), width == vocab
     top_k = _column([one.top_k or vocab for one in samplings], first, torch.int64)
     enough = first.exp() >= _column([one.min_p for one in samplings], first)
     enough = enough if near is None else enough & near
     # These and top-k first; without any of them all tokens are left, whatever is in order.
-    whole = [one.min_p == 0 and one.top_k is None and one.top_n_sigma is None for one in samplings]
-    uncut = _column(whole, first, torch.bool)
+    uncut = _column([_is_whole(one) for one in samplings], first, torch.bool)
     left = torch.where(uncut, vocab, (enough & (places < top_k)).sum(-1, keepdim=True))
     known = uncut | (left < width) | ((left == top_k) & (left <= width)) | everything
     shares = first.double().exp().masked_fill_(places >= left, 0.0)
-    total = _row_sums(shares)
-    if bool(uncut.any()):
-        sums = torch.cat([_row_sums(block.double().exp()) for block in scaling.blocks(logits)])
-        total = torch.where(uncut, sums, total)
+    total = torch.where(uncut, wholes, _row_sums(shares))
     # 1 keeps all, also when rounding lets the sum reach 1 before the last token.
     top_p = _column([one.top_p if one.top_p < 1 else torch.inf for one in samplings], first, torch.float64)
     kept = ((_sum_before(shares) < top_p * total) & (places < left)).sum(-1, keepdim=True)
     settled = known & ((kept < width) | ((kept == left) & (left <= width)) | everything)
     return kept, settled.squeeze(-1)
+
+
+def _is_whole(sampling: Sampling) -> bool:
+    """Whether all tokens are left when top-p comes."""
+    return sampling.min_p == 0 and sampling.top_k is None and sampling.top_n_sigma is None
+
+
+def _wholes(logits: Tensor, scaling: Scaling, samplings: Sequence[Sampling]) -> Tensor:
+    """The sum that top-p takes its share of, of rows of which all tokens are left; of others 1. float64 [rows, 1]"""
+    if not any(one.top_p < 1 and _is_whole(one) for one in samplings):
+        return torch.ones((len(logits), 1), dtype=torch.float64, device=logits.device)
+    return torch.cat([_row_sums(block.double().exp()) for block in scaling.blocks(logits)])
 
 
 def _reach(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor | None:

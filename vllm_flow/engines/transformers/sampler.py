@@ -26,8 +26,10 @@ def choose(logits: Tensor, samplings: Sequence[Sampling], seeds: Sequence[int], 
     each. indices: which generated token of its answer each row draws, from 0.
     """
     logits = _drawable(logits)
-    chosen = logits.argmax(-1)  # the first of equals: ties go to the lowest id
     tossed = [_tossed(*row) for row in zip(samplings, seeds, indices, strict=True)]
+    greedy = any(one.temperature == 0 for one in samplings)
+    # The first of equals: ties go to the lowest id.
+    chosen = logits.argmax(-1) if greedy else torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
     for draw, rows in zip((_draw_from_all, _draw_from_left), _split(tossed), strict=True):
         if rows:
             which: Tensor | slice = slice(None)  # mostly all of them, and a copy of the table takes as long as a draw

@@ -121,7 +121,8 @@ class ChatServer:
     async def _echo(self, body: dict[str, Any]) -> AsyncIterator[str]:
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
         messages = tuple(Message(one["role"], (Text(one["content"]),)) for one in body["messages"])
-        sampling = Sampling(max_tokens=limit, stop=tuple(body.get("stop", ())))
+        ends = {name: tuple(body.get(name, ())) for name in ("stop", "stop_token_ids")}
+        sampling = Sampling(max_tokens=limit, **ends)
         request = Request(Prompt(messages), Schedule(sampling), logprobs=body.get("logprobs", False))
         yield chunk({"role": "assistant", "content": ""})
         async for token in EchoEngine().generate(request):

@@ -27,7 +27,7 @@ def adjusted(
         if list(output)[len(output) - len(before) :] == before:
             found[last] = -math.inf
     if len(output) < sampling.min_tokens:
-        for token in ends:
+        for token in {*ends, *sampling.stop_token_ids}:
             found[token] = -math.inf
     for token in {*prompt, *output}:
         r = sampling.repetition_penalty

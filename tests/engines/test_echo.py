@@ -73,6 +73,11 @@ def test_a_stop_string_across_pieces_ends_it_and_is_not_shown() -> None:
     assert (answer.text, answer.finish_reason, len(answer.token_ids)) == ("one tw", "stop", 3)
 
 
+def test_a_stop_token_ends_it_and_is_not_shown() -> None:
+    answer = reply("one two three four", stop_token_ids=(token_id(" three"),), stop=("two!",))
+    assert (answer.text, answer.finish_reason, len(answer.token_ids)) == ("one two", "stop", 3)
+
+
 def test_what_looks_like_a_stop_string_is_shown_in_the_end() -> None:
     assert [token.text for token in tokens("one two", stop=("two!",))] == ["one", " two"]
     assert reply("one two three", stop=("two!",), max_tokens=2).text == "one two"

@@ -54,6 +54,7 @@ def test_it_keeps_the_promises_of_an_engine(file: Path) -> None:
         {"temperature": 0.0},
         {"temperature": 0.0, "presence_penalty": 1.0, "frequency_penalty": 0.5, "repetition_penalty": 1.3},
         {"seed": 7},
+        {"seed": 7, "min_tokens": 4, "stop_token_ids": tuple(range(30, 90))},
         {"seed": 3, "bad_words": ("a", "é"), "min_tokens": 9, "logit_bias": {60: 5.0}, "dry_multiplier": 0.8},
         {"seed": 2**64 - 1, "temperature": 0.8, "top_p": 0.9, "top_k": 40, "min_p": 0.01},
     ],

@@ -104,7 +104,10 @@ def test_every_parameter_a_dialect_claims_is_in_what_it_sends(server: ChatServer
     for name, dialect in DIALECTS.items():
         sent = dialect.body(
             MODEL,
-            Request(prompt("a"), schedule(stop=("x",), top_k=3, logit_bias={5: 1.0}, bad_words=("x",))),
+            Request(
+                prompt("a"),
+                schedule(stop=("x",), stop_token_ids=(7,), top_k=3, logit_bias={5: 1.0}, bad_words=("x",)),
+            ),
             seeds=True,
         )
         claimed = dialect.capabilities(seeds=True).sampling - {"max_tokens"} | {dialect.limit}

@@ -68,6 +68,8 @@ VARIETY = [
     Sampling(temperature=0, bad_words=("ea",)),
     Sampling(min_tokens=6),
     Sampling(min_tokens=5),
+    Sampling(min_tokens=6, stop_token_ids=(1, 5)),
+    Sampling(min_tokens=5, stop_token_ids=(1, 5)),
     Sampling(dry_multiplier=0.8, dry_sequence_breakers=()),
     Sampling(dry_multiplier=0.5, dry_base=1.2, dry_allowed_length=1, dry_sequence_breakers=("b",)),
     Sampling(dry_multiplier=0.5, dry_allowed_length=1, dry_sequence_breakers=("e",)),

@@ -97,6 +97,22 @@ def test_a_stop_string_counts_when_a_token_after_the_min_tokens_completes_it(eng
     assert answer(stop=("aa",), min_tokens=8) == ("a" * 8, 8, "length")
 
 
+def test_a_stop_token_ends_the_answer_and_is_told_but_not_said(engine: Engine) -> None:
+    free = greedy(engine, logit_bias=LETTERS)
+    stop = next(one for one in free.token_ids if one != free.token_ids[0])
+    place = free.token_ids.index(stop)
+    found = greedy(engine, logit_bias=LETTERS, stop_token_ids=(stop,))
+    assert (found.token_ids, found.text) == (free.token_ids[: place + 1], free.text[:place])
+    assert (found.finish_reason, found.usage.completion_tokens) == ("stop", place + 1)
+    held = greedy(engine, logit_bias=LETTERS, stop_token_ids=(stop,), stop=(free.text[:place] + "!",))
+    assert held == found  # what might have become a stop string is said in the end
+
+
+def test_a_stop_token_cannot_be_drawn_before_the_min_tokens(engine: Engine) -> None:
+    found = greedy(engine, logit_bias={A: 100.0, B: 90.0}, stop_token_ids=(A,), min_tokens=3)
+    assert (found.text, found.token_ids, found.finish_reason) == ("bbb", (B, B, B, A), "stop")
+
+
 def test_dry_breaks_a_loop(engine: Engine) -> None:
     def triples(answer: Completion) -> tuple[int, int]:
         ids = answer.token_ids
@@ -140,6 +156,10 @@ def test_what_ends_an_answer_is_what_its_first_token_is_given(engine: Engine) ->
     ("how", "words"),
     [
         ({"logit_bias": {260: 1.0}}, "sampling.logit_bias: 260 is no token of this model. Give ids from 0 to 259."),
+        (
+            {"stop_token_ids": (A, 260, 999)},
+            "sampling.stop_token_ids: 260, 999 are no tokens of this model. Give ids from 0 to 259.",
+        ),
         (
             {"dry_multiplier": 1.0, "dry_sequence_breakers": ("zz",)},
             "sampling.dry_sequence_breakers: no token of this model has 'zz' in it. Give texts that lie within one token, such "

@@ -205,6 +205,8 @@ def test_a_second_one_in_the_process_is_refused_and_a_failed_one_leaves_room(opt
         {"stop": ("a", ".")},
         {"stop": ("s, ", "e"), "min_tokens": 9},
         {"min_tokens": 60},
+        {"stop_token_ids": (28, 30, 260)},
+        {"stop_token_ids": (28, 30, 260), "min_tokens": 9},
         {"bad_words": ("Paris", "red", "1", "capital of", " blue"), "min_tokens": 15, "logit_bias": {28: 2.0}},
     ],
 )
@@ -276,6 +278,7 @@ def test_what_is_refused_is_told(engine: Engine) -> None:
         ({"temperature": 0.005}, "sampling.temperature: vLLM draws with 0.01 or more, and 0.005 is less. Choose 0 for the most probable token, or 0.01."),
         ({"temperature": 3.0}, "vLLM refuses the request: temperature must be in [0, 2], got 3.0. (parameter=temperature, value=3.0). Change what it names."),
         ({"logit_bias": {10**6: 1.0}}, "sampling.logit_bias: 1000000 is no token of this model. Give ids from 0 to 49151."),
+        ({"stop_token_ids": (10**6,)}, "sampling.stop_token_ids: 1000000 is no token of this model. Give ids from 0 to 49151."),
     ):  # fmt: skip
         with pytest.raises(EngineError) as caught:
             ask(engine, "hi", **given)  # type: ignore[arg-type]

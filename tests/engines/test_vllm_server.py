@@ -100,6 +100,7 @@ def test_it_keeps_the_promises_of_an_engine(options: OpenAI, dialect: Any) -> No
         {"repetition_penalty": 1.3},
         {"presence_penalty": 1.0, "frequency_penalty": 0.5},
         {"stop": ("a", ".")},
+        {"stop_token_ids": (28, 30, 260)},
         {"bad_words": ("Paris", "red", "1"), "min_tokens": 15, "logit_bias": {28: 2.0}},
     ],
 )

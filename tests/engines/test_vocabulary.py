@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.sampling import Sampling
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 from vllm_flow.models.random_weights import build_tokenizer
 
@@ -78,10 +79,10 @@ def test_the_line_break_of_a_byte_level_tokenizer_is_found():
 
 
 def test_ids_beyond_the_vocabulary_are_refused():
-    vocabulary().check([0, 7])
-    assert refused(vocabulary().check, [7, 8]) == (
+    vocabulary().check(Sampling(logit_bias={0: 1.0, 7: 1.0}, stop_token_ids=(0, 7)))
+    assert refused(vocabulary().check, Sampling(logit_bias={7: 1.0, 8: 1.0})) == (
         "sampling.logit_bias: 8 is no token of this model. Give ids from 0 to 7."
     )
-    assert refused(vocabulary().check, [9, 8]) == (
-        "sampling.logit_bias: 9, 8 are no tokens of this model. Give ids from 0 to 7."
+    assert refused(vocabulary().check, Sampling(stop_token_ids=(9, 8))) == (
+        "sampling.stop_token_ids: 9, 8 are no tokens of this model. Give ids from 0 to 7."
     )

@@ -19,6 +19,8 @@ BROKEN: dict[Any, str] = {}
 """The options of each engine with all that is said of it."""
 ENGINES: dict[str, type[EchoEngine]] = {}
 ALL = Echo().capabilities().sampling
+BY_ID = {"stop_token_ids"}
+"""What an engine with wrong ids cannot honour either."""
 
 
 @resource("broken/engine")
@@ -92,7 +94,7 @@ class GivesAList(EchoEngine):
     "its_capabilities_are_sampling_parameters: capabilities names 'temprature', which is no sampling parameter. Did "
     "you mean 'temperature'? There are: bad_words, dry_allowed_length, dry_base, dry_multiplier, "
     "dry_sequence_breakers, frequency_penalty, logit_bias, max_tokens, min_p, min_tokens, n, presence_penalty, "
-    "repetition_penalty, stop, temperature, top_k, top_n_sigma, top_p, typical_p, xtc_probability, xtc_threshold."
+    "repetition_penalty, stop, stop_token_ids, temperature, top_k, top_n_sigma, top_p, typical_p, xtc_probability, xtc_threshold."
 )
 class HonoursWhatThereIsNot(EchoEngine):
     honours = ALL | {"temprature"}
@@ -118,7 +120,7 @@ class CountsAfterAll(EchoEngine):
 
 @told("usage_counts_the_tokens: usage.completion_tokens is 12. It should be 11.")
 class CountsOneTooMany(Changed):
-    honours = ALL - {"stop"}
+    honours = ALL - {"stop"} - BY_ID
 
     def change(self, token: Token, place: int, request: Request) -> Token:
         if token.finish is None:
@@ -144,7 +146,7 @@ class CountsInFloats(EchoEngine):
     "after the other.'. It should hold what is new."
 )
 class SaysAllAgain(Changed):
-    honours = ALL - {"stop"}
+    honours = ALL - {"stop"} - BY_ID
     said = ""
 
     def change(self, token: Token, place: int, request: Request) -> Token:
@@ -156,12 +158,16 @@ class SaysAllAgain(Changed):
     "an_answer_can_be_recorded: completion.token_ids.0: -1 does not fit. Give a whole number of 0 or more, below 2**63."
 )
 class KnowsNoIds(Changed):
+    honours = ALL - BY_ID
+
     def change(self, token: Token, place: int, request: Request) -> Token:
         return replace(token, id=-1)
 
 
 @told("max_tokens_ends_an_answer_with_length: number of tokens at max_tokens=1 is 11. It should be 1.")
 class NeverStops(EchoEngine):
+    honours = ALL - BY_ID
+
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
         schedule = replace(request.schedule, sampling=replace(request.schedule.at(0), max_tokens=99))
         async for token in super().generate(replace(request, schedule=schedule)):
@@ -178,6 +184,17 @@ class IgnoresStop(EchoEngine):
         schedule = replace(request.schedule, sampling=replace(request.schedule.at(0), stop=()))
         async for token in super().generate(replace(request, schedule=schedule)):
             yield token
+
+
+@told(
+    "a_stop_token_ends_the_answer_and_adds_no_text: the text with stop_token_ids=[3644392259] is 'Count from one to twelve, in'. "
+    "It should be 'Count from one to twelve,'."
+)
+class SaysTheStopToken(Changed):
+    def change(self, token: Token, place: int, request: Request) -> Token:
+        if not request.schedule.at(0).stop_token_ids or token.finish is None:
+            return token
+        return replace(token, text=" in")
 
 
 @told(
@@ -286,6 +303,8 @@ class DescribesWithAType(EchoEngine):
 
 @told("greedy_says_the_same_whatever_the_seed: the greedy answer with another seed: token_ids[0] is 2. It should be 1.")
 class DrawsWhenGreedy(Changed):
+    honours = ALL - BY_ID
+
     def change(self, token: Token, place: int, request: Request) -> Token:
         return token if hot(request) else replace(token, id=request.seed)
 
@@ -325,6 +344,7 @@ class ForgetsTheSeed(Changed):
 
 @told("an_answer_does_not_depend_on_its_company: answer 0 in company: token_ids[0] is 24. It should be 1.")
 class MindsItsCompany(EchoEngine):
+    honours = ALL - BY_ID
     in_flight = 0
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:

@@ -169,6 +169,7 @@ def test_prompts_that_are_answered_in_a_word_show_too_little() -> None:
         f"each_token_adds_its_own_text: {few}",
         f"max_tokens_ends_an_answer_with_length: {few}",
         f"a_stop_string_ends_the_answer_and_is_not_part_of_it: {few}",
+        f"a_stop_token_ends_the_answer_and_adds_no_text: {few}",
     ]
     check_engine(Echo(), prompts=[prompt("hi"), prompt("one two three four")])
 

@@ -102,12 +102,14 @@ class Sampling:
     max_tokens: Annotated[int, at_least(1)] = 256
     """At most this many generated tokens."""
     min_tokens: Annotated[int, at_least(0)] = 0
-    """Nothing ends the answer before this many tokens are generated but `max_tokens`: no end of sequence can be drawn.
+    """Nothing ends the answer before this many tokens are generated but `max_tokens`: no token that would can be drawn.
 
     A stop string counts, as in vLLM, if a later token completes it; one that is complete before is text like any other.
     """
     stop: tuple[Annotated[str, not_empty()], ...] = ()
     """Texts that end the answer; they are not part of it."""
+    stop_token_ids: tuple[Annotated[int, at_least(0)], ...] = ()
+    """Tokens that end the answer, beside the model's own ends of sequence; what they say is not part of its text."""
     n: Annotated[int, at_least(1)] = 1
     """How many independent answers; more than one needs a stage that makes several, such as infer/sample."""
 
@@ -146,7 +148,7 @@ def outside(sampling: Sampling, ranges: Mapping[str, tuple[float, float]]) -> It
 class Schedule:
     """Which sampling parameters are in force at each generated token of one answer.
 
-    What ends the answer, `max_tokens`, `min_tokens` and `stop`, is that of its first token.
+    What ends the answer, `max_tokens`, `min_tokens`, `stop` and `stop_token_ids`, is that of its first token.
     """
 
     sampling: Sampling

@@ -138,9 +138,9 @@ class Completion:
 
     text: str
     token_ids: tuple[int, ...]
-    """Generated ids, the end-of-sequence id included when the model wrote it; empty when the engine is told none."""
+    """Generated ids, that of the end of sequence or stop token included; empty when the engine is told none."""
     finish_reason: FinishReason
-    """stop: end of sequence or a stop string; length: `max_tokens` reached; interrupted: cut off by the user."""
+    """stop: end of sequence, stop token or string; length: `max_tokens` reached; interrupted: cut off by the user."""
     usage: Usage
     logprobs: tuple[float, ...] | None = None
     """Natural log of each generated token's probability under the unmodified logits; None unless asked for."""

@@ -39,8 +39,8 @@ class Echo:
     """Says the newest user message back, word by word; needs no weights.
 
     All probability is on one token, so temperature, cuts and penalties change nothing, each token's logprob is 0, and
-    `max_tokens` and `stop` end the answer as they do everywhere. Logit bias, bad words and min tokens would make it say
-    something else, so it does not honour them.
+    `max_tokens`, `stop` and `stop_token_ids` end the answer as they do everywhere. Logit bias, bad words and min tokens
+    would make it say something else, so it does not honour them.
     """
 
     def capabilities(self) -> Capabilities:
@@ -100,13 +100,14 @@ def _answer(request: Request, prompt: tuple[int, ...]) -> Iterator[Token]:
     said = pieces(_newest_user_text(request.prompt)) or [""]
     last = min(len(said), sampling.max_tokens) - 1
     for index, piece in enumerate(said[: last + 1]):
-        text = scanner.push(piece)
+        ended = token_id(piece) in sampling.stop_token_ids
+        text = "" if ended else scanner.push(piece)
         logprob, likelihood = _certain(piece, request) if request.logprobs else (None, None)
-        if index < last and not scanner.stopped:
+        if index < last and not (ended or scanner.stopped):
             yield Token(token_id(piece), text, logprob, None, likelihood)
             continue
         # Saying everything is this model's end of sequence; a word left unsaid is not.
-        reason: FinishReason = "stop" if scanner.stopped or index == len(said) - 1 else "length"
+        reason: FinishReason = "stop" if ended or scanner.stopped or index == len(said) - 1 else "length"
         finish = Finish(reason, Usage(len(prompt), index + 1), prompt_ids=prompt)
         yield Token(token_id(piece), text + scanner.flush(), logprob, finish, likelihood)
         return

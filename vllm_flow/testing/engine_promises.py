@@ -12,7 +12,8 @@ from vllm_flow.core import registry
 from vllm_flow.core.codec import completion_from_json, decode, encode
 from vllm_flow.core.errors import EngineError, listed, nearest
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.testing.compare import brief, named, require, same
+from vllm_flow.testing.compare import named, require, same
+from vllm_flow.testing.ending_promises import ENDING_PROMISES
 from vllm_flow.testing.likelihood_promises import LIKELIHOOD_PROMISES
 from vllm_flow.testing.options import option_problems, registered
 from vllm_flow.testing.trial import Trial, all_of
@@ -43,6 +44,7 @@ TAME: dict[str, Any] = {
     "bad_words": ("never said",),
     "min_tokens": 2,
     "stop": ("\0never said\0",),
+    "stop_token_ids": (6,),
 }
 """A value for each parameter that is not the neutral one; `max_tokens` is always set, and `n` is the stage's affair."""
 
@@ -138,28 +140,8 @@ async def an_answer_can_be_recorded(trial: Trial) -> None:
     same("the recorded answer", again, answer)
 
 
-@promise
-async def max_tokens_ends_an_answer_with_length(trial: Trial) -> None:
-    prompt, whole = await trial.long_answer()
-    for limit in (1, len(whole) // 2):
-        answer = await trial.answer(trial.greedy(prompt, max_tokens=limit))
-        same(f"number of tokens at max_tokens={limit}", trial.length(answer), limit)
-        same(f"finish_reason at max_tokens={limit}", answer.finish_reason, "length")
-
-
-@promise
-async def a_stop_string_ends_the_answer_and_is_not_part_of_it(trial: Trial) -> None:
-    """The stop string lies across two tokens: the harder case."""
-    if not trial.honours("stop"):
-        return
-    prompt, tokens = await trial.long_answer()
-    said = [token.text for token in tokens if token.text]
-    whole, middle = "".join(said), len(said) // 2
-    stop = said[middle - 1][-1] + said[middle][0]
-    answer = await trial.answer(trial.greedy(prompt, stop=(stop,)))
-    same(f"the text of {brief(whole)} with stop={stop!r}", answer.text, whole[: whole.index(stop)])
-    same(f"finish_reason with stop={stop!r}", answer.finish_reason, "stop")
-    same(f"usage.completion_tokens with stop={stop!r}", answer.usage.completion_tokens, trial.length(answer))
+for about_ending in ENDING_PROMISES:
+    promise(about_ending)
 
 
 @promise

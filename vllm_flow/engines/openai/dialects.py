@@ -83,7 +83,7 @@ NO_LIMIT = -1
 """What vLLM calls no top-k."""
 PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
 COMMON = frozenset({"temperature", "top_p", "stop"})
-OF_VLLM = frozenset({"top_k", "min_p", "repetition_penalty", "logit_bias", "bad_words", "min_tokens"})
+OF_VLLM = frozenset({"top_k", "min_p", "repetition_penalty", "logit_bias", "bad_words", "min_tokens", "stop_token_ids"})
 OF_OPENAI = {
     "temperature": (0, 2),
     "presence_penalty": (-2, 2),

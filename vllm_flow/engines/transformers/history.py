@@ -63,7 +63,7 @@ class History:
         """What the parameters that come into force now say in this model's tokens. Raises EngineError if nothing."""
         if sampling is self._understood:
             return
-        self._vocabulary.check(sampling.logit_bias)
+        self._vocabulary.check(sampling)
         self._bad_words = [ids for word in sampling.bad_words for ids in self._vocabulary.spellings(word)]
         breakers = sampling.dry_sequence_breakers if sampling.dry_multiplier > 0 else ()
         self._breakers = frozenset().union(*map(self._vocabulary.holding, breakers))
@@ -84,9 +84,10 @@ class History:
         return self._seen
 
     def banned(self) -> Iterator[int]:
-        """Tokens that must not come next: ends of sequence before their time, and those that complete a bad word."""
+        """Tokens that must not come next: those that end an answer before its time, and that complete a bad word."""
         if self.must_go_on:
             yield from self._vocabulary.end_ids
+            yield from self._limits.stop_token_ids
         for *before, last in self._bad_words:
             if not before or self._output[-len(before) :] == before:
                 yield last

@@ -84,7 +84,7 @@ class Row(Reading):
         super().__init__(job, prompt, len(prompt) - 1)
         self.output: list[int] = []
         self.limits = job.request.schedule.at(0)
-        """What ends the answer: `max_tokens`, `min_tokens` and `stop` as they stand at its beginning."""
+        """What ends the answer, as it stands at its beginning: see Schedule."""
         self.longest = len(prompt) + self.limits.max_tokens
         self.history = History(prompt, self.output, loaded.vocabulary, self.limits)
         self.history.understand(self.limits)

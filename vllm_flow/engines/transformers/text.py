@@ -60,16 +60,16 @@ class TextStream:
 
 
 class Saying:
-    """What one answer says, token by token, and when that ends: at an end of sequence, a stop string, or its length.
+    """What one answer says, token by token, and when that ends: at a token that ends it, a stop string, or its length.
 
-    limits: as they stand at its beginning. ends: the ids that end a sequence.
+    limits: as they stand at its beginning. ends: the ids that end a sequence, whatever the limits.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str], limits: Sampling, ends: frozenset[int]) -> None:
         self.tokens = 0
         """How many there are so far."""
         self._limits = limits
-        self._ends = ends
+        self._ends = ends.union(limits.stop_token_ids)
         self._text = TextStream(decode, limits.stop)
 
     def take(self, token_id: int) -> tuple[str, FinishReason | None]:

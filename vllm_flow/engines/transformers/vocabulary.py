@@ -5,11 +5,11 @@ Found out once for each text, and refused in words where it means nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.sampling import Sampling
 
 
 class Vocabulary:
@@ -22,12 +22,13 @@ class Vocabulary:
         self._spellings: dict[str, tuple[tuple[int, ...], ...]] = {}
         self._holding: dict[str, frozenset[int]] = {}
 
-    def check(self, token_ids: Iterable[int]) -> None:
-        """Raises EngineError for ids of a logit bias that this model has not."""
-        strange = [str(one) for one in token_ids if one >= self.size]
-        if strange:
-            is_no = f"{strange[0]} is no token" if len(strange) == 1 else f"{', '.join(strange)} are no tokens"
-            raise EngineError(f"sampling.logit_bias: {is_no} of this model. Give ids from 0 to {self.size - 1}.")
+    def check(self, sampling: Sampling) -> None:
+        """Raises EngineError for token ids in it that this model has not."""
+        for name, ids in (("logit_bias", sampling.logit_bias), ("stop_token_ids", sampling.stop_token_ids)):
+            strange = [str(one) for one in ids if one >= self.size]
+            if strange:
+                is_no = f"{strange[0]} is no token" if len(strange) == 1 else f"{', '.join(strange)} are no tokens"
+                raise EngineError(f"sampling.{name}: {is_no} of this model. Give ids from 0 to {self.size - 1}.")
 
     def spellings(self, word: str) -> tuple[tuple[int, ...], ...]:
         """The tokens of a bad word as it begins a text and as it follows a space. Raises EngineError if it has none."""

@@ -68,14 +68,14 @@ def _params(request: Request, now: Sampling, vocabulary: Vocabulary) -> Sampling
     if 0 < now.temperature < COLDEST:
         what = f"sampling.temperature: vLLM draws with {COLDEST} or more, and {now.temperature:g} is less"
         raise EngineError(f"{what}. Choose 0 for the most probable token, or {COLDEST}.")
-    vocabulary.check(now.logit_bias)
+    vocabulary.check(now)
     params = SamplingParams(
         **{name: getattr(now, name) for name in PLAIN},
         top_k=now.top_k or 0,
         logit_bias=dict(now.logit_bias) or None,
         min_tokens=min(now.min_tokens, now.max_tokens),
         max_tokens=now.max_tokens,
-        stop_token_ids=sorted(vocabulary.end_ids),
+        stop_token_ids=sorted(vocabulary.end_ids.union(now.stop_token_ids)),
         seed=request.seed & SEED_BITS if now.temperature > 0 else None,
         logprobs=0 if request.logprobs else None,
         detokenize=False,

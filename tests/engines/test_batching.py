@@ -1,4 +1,4 @@
-"""Many answers in one loop: each is bitwise what it would be alone, what begins alike is read once, and nothing leaks."""
+"""Many answers in one loop: each is what it would be alone, what begins alike is read once, and nothing leaks."""
 
 from __future__ import annotations
 
@@ -39,21 +39,6 @@ def loaded(request: pytest.FixtureRequest) -> Iterator[Loaded]:
     found.network.close()
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], bytes]:
-    """The logits that each token of each seed was drawn from."""
-    found: dict[tuple[int, int], bytes] = {}
-    real = loops.choose
-
-    def recording(logits: torch.Tensor, samplings: Any, seeds: Any, indices: Any) -> torch.Tensor:
-        for row, key in enumerate(zip(seeds, indices, strict=True)):
-            found[key] = logits[row].numpy().tobytes()
-        return real(logits, samplings, seeds, indices)
-
-    monkeypatch.setattr(loops, "choose", recording)
-    return found
-
-
 def job(text: str, seed: int = 0, tokens: int = 6, **sampling: Any) -> Job:
     how = Schedule(Sampling(**{"top_p": 0.9, "max_tokens": tokens, **sampling}))
     return Job(Request(Prompt((user(text),)), how, seed=seed), loop=None)  # type: ignore[arg-type]  # nobody waits
@@ -78,39 +63,6 @@ def run(loop: Loop, jobs: list[Job], every: int = 0) -> dict[Job, list[Token]]:
 
 def ids(tokens: list[Token]) -> list[int]:
     return [token.id for token in tokens]
-
-
-@pytest.mark.parametrize("others", [1, 6, 63, pytest.param(159, marks=pytest.mark.full)])
-def test_a_row_has_bitwise_the_same_logits_in_any_company(
-    loaded: Loaded, others: int, drawn: dict[tuple[int, int], bytes]
-) -> None:
-    assert loaded.facts["deterministic"] is True
-    watched = [(LONG, 3), ("hi", 4)]
-    for text, seed in watched:
-        run(Loop(loaded, Limits()), [job(text, seed, tokens=20)])
-    alone = dict(drawn)
-    drawn.clear()
-    crowd = [job("x" * (7 * place % 190), 100 + place, tokens=3 + place % 17) for place in range(others)]
-    jobs = [*crowd[: others // 2], *(job(text, seed, tokens=20) for text, seed in watched), *crowd[others // 2 :]]
-    run(Loop(loaded, Limits()), jobs, every=others % 2)
-    assert {key: drawn[key] for key in alone} == alone
-
-
-@pytest.mark.parametrize("prefix_bytes", [0, 20_000, 1 << 24], ids=["cold", "evicted", "hot"])
-def test_what_is_remembered_changes_no_bit(
-    loaded: Loaded, prefix_bytes: int, drawn: dict[tuple[int, int], bytes]
-) -> None:
-    loop = Loop(loaded, Limits(prefix_bytes=prefix_bytes))
-    jobs = [(LONG, 1), (LONG[:100], 2), (LONG, 1), (LONG[:66] + "another", 3), ("other", 4), (LONG[:100], 2)]
-    rounds = []
-    for text, seed in jobs:
-        run(loop, [job(text, seed)])
-        rounds.append({key: drawn.pop(key) for key in list(drawn)})
-    assert rounds[0] == rounds[2]
-    assert rounds[1] == rounds[5]
-    fresh = Loop(loaded, Limits(prefix_bytes=0))
-    run(fresh, [job(jobs[3][0], 3)])
-    assert rounds[3] == drawn
 
 
 def test_a_prompt_is_read_again_only_from_where_it_differs(loaded: Loaded) -> None:

@@ -34,9 +34,9 @@ def adjusted(
         found[token] = found[token] / r if found[token] > 0 else found[token] * r
     for token in set(output):
         found[token] -= sampling.presence_penalty + sampling.frequency_penalty * list(output).count(token)
-    for token in range(len(found)):
+    for token in range(len(found)) if sampling.dry_multiplier else ():
         length = repetition([*prompt, *output], token, breakers)
-        if sampling.dry_multiplier and length >= sampling.dry_allowed_length:
+        if length >= sampling.dry_allowed_length:
             found[token] -= sampling.dry_multiplier * sampling.dry_base ** (length - sampling.dry_allowed_length)
     return found
 

@@ -17,7 +17,7 @@ from vllm_flow.engines.transformers import noise
 from vllm_flow.engines.transformers.cuts import WIDTHS, left_by_cuts
 from vllm_flow.engines.transformers.history import History
 from vllm_flow.engines.transformers.penalties import adjusted
-from vllm_flow.engines.transformers.sampler import _drawn, _tossed, choose
+from vllm_flow.engines.transformers.sampler import choose
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 
 from . import reference
@@ -28,7 +28,6 @@ PROMPT, OUTPUT = (0, 3, 2, 4, 1), (1, 1, 4, 2, 4)
 TEXTS = ("a", "b", "c", "d", "e", "f", "g", "h")
 END = 3
 DRAWS = 20_000
-FULL = 10_000_000
 UNLIKELY = 1e-7
 """Of a chi-square as large as the one found. The seeds are fixed, so a test that passes once passes always."""
 VARIETY = [
@@ -402,62 +401,3 @@ def test_looking_at_the_most_probable_tokens_first_changes_no_draw(step, monkeyp
     found = draw(logits, samplings, list(range(rows)))
     monkeypatch.setattr("vllm_flow.engines.transformers.cuts.WIDTHS", ())
     assert draw(logits, samplings, list(range(rows))) == found
-
-
-def pooled(found: torch.Tensor, shares: torch.Tensor, single: int) -> tuple[list[int], list[float]]:
-    """Counts and shares of the most probable tokens one by one, and of all others together."""
-    order = shares.argsort(descending=True)
-    top, tail = order[:single], order[single:]
-    return [*found[top].tolist(), int(found[tail].sum())], [*shares[top].tolist(), float(shares[tail].sum())]
-
-
-def a_large_row() -> torch.Tensor:
-    """Logits of 150,000 tokens, float32 [1, vocab]: some likely ones, scattered, and a long tail."""
-    generator = torch.Generator().manual_seed(4)
-    logits = torch.randn(1, 150_000, generator=generator) * 2
-    logits[0, torch.randperm(150_000, generator=generator)[:60]] += torch.linspace(6, 12, 60)
-    return logits
-
-
-@pytest.mark.full
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize(
-    "sampling",
-    [
-        Sampling(temperature=0.9, top_p=0.8),
-        Sampling(min_p=0.02, xtc_probability=0.4, xtc_threshold=0.05, typical_p=0.95),
-    ],
-    ids=["top_p", "min_p, typical and XTC"],
-)
-def test_ten_million_draws_from_a_large_vocabulary_follow_the_distribution(sampling):
-    """The cuts are made once for each side of the coin: all rows are alike but for their noise."""
-    logits = a_large_row()
-    shares = torch.tensor(distribution(logits[0].tolist(), sampling), dtype=torch.float64)
-    sides = {}
-    for side in (0.0, 1.0):
-        of = [replace(sampling, xtc_probability=side)]
-        ((_, order, left),) = [one for one in left_by_cuts(logits, of) if len(one[0])]
-        sides[side] = (order[:, left[0] > -torch.inf], left[:, left[0] > -torch.inf])
-    found = torch.zeros(150_000, dtype=torch.int64)
-    for start in range(0, FULL, 50_000):
-        seeds = range(start, start + 50_000)
-        fallen = torch.tensor([_tossed(sampling, seed, 3).xtc_probability for seed in seeds])
-        keys = torch.tensor([[noise.signed(noise.key(seed, 3))] for seed in seeds])
-        for side, (order, left) in sides.items():
-            found += _drawn(order, left, keys[fallen == side]).bincount(minlength=150_000)
-    assert found.sum() == FULL
-    assert (found[shares == 0] == 0).all()
-    assert chance(*pooled(found, shares, 40), FULL) > UNLIKELY
-
-
-@pytest.mark.full
-@pytest.mark.timeout(1800)
-def test_draws_without_a_cut_reach_the_whole_of_a_large_vocabulary_as_often_as_they_should():
-    logits, draws = a_large_row(), 40_000
-    shares = logits[0].double().softmax(-1)
-    found = torch.zeros(150_000, dtype=torch.int64)
-    for start in range(0, draws, 200):
-        rows = torch.arange(start, start + 200).tolist()
-        chosen = choose(logits.expand(200, -1), [Sampling()] * 200, rows, [5] * 200)
-        found += chosen.bincount(minlength=150_000)
-    assert chance(*pooled(found, shares, 40), draws) > UNLIKELY

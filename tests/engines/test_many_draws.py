@@ -7,6 +7,7 @@ for its noise. Draws from all tokens, through all of `choose`, are fewer.
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from functools import cache
 
@@ -28,6 +29,8 @@ SINGLE = 40
 BANNED, MASKED = 5, 77_777
 """A bad word that is likely but for that, and a token whose logit is no number."""
 FEW = 300
+LOWEST, HIGHEST = (-math.log(-math.log1p(-one)) for one in (1 - 2.0**-53, 2.0**-53))
+"""Gumbel noise of the extreme hashes: of the uniforms 2^-53 and 1 - 2^-53."""
 SETTINGS = [
     Sampling(),
     Sampling(temperature=0.5),
@@ -106,7 +109,7 @@ def test_at_both_ends_of_the_hash_the_definition_still_chooses(
             bits = torch.zeros(VOCABULARY, dtype=torch.int64)
             bits[highest] = -1
             monkeypatch.setattr(noise, "hashes", lambda keys, ids, bits=bits: bits[ids].expand(len(keys), -1))
-            best = (shares.log() + noise.uniforms(bits).log().neg().log().neg()).argmax()
+            best = (shares.log() + torch.tensor([LOWEST, HIGHEST])[-bits]).argmax()
             assert choose(logits, [sampling], [seed], [INDEX]) == best
 
 

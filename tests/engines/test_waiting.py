@@ -140,6 +140,36 @@ def test_no_more_than_may_wait_do() -> None:
     engine.close()
 
 
+class Counting(asyncio.SelectorEventLoop):
+    """An event loop that counts how often another thread has woken it."""
+
+    woken = 0
+
+    def call_soon_threadsafe(self, callback: Any, *given: Any, **how: Any) -> Any:
+        self.woken += 1
+        return super().call_soon_threadsafe(callback, *given, **how)
+
+
+def test_a_step_wakes_each_event_loop_once_however_many_wait_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Transformers(RANDOM).open()
+    made: list[int] = []
+    real = Loop.step
+    monkeypatch.setattr(Loop, "step", lambda self: (found := real(self), made.append(len(found)))[0])
+
+    async def go() -> tuple[Any, int]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Counting)
+        return await asyncio.gather(*(complete(engine, asked(place, 24)) for place in range(16))), loop.woken
+
+    with asyncio.Runner(loop_factory=Counting) as runner:
+        answers, woken = runner.run(go())
+    engine.close()
+    tokens = sum(len(answer.token_ids) for answer in answers)
+    assert sum(made) == tokens
+    assert woken == sum(1 for count in made if count)
+    assert woken <= len(made) < tokens / 8
+
+
 def test_closing_ends_the_wait_of_those_who_were_not_even_let_in() -> None:
     async def go() -> list[Any]:
         engine = Transformers(RANDOM, max_rows=1, max_waiting=1).open()

@@ -23,7 +23,7 @@ from decode import STORY, asked, fresh, swept
 
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.values import Request
-from vllm_flow.engines.transformers import cuts, engine, lean, loop, noise, packed, row, sampler
+from vllm_flow.engines.transformers import cuts, drawing, engine, lean, loop, noise, packed, row, sampler
 from vllm_flow.engines.transformers.attention import Decode
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.pull import pull
@@ -35,11 +35,11 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "attention": [(Decode, "attend")],
     "norms, rotary positions": [(lean, "normed"), (lean, "_turned"), (lean, "rope_of")],
     "the rest of the forward pass": [(lean.Lean, "__call__")],
-    "logits: numbers, penalties, bans": [(loop, "finite"), (loop, "adjusted")],
+    "logits: numbers, penalties, bans": [(drawing, "finite"), (drawing, "adjusted")],
     "sampling: order of tokens": [(cuts, "in_order")],
     "sampling: shares, cuts": [(cuts, "count_kept")],
     "sampling: noise": [(noise, "gumbel")],
-    "sampling: the rest": [(sampler, "choose"), (loop, "choose")],
+    "sampling: the rest": [(sampler, "choose"), (drawing, "choose")],
     "text, stop strings": [(row.Row, "take")],
     "handing out": [(engine, "_deliver")],
     "the loop": [(loop.Loop, "step")],

@@ -14,7 +14,7 @@ from tests import tiny
 from vllm_flow.core.errors import ContextOverflow, EngineError, ModelError
 from vllm_flow.core.sampling import Sampling, Schedule
 from vllm_flow.core.values import Prompt, Request, Token, assistant, user
-from vllm_flow.engines.transformers import loop as loops
+from vllm_flow.engines.transformers import drawing
 from vllm_flow.engines.transformers.fitting import fitted, least_tokens
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loop import Limits, Loop
@@ -252,7 +252,7 @@ def test_when_a_whole_step_fails_nobody_is_left_waiting(loaded: Loaded, monkeypa
     def broken(*_: Any) -> torch.Tensor:
         raise RuntimeError("no sampler")
 
-    monkeypatch.setattr(loops, "choose", broken)
+    monkeypatch.setattr(drawing, "choose", broken)
     loop = Loop(loaded, Limits())
     too_long, fine = job("hi", tokens=10_000), job("hi")
     loop.add(too_long)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.engines.test_batching import LONG, SHAPE, job, run
-from vllm_flow.engines.transformers import loop as loops
+from vllm_flow.engines.transformers import drawing
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.models.spec import Model
@@ -41,14 +41,14 @@ def loaded(request: pytest.FixtureRequest) -> Iterator[Loaded]:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> Logits:
     """The logits that each token of each seed was drawn from."""
     found: Logits = {}
-    real = loops.choose
+    real = drawing.choose
 
     def recording(logits: torch.Tensor, samplings: Any, seeds: Any, indices: Any) -> torch.Tensor:
         for row, key in enumerate(zip(seeds, indices, strict=True)):
             found[key] = logits[row].numpy().tobytes()
         return real(logits, samplings, seeds, indices)
 
-    monkeypatch.setattr(loops, "choose", recording)
+    monkeypatch.setattr(drawing, "choose", recording)
     return found
 
 

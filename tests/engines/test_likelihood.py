@@ -14,8 +14,7 @@ import torch
 from vllm_flow.core.likelihoods import TokenLikelihood
 from vllm_flow.core.sampling import Sampling, Schedule
 from vllm_flow.core.values import Prompt, Request, Token, user
-from vllm_flow.engines.transformers import loop as loops
-from vllm_flow.engines.transformers import noise
+from vllm_flow.engines.transformers import drawing, noise
 from vllm_flow.engines.transformers.cuts import WIDTHS
 from vllm_flow.engines.transformers.likelihood import likelihoods, weighed
 from vllm_flow.engines.transformers.load import Loaded, load
@@ -100,7 +99,7 @@ def test_what_is_drawn_is_never_cut_and_what_is_cut_never_drawn() -> None:
         ]
         for seed in range(20):
             drawn_from = processed(table, hows, [seed] * 12, [0] * 12)
-            chosen = loops.choose(table, hows, [seed] * 12, [0] * 12)
+            chosen = drawing.choose(table, hows, [seed] * 12, [0] * 12)
             assert bool(drawn_from.gather(-1, chosen[:, None]).isfinite().all())
 
 
@@ -164,13 +163,13 @@ def test_nothing_is_computed_that_nobody_asked_for_and_once_a_step_for_all_who_d
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    real = loops.likelihoods
+    real = drawing.likelihoods
 
     def counting(logits: torch.Tensor, *rest: Any) -> Any:
         calls.append(len(logits))
         return real(logits, *rest)
 
-    monkeypatch.setattr(loops, "likelihoods", counting)
+    monkeypatch.setattr(drawing, "likelihoods", counting)
     run(Loop(loaded, Limits()), [job(4 * place, None) for place in range(6)])
     assert calls == []
     run(Loop(loaded, Limits()), [job(4 * place, 0 if place < 4 else None) for place in range(6)])

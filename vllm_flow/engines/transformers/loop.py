@@ -18,18 +18,14 @@ import torch
 from torch import Tensor
 
 from vllm_flow.core.errors import EngineError, FlowError
-from vllm_flow.core.likelihoods import Scored, TokenLikelihood
-from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Token
-from vllm_flow.engines.transformers.failures import check_left, check_numbers, check_room, finite, told
-from vllm_flow.engines.transformers.likelihood import likelihoods
+from vllm_flow.engines.transformers.drawing import Undrawn, next_tokens
+from vllm_flow.engines.transformers.failures import check_room, told
 from vllm_flow.engines.transformers.loaded import Loaded, Span
-from vllm_flow.engines.transformers.penalties import adjusted
 from vllm_flow.engines.transformers.prefill import Prefill
 from vllm_flow.engines.transformers.row import Job, Reading, Row
-from vllm_flow.engines.transformers.sampler import choose, processed
 from vllm_flow.engines.transformers.scoring import ScoreRequest, ScoreRow, score_row
-from vllm_flow.engines.transformers.tables import together
 
 log = logging.getLogger("vllm_flow")
 Delivery = tuple[Job[Any, Any], Token | Scored | FlowError]
@@ -48,14 +44,6 @@ class Limits:
     """Keys and values that are kept for prompts to come."""
     waiting: int = 4096
     """Requests that wait to be let in; whoever sends more waits until there is a place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """The logits a row's next token is to be drawn from, float32 [vocab]."""
-
-    row: Row
-    logits: Tensor
 
 
 class Loop:
@@ -91,10 +79,8 @@ class Loop:
         """One round. Returns the tokens it made, and the errors of the answers that cannot go on."""
         self._drop_cancelled()
         self._admit()
-        pieces, known = self._prefill.plan()
-        spans: dict[Reading, Span] = {row: row.next_token() for row in self._decoding}
-        drawn = [Drawn(row, logits) for row, logits in known.items() if isinstance(row, Row)]
-        self._draw(drawn + self._read(spans | pieces))
+        for row, outcome in next_tokens(self._read(), self._spell):
+            self._go_on(row, outcome)
         return self._handed_over()
 
     def fail_all(self, why: str) -> list[Delivery]:
@@ -151,18 +137,20 @@ class Loop:
     def _in_flight(self) -> list[Reading]:
         return [*self._prefill.rows, *self._decoding]
 
-    def _read(self, spans: dict[Reading, Span]) -> list[Drawn]:
-        """Read; the rows that can draw then, with their logits. A row that fails, fails alone."""
-        drawn, decoding = [], set[Reading](self._decoding)
-        for row, logits in self._logits(spans):
-            if row not in decoding:
-                self._prefill.keep(row, spans[row], logits)
+    def _read(self) -> list[Undrawn]:
+        """Read the newest token of every row that decodes, and some pieces of prompts: those that can draw then."""
+        pieces, known = self._prefill.plan()
+        decoding: dict[Reading, Span] = {row: row.next_token() for row in self._decoding}
+        undrawn = [Undrawn(row, logits) for row, logits in known.items() if isinstance(row, Row)]
+        for row, logits in self._logits(decoding | pieces):
+            if row in pieces:
+                self._prefill.keep(row, pieces[row], logits)
             if isinstance(row, ScoreRow):
                 with self._alone(row):
                     self._weigh(row, logits)
             elif isinstance(row, Row) and (row in decoding or row.read):
-                drawn.append(Drawn(row, logits[-1]))
-        return drawn
+                undrawn.append(Undrawn(row, logits[-1]))
+        return undrawn
 
     def _logits(self, spans: dict[Reading, Span]) -> Iterator[tuple[Reading, Tensor]]:
         """Each row with the logits that its span wants, [those, vocab]."""
@@ -189,64 +177,24 @@ class Loop:
             self._deliveries.append((row.job, row.scored()))
             self._retire(row)
 
-    def _draw(self, drawn: list[Drawn]) -> None:
-        """The next token of each, all drawn at once. What goes wrong with one of them is that one's alone."""
-        if not drawn:
-            return
-        logits = together([one.logits for one in drawn])
-        ready = self._ready(drawn, finite(logits))
-        if not ready:
-            return
-        if len(ready) < len(drawn):
-            logits = together([one.logits for one, _ in ready])
-        rows = [one.row for one, _ in ready]
-        seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
-        samplings = [how for _, how in ready]
-        marked = adjusted(logits, samplings, [row.history for row in rows])
-        left = [True] * len(rows) if marked is logits else finite(marked)  # those are numbers, as we have seen
-        chosen = choose(marked, samplings, seeds, indices)
-        likely = self._likelihoods(ready, logits, marked, chosen)
-        for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):
-            with self._alone(row):
-                check_left(left[place], len(row.output))
-                self._go_on(row, row.take(token_id, likely.get(row)))
-
-    def _ready(self, drawn: list[Drawn], numbers: list[bool]) -> list[tuple[Drawn, Sampling]]:
-        """Those that can be drawn, with what is in force."""
-        ready = []
-        for one, are_numbers in zip(drawn, numbers, strict=True):
-            with self._alone(one.row):
-                check_numbers(are_numbers, f"generated token {len(one.row.output)}")
-                ready.append((one, one.row.asked()))
-        return ready
-
-    def _likelihoods(
-        self, ready: list[tuple[Drawn, Sampling]], logits: Tensor, marked: Tensor, chosen: Tensor
-    ) -> dict[Row, tuple[float, TokenLikelihood]]:
-        """Of the rows that asked for it, all at once: how their tokens stood among the others."""
-        asked = [place for place, (one, _) in enumerate(ready) if one.row.job.request.logprobs]
-        if not asked:
-            return {}
-        rows, samplings = [ready[place][0].row for place in asked], [ready[place][1] for place in asked]
-        seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
-        drawn_from = processed(marked[asked], samplings, seeds, indices)
-        counts = [row.job.request.top_logprobs for row in rows]
-        return dict(zip(rows, likelihoods(logits[asked], drawn_from, chosen[asked], counts, self._spell), strict=True))
-
-    def _go_on(self, row: Row, token: Token) -> None:
-        self._deliveries.append((row.job, token))
-        if token.finish is not None:
-            self._retire(row)
-        elif row not in self._decoding:
-            self._prefill.rows.remove(row)
-            self._decoding.append(row)
-            self._network.begin_decoding(row.sequence)
+    def _go_on(self, row: Row, outcome: Token | Exception) -> None:
+        with self._alone(row):
+            if isinstance(outcome, Exception):
+                raise outcome
+            self._deliveries.append((row.job, outcome))
+            if outcome.finish is not None:
+                self._retire(row)
+            elif row not in self._decoding:
+                self._prefill.rows.remove(row)
+                self._decoding.append(row)
+                self._network.begin_decoding(row.sequence)
 
     @contextmanager
     def _alone(self, row: Reading) -> Iterator[None]:
+        """What goes wrong in here with a row is that one's alone."""
         try:
             yield
-        except Exception as error:  # a schedule, for one, is anybody's code
+        except Exception as error:
             self._fail(row, error)
 
     def _fail(self, row: Reading, error: Exception) -> None:

@@ -184,7 +184,7 @@ def test_of_two_kinds_with_one_name_both_are_told_and_their_file_is_shown_once(l
         "Says the newest user message back, word by word; needs no weights.\n"
         "\n"
         "All probability is on one token, so temperature, cuts and penalties change nothing, each token's logprob is 0, and "
-        "`max_tokens` and `stop` end the answer as they do everywhere. Logit bias, bad words and min tokens would make it "
+        "`max_tokens`, `stop` and `stop_token_ids` end the answer as they do everywhere. Logit bias, bad words and min tokens would make it "
         "say something else, so it does not honour them.\n"
         "\n"
         "opens     EchoEngine\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -53,6 +54,7 @@ other flags:
   -h, --help       this text      --version
 `vllm-flow COMMAND --help` says more about a command; `vllm-flow ls` shows what can be chosen.
 """
+INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,8 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"vllm-flow: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        if argv is None:  # the process is this command's own
+            signal.signal(signal.SIGINT, _end_at_once)
         print("\nInterrupted.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # `vllm-flow … | head`: the reader has seen enough
         _print_no_more()
         return 0
@@ -82,6 +86,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = "the output" if error.filename is None else error.filename
         print(f"vllm-flow: {where}: {error.strerror or error}. Free space, or name another place.", file=sys.stderr)
         return 1
+
+
+def _end_at_once(*_: object) -> None:
+    """At Ctrl-C when all is said and kept, and the process would still wait for what computes."""
+    os._exit(INTERRUPTED)
 
 
 def _print_no_more() -> None:

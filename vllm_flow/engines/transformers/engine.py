@@ -36,6 +36,7 @@ from vllm_flow.engines.transformers.loop import Delivery, Limits, Loop
 from vllm_flow.engines.transformers.places import Places
 from vllm_flow.engines.transformers.row import Job
 from vllm_flow.engines.transformers.scoring import ScoreRequest
+from vllm_flow.engines.transformers.worker import Worker
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -62,7 +63,6 @@ class TransformersEngine:
 
     def __init__(self, load: Callable[[], Loaded], limits: Limits | None = None, threads: int | None = None) -> None:
         """Returns when `load` has; raises what it raises."""
-        loading: Future[Loaded] = Future()
         self._limits = limits or Limits()
         self._threads = threads
         self._arrivals: SimpleQueue[Job[Any, Any] | Call[Any] | None] = SimpleQueue()
@@ -70,12 +70,15 @@ class TransformersEngine:
         self._closed = False
         self._door = threading.Lock()
         """Held while something arrives, so that nothing can come in behind the None that ends it all."""
-        self._worker = threading.Thread(target=self._run, args=(load, loading), name="vllm-flow decode", daemon=True)
-        self._worker.start()
+        loading: Future[Loaded] = Future()
+        self._worker = Worker(lambda: self._run(load, loading), self._end, "vllm-flow decode")
         try:
+            self._worker.start()
             self._loaded = loading.result()
         except BaseException:  # Ctrl-C among them: what is loaded then has nobody to serve
-            self._arrivals.put(None)
+            self._end()
+            if loading.done():
+                self._worker.join()
             raise
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
@@ -165,12 +168,15 @@ class TransformersEngine:
 
     def close(self) -> None:
         """Fail what is in flight within one step, and let the thread go."""
+        self._end()
+        self._worker.join()
+
+    def _end(self) -> None:
         with self._door:
             if not self._closed:
                 self._closed = True
                 self._arrivals.put(None)
                 self._places.close()
-        self._worker.join()
 
     def _hand_in(self, what: Job[Any, Any] | Call[Any]) -> None:
         with self._door:

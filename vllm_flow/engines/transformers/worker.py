@@ -1,0 +1,54 @@
+"""A thread that computes, and has ended before the interpreter does, on whatever path the process ends.
+
+Python stops a daemon thread where it comes back from C++ into an interpreter that is being taken down, by unwinding its
+stack; PyTorch's code forbids that, and the process aborts ("terminate called without an active exception"). For any
+other thread the interpreter waits before it tells anybody to end it. So this one is told, and waited for, at exit.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+log = logging.getLogger("vllm_flow")
+SILENT_S = 2.0
+"""How long the end of the process is put off without a word."""
+INTERRUPTED = 130
+"""The exit code of a process that is ended with Ctrl-C."""
+
+
+class Worker:
+    """One thread."""
+
+    def __init__(self, work: Callable[[], None], end: Callable[[], None], name: str) -> None:
+        """end: tells the work to end; called when the process does, unless the thread has been joined."""
+        self._end = end
+        self._thread = threading.Thread(target=work, name=name, daemon=True)
+
+    def start(self) -> None:
+        atexit.register(self._at_exit)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for its end. Where Ctrl-C cuts that short, the end of the process waits for it."""
+        self._thread.join()
+        atexit.unregister(self._at_exit)
+
+    def _at_exit(self) -> None:
+        """Whoever does not want to wait and presses Ctrl-C gets a process that ends at once, and takes nothing down."""
+        try:
+            self._end()
+            self._thread.join(SILENT_S)
+            if self._thread.is_alive():
+                log.warning("waiting for the end of what is being loaded or computed; Ctrl-C ends it at once")
+            self._thread.join()
+        except KeyboardInterrupt:
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError, AttributeError):
+                    stream.flush()
+            os._exit(INTERRUPTED)

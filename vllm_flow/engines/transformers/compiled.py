@@ -106,7 +106,9 @@ class Compiled:
         hidden = self._decoder.embed_tokens(token)
         shared = [*lean.rope_of(self._decoder, hidden, position), slot, position]
         for function, layer, weights in self._layers:
-            hidden = function([hidden, *shared, *slots.planes[2 * layer : 2 * layer + 2], *weights])[0]
+            # It was compiled for two slots or more; of one that is alone it sees, and writes, no other.
+            planes = (plane.expand(max(2, len(plane)), -1, -1, -1) for plane in slots.planes[2 * layer : 2 * layer + 2])
+            hidden = function([hidden, *shared, *planes, *weights])[0]
         logits: Tensor = self._head(lean.normed(self._decoder.norm, hidden)).float()
         return logits
 

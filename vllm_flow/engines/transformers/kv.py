@@ -9,10 +9,10 @@ A *plane* is the keys or the values of one layer: plane 2i holds the keys of lay
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -23,8 +23,8 @@ STEP = 64
 """Lengths of the classes are multiples of this many tokens."""
 ROWS = 32
 """Of a class that lie side by side: with more, too much memory waits for the last of them to leave."""
-MUCH = 8 << 20
-"""Bytes of a sequence that has moved: from here on, what it leaves behind is given back to the system at once."""
+LONG = 8 << 20
+"""Bytes of a sequence from where on copying it takes long, and what it leaves behind is given back to the system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +35,67 @@ class Plane:
     dim: int
 
 
+class Stacks:
+    """The planes of one sequence, those of one shape in one tensor: copied with one call, not sixty."""
+
+    def __init__(self, planes: Many[Plane], capacity: int, like: Tensor) -> None:
+        self.capacity = capacity
+        of_shape = Counter(planes)
+        self.tensors = [like.new_empty(n, 1, one.heads, capacity, one.dim) for one, n in of_shape.items()]
+        """[planes of the shape, 1, heads, capacity, dim] each."""
+        of_kind = {shape: iter(tensor) for shape, tensor in zip(of_shape, self.tensors, strict=True)}
+        self.planes = [next(of_kind[one]) for one in planes]
+        """[1, heads, capacity, dim] each."""
+
+
 class Sequence:
     """One sequence's place in the cache."""
 
-    def __init__(self, make: Callable[[], list[Tensor]] = list) -> None:
-        """make: its planes, when something is first put in them: many may be waiting."""
+    def __init__(self, make: Callable[[], Stacks] | None = None) -> None:
+        """make: its planes, when something is first put in them: many may be waiting. None: the model has its own."""
         self._make = make
         self.length = 0
         """How many tokens' keys and values it holds."""
         self.slots: Slots | None = None
         self.slot = 0
+        self._stacks: Stacks | None = None
 
-    @cached_property
+    @property
+    def stacks(self) -> Stacks:
+        """Until it joins slots."""
+        if self._stacks is None and self._make is not None:
+            self._stacks = self._make()
+        if self._stacks is None:
+            raise ValueError("its keys and values are not here")
+        return self._stacks
+
+    @property
     def planes(self) -> list[Tensor]:
         """[1, heads, capacity, dim] each, until it joins slots."""
-        return self._make()
+        return self.stacks.planes
 
-    def append(self, planes: Many[Tensor]) -> None:
-        """Take over keys and values of the tokens that follow, [1, heads, tokens, dim] each."""
-        end = self.length + planes[0].shape[2]
-        for own, given in zip(self.planes, planes, strict=True):
-            own[:, :, self.length : end] = given
+    def append(self, pieces: Many[Tensor]) -> None:
+        """Take over keys and values of the tokens that follow, as `copied` gives them."""
+        end = self.length + pieces[0].shape[3]
+        for own, given in zip(self.stacks.tensors, pieces, strict=True):
+            own[:, :, :, self.length : end] = given
         self.length = end
 
     def copied(self, start: int) -> list[Tensor]:
-        """Keys and values from a position on."""
-        return [plane[:, :, start : self.length].clone() for plane in self.planes]
+        """Keys and values from a position on: [planes of a shape, 1, heads, tokens, dim] each."""
+        return [one[:, :, :, start : self.length].clone() for one in self.stacks.tensors]
+
+    def settle(self, stacks: Stacks) -> None:
+        """What it holds is there now."""
+        self._stacks = stacks
+
+    def let_go(self) -> None:
+        """Of its planes, and of the slots it was in."""
+        self._make = self._stacks = self.slots = None
 
 
 class Slots:
-    """Up to ROWS sequences of up to `length` tokens each; number i has slot i, so that those in use are the first.
+    """Some sequences of up to `length` tokens each; number i has slot i, so that those in use are the first.
 
     Its memory is asked for at once, but the system gives that of a slot only when something is written to it.
     """
@@ -75,21 +106,27 @@ class Slots:
         """Among those of its length."""
         self.sequences: list[Sequence] = []
         self.planes = planes
-        """[ROWS, heads, length, dim] each."""
+        """[room, heads, length, dim] each."""
         self._used = 0
         """How many slots have ever been in use: what is in the others may be anything."""
 
+    @property
+    def full(self) -> bool:
+        return len(self.sequences) == len(self.planes[0])
+
     def add(self, sequence: Sequence) -> None:
-        """Move a sequence in, from wherever its planes are."""
+        """Move a sequence in, from wherever its planes are. If they are those of the only slot, nothing is copied."""
         slot = len(self.sequences)
         for plane, source in zip(self.planes, sequence.planes, strict=True):
-            plane[slot, :, : sequence.length] = source[0, :, : sequence.length]
+            if plane is not source:
+                plane[slot, :, : sequence.length] = source[0, :, : sequence.length]
             if slot == self._used:
                 # Zeros: a masked position still takes part in the sum, and 0 times NaN would be NaN.
                 plane[slot, :, sequence.length :] = 0
         self._used = max(self._used, slot + 1)
         self.sequences.append(sequence)
-        sequence.slots, sequence.slot, sequence.planes = self, slot, []
+        sequence.let_go()
+        sequence.slots, sequence.slot = self, slot
 
     def take_over(self, slot: int, sequence: Sequence) -> None:
         """Move a sequence from other slots of this length into one that is free now."""
@@ -118,26 +155,30 @@ class KVCache:
         """Those that hold a sequence, from short to long."""
         return [slots for _, several in sorted(self._classes.items()) for slots in several]
 
-    def sequence(self, capacity: int) -> Sequence:
-        """A new one, with room for a prompt of this many tokens."""
-        return Sequence(lambda: [self._like.new_empty(1, one.heads, capacity, one.dim) for one in self._planes])
+    def sequence(self, prompt_tokens: int) -> Sequence:
+        """A new one, with room for a prompt of this many tokens and the token after it."""
+        return Sequence(lambda: self._stacks(prompt_tokens + 1))
 
     def make_room(self, sequence: Sequence) -> None:
         """See to it that the sequence is in slots that have room for one token more."""
-        if sequence.slots is not None and sequence.length < sequence.slots.length:
-            return
         if (slots := sequence.slots) is not None:
-            planes = [plane[sequence.slot : sequence.slot + 1, :, : sequence.length].clone() for plane in slots.planes]
+            if sequence.length < slots.length:
+                return
+            stacks = self._stacks(sequence.length + 1)
+            for plane, source in zip(stacks.planes, slots.planes, strict=True):
+                plane[0, :, : sequence.length] = source[sequence.slot, :, : sequence.length]
             self.leave(sequence)
-            sequence.planes = planes
-        moved = sequence.length * self.bytes_per_token
-        self._with_room(class_of(sequence.length + 1)).add(sequence)
-        if moved > MUCH:
+            sequence.settle(stacks)
+        place, long = self._place_for(sequence), self._is_long(sequence)
+        moves = place.planes is not sequence.planes
+        place.add(sequence)
+        if moves and long:
             give_back()
 
     def leave(self, sequence: Sequence) -> None:
         """Forget a sequence. The last one of its class takes its slot; what nobody uses any more gives memory back."""
-        slots, sequence.planes, sequence.slots = sequence.slots, [], None
+        slots = sequence.slots
+        sequence.let_go()
         if slots is None:
             return
         several = self._classes[slots.length]
@@ -149,12 +190,24 @@ class KVCache:
         if not several:
             del self._classes[slots.length]
 
-    def _with_room(self, length: int) -> Slots:
+    def _stacks(self, tokens: int) -> Stacks:
+        return Stacks(self._planes, class_of(tokens), self._like)
+
+    def _place_for(self, sequence: Sequence) -> Slots:
+        """Where it is to join the others of its class; a long one that is the first of them stays where it is."""
+        length = class_of(sequence.length + 1)
         several = self._classes.setdefault(length, [])
-        if not several or len(several[-1].sequences) == ROWS:
+        if several and not several[-1].full:
+            return several[-1]
+        if self._is_long(sequence) and not several and sequence.stacks.capacity == length:
+            planes = sequence.planes
+        else:
             planes = [self._like.new_empty(ROWS, one.heads, length, one.dim) for one in self._planes]
-            several.append(Slots(length, len(several), planes))
+        several.append(Slots(length, len(several), planes))
         return several[-1]
+
+    def _is_long(self, sequence: Sequence) -> bool:
+        return sequence.length * self.bytes_per_token > LONG
 
 
 def class_of(tokens: int) -> int:

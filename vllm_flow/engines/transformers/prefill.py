@@ -50,8 +50,8 @@ class Prefill:
     def keep(self, row: Reading, span: Span, logits: Tensor) -> None:
         """Remember the piece that a row has read, and the logits [1, vocab] if they are those after its prompt."""
         if self._chunk is not None and not span.every:
-            planes = row.sequence.copied(row.sequence.length - len(span.tokens))
-            row.node = self._prefixes.add(row.node, tuple(span.tokens), planes, logits[0].clone() if row.read else None)
+            pieces = row.sequence.copied(row.sequence.length - len(span.tokens))
+            row.node = self._prefixes.add(row.node, tuple(span.tokens), pieces, logits[0].clone() if row.read else None)
 
     def _note_stop(self, row: Reading, piece: tuple[int, ...]) -> None:
         """Where the first piece that a row must read itself departs from all that is remembered."""
@@ -66,7 +66,7 @@ class Prefill:
             node = None if span.every else self._prefixes.find(row.node, tuple(span.tokens), logits=last)
             if node is None:
                 return None
-            row.sequence.append(node.planes)
+            row.sequence.append(node.pieces)
             row.cached_tokens += len(span.tokens)
             row.node = node
             if last:

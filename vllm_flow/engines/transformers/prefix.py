@@ -25,8 +25,8 @@ class Node:
     parent: Node | None = None
     """None for the root of a tree."""
     tokens: Tokens = ()
-    planes: list[Tensor] = field(default_factory=list)
-    """[1, heads, tokens, dim] each."""
+    pieces: list[Tensor] = field(default_factory=list)
+    """Keys and values, as `Sequence.copied` gives them."""
     logits: Tensor | None = None
     """float32 [vocab], of the token that follows; None unless a prompt ended here."""
     children: dict[Tokens, Node] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Node:
     @property
     def bytes(self) -> int:
         logits = self.logits.nbytes if self.logits is not None else 0
-        return sum(plane.nbytes for plane in self.planes) + logits
+        return sum(piece.nbytes for piece in self.pieces) + logits
 
 
 class PrefixCache:
@@ -69,13 +69,13 @@ class PrefixCache:
                     count += 1
         return count
 
-    def add(self, after: Node, tokens: Tokens, planes: list[Tensor], logits: Tensor | None) -> Node:
+    def add(self, after: Node, tokens: Tokens, pieces: list[Tensor], logits: Tensor | None) -> Node:
         """Keep what was read behind `after`. The node is returned also when it was there already, or has no room."""
         node = after.children.get(tokens)
         if node is None:
             if after.parent is not None and after not in self._used:
                 return Node(after, tokens)  # what it stands behind has been forgotten: nobody would find it
-            node = Node(after, tokens, planes)
+            node = Node(after, tokens, pieces)
             after.children[tokens] = node
             self.bytes += node.bytes
         if logits is not None and node.logits is None:
@@ -96,6 +96,6 @@ class PrefixCache:
     def _forget(self, node: Node) -> None:
         del self._used[node]
         self.bytes -= node.bytes
-        node.planes, node.logits = [], None  # rows that came by it still hold it
+        node.pieces, node.logits = [], None  # rows that came by it still hold it
         if node.parent is not None:
             del node.parent.children[node.tokens]

@@ -131,17 +131,23 @@ def sweep(engine: Engine, peer: Peer, rounds: int) -> None:
     told(f"{len(SETTINGS)} settings of {PROMPTS} prompts", "tok/s", mine, others)
 
 
+def turns(length: int) -> tuple[Prompt, Prompt, Prompt]:
+    """A history of about so many tokens, the turn of 32 after it, and that turn after a history never read before."""
+    said = "The sea was calm that morning. " * (length // 7)
+    history, other = (user(f"{next(_count)} {said}") for _ in range(2))
+    turn = user("And what did the old fisherman say to them then? " * 2)
+    return Prompt((history,)), Prompt((history, turn)), Prompt((other, turn))
+
+
 def histories(engine: Engine, rounds: int) -> None:
     for length in HISTORIES:
         mine, others = [], []
         for _ in range(rounds):
-            said = "The sea was calm that morning. " * (length // 7)
-            first_token(engine, Prompt((user(f"{next(_count)} {said}"),)))
-            history = user(f"{next(_count)} {said}")
-            first_token(engine, Prompt((history,)))
-            turn = user("And what did the old fisherman say to them then? " * 2)
-            mine.append(first_token(engine, Prompt((history, turn))))
-            others.append(first_token(engine, Prompt((user(f"{next(_count)} {said}"), turn))))
+            history, after, other = turns(length)
+            first_token(engine, turns(length)[0])
+            first_token(engine, history)
+            mine.append(first_token(engine, after))
+            others.append(first_token(engine, other))
         told(f"first token after {length} tokens of history", "s", mine, others)
 
 

@@ -52,7 +52,8 @@ class Stopwatch:
     def __init__(self) -> None:
         self.steps: list[tuple[float, dict[str, float]]] = []
         """Of each step that only decoded: when it began, and its parts."""
-        self._parts: dict[str, float] = defaultdict(float)
+        self.parts: dict[str, float] = defaultdict(float)
+        """Since it was last cleared."""
         self._inside: list[float] = []
         """For each part that is open, how long others have been open inside it."""
 
@@ -64,7 +65,7 @@ class Stopwatch:
                 return function(*given, **named)
             finally:
                 took = time.perf_counter() - started
-                self._parts[part] += took - self._inside.pop()
+                self.parts[part] += took - self._inside.pop()
                 if self._inside:
                     self._inside[-1] += took
 
@@ -73,11 +74,11 @@ class Stopwatch:
     def stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def call(running: Any) -> Any:
             only_decodes = not (running.waiting or running._prefill.rows)
-            self._parts.clear()  # what was handed out since the last step is counted as time between two
+            self.parts.clear()  # what was handed out since the last step is counted as time between two
             started = time.perf_counter()
             made = step(running)
             if only_decodes:
-                self.steps.append((started, dict(self._parts)))
+                self.steps.append((started, dict(self.parts)))
             return made
 
         return call

@@ -45,7 +45,11 @@ except KeyboardInterrupt:
 def ended(*words: str) -> tuple[int, str]:
     """Exit code and all that was printed."""
     done = subprocess.run(
-        [sys.executable, "-c", LOADING, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        [sys.executable, "-c", LOADING, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     return done.returncode, done.stdout
 

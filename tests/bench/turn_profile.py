@@ -1,0 +1,78 @@
+"""Where the time to first token goes of a turn that follows a long history, read before: SmolLM2, 1,024 and 4,096 tokens.
+
+    python tests/bench/turn_profile.py [--rounds 5] [--dtype bfloat16] [option=value …]
+
+Prints the median time in milliseconds, of the same prompt read anew too, and what each part of the engine took of it. The
+parts are timed in the engine's thread, around its own functions, and a part that calls another does not count it; what
+no part names is Python between them, and the way to the engine's thread and back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections import defaultdict
+from typing import Any
+
+import yaml
+from decode import HISTORIES, first_token, turns
+from step_profile import Stopwatch
+
+from vllm_flow.core.resources import Engine
+from vllm_flow.engines.transformers import attention, kv, lean, loop, packed, prefill
+from vllm_flow.engines.transformers.options import Transformers
+from vllm_flow.models.pull import pull
+from vllm_flow.models.spec import Model
+
+PARTS: dict[str, list[tuple[Any, str]]] = {
+    "the prompt's text and tokens": [(loop.Loop, "_row")],
+    "copying what is remembered": [(kv.Sequence, "append")],
+    "a place to decode at": [(kv.KVCache, "make_room")],
+    "remembering the new piece": [(prefill.Prefill, "keep")],
+    "matrix products": [(packed.PackedLinear, "_then"), (packed.PackedLinear, "_with")],
+    "attention: scores, shares, values": [(attention, "_biased")],
+    "attention: the rest": [(attention.Chunk, "__init__"), (attention.Chunk, "attend")],
+    "norms, rotary positions": [(lean, "normed"), (lean, "_turned"), (lean, "rope_of")],
+    "the rest of the forward pass": [(lean.Lean, "__call__")],
+    "drawing": [(loop.Loop, "_draw")],
+    "the loop": [(loop.Loop, "step")],
+}
+
+
+def profiled(engine: Engine, length: int, rounds: int, watch: Stopwatch) -> None:
+    took, anew, parts = [], [], defaultdict[str, list[float]](list)
+    for _ in range(rounds + 1):
+        history, after, other = turns(length)
+        first_token(engine, history)
+        watch.parts.clear()
+        took.append(first_token(engine, after))
+        for part in PARTS:
+            parts[part].append(watch.parts[part])
+        anew.append(first_token(engine, other))
+    whole = statistics.median(took[1:])  # the first warms up
+    print(f"{length} tokens of history: {1000 * whole:.0f} ms; read anew {1000 * statistics.median(anew[1:]):.0f} ms")
+    found = {part: statistics.median(several[1:]) for part, several in parts.items()}
+    found["between, and the way there and back"] = whole - sum(found.values())
+    for part, one in found.items():
+        print(f"    {part:40} {1000 * one:8.1f} ms {100 * one / whole:5.1f} %", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("options", nargs="*", metavar="option=value", help="of the engine")
+    given = parser.parse_args()
+    options = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in given.options)}
+    engine = Transformers(Model("smollm2", path=str(pull("smollm2"))), dtype=given.dtype, **options).open()
+    watch = Stopwatch()
+    for part, places in PARTS.items():
+        for owner, name in places:
+            setattr(owner, name, watch.timed(part, getattr(owner, name)))
+    for length in HISTORIES:
+        profiled(engine, length, given.rounds, watch)
+    engine.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -41,10 +41,7 @@ class Chunk:
         self._planes = sequence.planes
         self._start, self._end = sequence.length, sequence.length + tokens.stop - tokens.start
         self._mask = _masks(torch.arange(self._start, self._end, device=device)[None], self._end)
-        own = _masks(torch.arange(self._end - self._start, device=device)[None], self._end - self._start)
-        self._bias, self._own_bias = (
-            _biases(mask, lambda allowed, shared: allowed[0].repeat(1, shared, 1)) for mask in (self._mask, own)
-        )
+        self._bias = _biases(self._mask, lambda allowed, shared: allowed[0].repeat(1, shared, 1))
 
     def attend(self, look: Look, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """query: [tokens, heads, dim]; key, value with their own heads. Returns [tokens, heads, dim]."""
@@ -57,9 +54,7 @@ class Chunk:
             return _masked(query[None], seen, told, self._mask(look.window), look)[0].transpose(0, 1)
         heads, tokens, dim = query.shape
         packed = query.reshape(seen.shape[1], -1, dim)
-        # Without a window all that stands before is seen by all of them.
-        made = self._own_bias if look.window is None else self._bias
-        bias = made(look.window, heads // seen.shape[1], query.dtype).expand(seen.shape[1], -1, -1)
+        bias = self._bias(look.window, heads // seen.shape[1], query.dtype).expand(seen.shape[1], -1, -1)
         return _biased(packed, seen[0], told[0], bias, look).view(heads, tokens, -1).transpose(0, 1)
 
 
@@ -129,17 +124,12 @@ def _biased(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, look: Loo
     """Attention of [groups, tokens, dim] over [groups, length, dim], as it is fastest on the CPU; the query's shape.
 
     In half the time of PyTorch's fused kernel, and a row's rounding does not depend on how many there are, nor on where
-    its buffers lie, as it does there in float32. bias: [groups, tokens, the last of length]; 0 before.
+    its buffers lie, as it does there in float32. bias: [groups, tokens, length].
     """
-    places = bias.shape[2]
-    if look.cap is not None:
-        scores = torch.tanh((query @ keys.transpose(1, 2)).float() * (look.scale / look.cap)) * look.cap
-        scores[:, :, -places:] += bias
-    elif places == keys.shape[1]:
+    if look.cap is None:
         scores = torch.baddbmm(bias, query, keys.transpose(1, 2), alpha=look.scale)
     else:
-        scores = torch.baddbmm(bias[:1, :1, :1], query, keys.transpose(1, 2), beta=0, alpha=look.scale)
-        scores[:, :, -places:] += bias
+        scores = torch.tanh((query @ keys.transpose(1, 2)).float() * (look.scale / look.cap)) * look.cap + bias
     return scores.softmax(-1).to(values.dtype) @ values
 
 

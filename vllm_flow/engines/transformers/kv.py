@@ -25,6 +25,8 @@ ROWS = 32
 """Of a class that lie side by side: with more, too much memory waits for the last of them to leave."""
 LONG = 8 << 20
 """Bytes of a sequence from where on copying it takes long, and what it leaves behind is given back to the system."""
+SPARE = 256 << 20
+"""Bytes at most of what a long one leaves behind and the next of its class gets: asking the system takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +60,17 @@ class Sequence:
         """How many tokens' keys and values it holds."""
         self.slots: Slots | None = None
         self.slot = 0
-        self._stacks: Stacks | None = None
+        self.own: Stacks | None = None
+        """What it has of its own, until it joins slots."""
 
     @property
     def stacks(self) -> Stacks:
-        """Until it joins slots."""
-        if self._stacks is None and self._make is not None:
-            self._stacks = self._make()
-        if self._stacks is None:
+        """Its own, made if need be."""
+        if self.own is None and self._make is not None:
+            self.own = self._make()
+        if self.own is None:
             raise ValueError("its keys and values are not here")
-        return self._stacks
+        return self.own
 
     @property
     def planes(self) -> list[Tensor]:
@@ -85,13 +88,9 @@ class Sequence:
         """Keys and values from a position on: [planes of a shape, 1, heads, tokens, dim] each."""
         return [one[:, :, :, start : self.length].clone() for one in self.stacks.tensors]
 
-    def settle(self, stacks: Stacks) -> None:
-        """What it holds is there now."""
-        self._stacks = stacks
-
     def let_go(self) -> None:
-        """Of its planes, and of the slots it was in."""
-        self._make = self._stacks = self.slots = None
+        """Of all its planes."""
+        self._make = self.own = self.slots = None
 
 
 class Slots:
@@ -107,8 +106,8 @@ class Slots:
         self.sequences: list[Sequence] = []
         self.planes = planes
         """[room, heads, length, dim] each."""
-        self._used = 0
-        """How many slots have ever been in use: what is in the others may be anything."""
+        self.stacks: Stacks | None = None
+        """Whose planes these are, if they were one sequence's own."""
 
     @property
     def full(self) -> bool:
@@ -120,10 +119,10 @@ class Slots:
         for plane, source in zip(self.planes, sequence.planes, strict=True):
             if plane is not source:
                 plane[slot, :, : sequence.length] = source[0, :, : sequence.length]
-            if slot == self._used:
-                # Zeros: a masked position still takes part in the sum, and 0 times NaN would be NaN.
-                plane[slot, :, sequence.length :] = 0
-        self._used = max(self._used, slot + 1)
+            # Zeros: a masked position still takes part in the sum, and 0 times NaN would be NaN.
+            plane[slot, :, sequence.length :] = 0
+        if self.planes is sequence.planes:
+            self.stacks = sequence.own
         self.sequences.append(sequence)
         sequence.let_go()
         sequence.slots, sequence.slot = self, slot
@@ -133,7 +132,7 @@ class Slots:
         if sequence.slots is None:
             raise ValueError("it is in no slots")
         for plane, source in zip(self.planes, sequence.slots.planes, strict=True):
-            plane[slot, :, : sequence.length] = source[sequence.slot, :, : sequence.length]
+            plane[slot] = source[sequence.slot]  # zeros and all
         self.sequences[slot] = sequence
         sequence.slots, sequence.slot = self, slot
 
@@ -145,6 +144,7 @@ class KVCache:
         self._planes = tuple(planes)
         self._like = torch.empty(0, dtype=dtype, device=device)
         self._classes: dict[int, list[Slots]] = {}
+        self._spare: Stacks | None = None
 
     @property
     def bytes_per_token(self) -> int:
@@ -168,30 +168,42 @@ class KVCache:
             for plane, source in zip(stacks.planes, slots.planes, strict=True):
                 plane[0, :, : sequence.length] = source[sequence.slot, :, : sequence.length]
             self.leave(sequence)
-            sequence.settle(stacks)
-        place, long = self._place_for(sequence), self._is_long(sequence)
-        moves = place.planes is not sequence.planes
+            sequence.own = stacks
+        place, own = self._place_for(sequence), sequence.stacks
         place.add(sequence)
-        if moves and long:
-            give_back()
+        if place.stacks is not own:
+            self._keep(own)
+            if self._is_long(sequence.length):
+                give_back()
 
     def leave(self, sequence: Sequence) -> None:
         """Forget a sequence. The last one of its class takes its slot; what nobody uses any more gives memory back."""
-        slots = sequence.slots
+        slots, own = sequence.slots, sequence.own
         sequence.let_go()
         if slots is None:
+            self._keep(own)
             return
         several = self._classes[slots.length]
         last = several[-1].sequences.pop()
         if last is not sequence:
             slots.take_over(sequence.slot, last)
         if not several[-1].sequences:
-            several.pop()
+            self._keep(several.pop().stacks)
         if not several:
             del self._classes[slots.length]
 
     def _stacks(self, tokens: int) -> Stacks:
-        return Stacks(self._planes, class_of(tokens), self._like)
+        capacity = class_of(tokens)
+        if self._is_long(capacity):
+            spare, self._spare = self._spare, None
+            if spare is not None and spare.capacity == capacity:
+                return spare
+        return Stacks(self._planes, capacity, self._like)
+
+    def _keep(self, stacks: Stacks | None) -> None:
+        """What nobody uses any more, for the next turn of a conversation, which is about as long."""
+        if stacks is not None and self._is_long(stacks.capacity) and stacks.capacity * self.bytes_per_token <= SPARE:
+            self._spare = stacks
 
     def _place_for(self, sequence: Sequence) -> Slots:
         """Where it is to join the others of its class; a long one that is the first of them stays where it is."""
@@ -199,15 +211,15 @@ class KVCache:
         several = self._classes.setdefault(length, [])
         if several and not several[-1].full:
             return several[-1]
-        if self._is_long(sequence) and not several and sequence.stacks.capacity == length:
+        if self._is_long(sequence.length) and not several and sequence.stacks.capacity == length:
             planes = sequence.planes
         else:
             planes = [self._like.new_empty(ROWS, one.heads, length, one.dim) for one in self._planes]
         several.append(Slots(length, len(several), planes))
         return several[-1]
 
-    def _is_long(self, sequence: Sequence) -> bool:
-        return sequence.length * self.bytes_per_token > LONG
+    def _is_long(self, tokens: int) -> bool:
+        return tokens * self.bytes_per_token > LONG
 
 
 def class_of(tokens: int) -> int:

@@ -364,33 +364,3 @@ def test_a_lean_way_that_gives_other_logits_is_not_taken(monkeypatch: pytest.Mon
     fit = fitted(tiny.build("Qwen2"))
     assert isinstance(fit.network, Network)
     assert fit.network.lean is None
-
-
-@pytest.mark.usefixtures("_long")
-def test_what_is_no_number_in_the_cache_of_one_row_reaches_no_other(loaded: Loaded) -> None:
-    network: Any = loaded.network
-
-    def after(poisoned: bool) -> torch.Tensor:
-        rows = []
-        for _ in range(3):
-            rows.append(network.sequence(9))
-            network.read([Span(rows[-1], range(40, 49))])
-            if poisoned and len(rows) == 1:
-                for plane in rows[0].planes:
-                    plane[:] = torch.nan
-            network.begin_decoding(rows[-1])
-            if poisoned:
-                for plane in rows[0].slots.planes:
-                    plane[rows[0].slot] = torch.nan
-        network.leave(rows[0])
-        rows.append(network.sequence(9))  # it gets what the last has left
-        network.read([Span(rows[-1], range(40, 49))])
-        network.begin_decoding(rows[-1])
-        logits = network.read([Span(row, [50]) for row in rows[1:]])
-        for row in rows[1:]:
-            network.leave(row)
-        return logits
-
-    usual = after(poisoned=False)
-    assert usual.isfinite().all()
-    assert torch.equal(after(poisoned=True), usual)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.engines.test_batching import LONG, SHAPE, job, run
-from vllm_flow.engines.transformers import drawing
+from vllm_flow.engines.transformers import drawing, kv
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.models.spec import Model
@@ -113,6 +113,18 @@ def test_a_row_has_bitwise_the_same_logits_in_any_company(
         assert max(batches) == rows
         assert found == alone, state
     assert 0 == cached["cold"] <= cached["evicted"] < cached["hot"]
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+def test_prompts_that_stay_where_they_were_read_have_the_logits_of_those_that_are_moved(
+    loaded: Loaded, rows: int, drawn: Logits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, moved = crowded(remembering(loaded, "cold"), 1, drawn)
+    monkeypatch.setattr(kv, "LONG", 0)
+    for state in ("cold", "hot"):
+        loop = remembering(loaded, state)
+        drawn.clear()
+        assert crowded(loop, rows, drawn)[1] == moved, state
 
 
 @pytest.mark.parametrize("prefix_bytes", [0, 20_000, 1 << 24], ids=["cold", "evicted", "hot"])

@@ -5,6 +5,7 @@
 Read from /proc every 50 ms, so on Linux only. From the most that was in memory three things are taken off: what a process
 has that imports torch and transformers' Llama class; the record's `weight_bytes`; and `kv_bytes_per_token` for each token
 of each row at its end. All else counts: logits, activations, the tokenizer, packed copies, whatever the allocator keeps.
+SmolLM2's head is its table of embeddings, which counts among the weights once; packed, it is there a second time.
 Prompts are three quarters of each row, and all are different; nothing is kept for prompts to come.
 """
 
@@ -15,12 +16,14 @@ import asyncio
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoTokenizer, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from vllm_flow.core.sampling import Sampling, Schedule
 from vllm_flow.core.values import Prompt, Request, user
+from vllm_flow.engines.transformers.heap import give_back
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.pull import pull
 from vllm_flow.models.spec import Model
@@ -63,14 +66,27 @@ def main() -> None:
         await asyncio.gather(*(complete(engine, request) for request in requests))
 
     asyncio.run(all_at_once())
+    give_back()
+    left = resident()
     done.set()
     watcher.join()
     engine.close()
     weights = facts["weight_bytes"] / MB
     cache = given.rows * given.tokens * facts["kv_bytes_per_token"] / MB
-    print(f"imports {imports:.0f} MB, loaded {loaded - imports:.0f} MB more, at most {max(seen) - imports:.0f} MB more")
-    print(f"weights {weights:.0f} MB, KV cache of {given.rows} x {given.tokens} tokens {cache:.0f} MB")
-    print(f"beside them: {max(seen) - imports - weights - cache:.0f} MB")
+    most = max(seen) - imports
+    table: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=given.dtype).get_input_embeddings()
+    head = table.weight.nbytes / MB
+    parts = {
+        f"weights {weights:.0f}, KV cache of {given.rows} x {given.tokens} tokens {cache:.0f}; beside them": (
+            most - weights - cache
+        ),
+        "    the head a second time, as matrix kernels want it": head,
+        "    what else is there once the model is loaded": loaded - imports - weights - head,
+        "    what comes with requests": most - cache - (loaded - imports),
+        "    of it still there when they are done": left - loaded,
+    }
+    for part, one in parts.items():
+        print(f"{part:75} {one:6.0f} MB")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
 
+from vllm_flow.core import ending  # noqa: F401  before any session: what ends engines comes after what ends sessions
 from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import FlowError, InputError, RecordError, told
 from vllm_flow.core.events import Observer

@@ -7,13 +7,14 @@ other thread the interpreter waits before it tells anybody to end it. So this on
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+
+from vllm_flow.core.ending import at_last, not_at_last
 
 log = logging.getLogger("vllm_flow")
 SILENT_S = 2.0
@@ -31,13 +32,13 @@ class Worker:
         self._thread = threading.Thread(target=work, name=name, daemon=True)
 
     def start(self) -> None:
-        atexit.register(self._at_exit)
+        at_last(self._at_exit)
         self._thread.start()
 
     def join(self) -> None:
         """Wait for its end. Where Ctrl-C cuts that short, the end of the process waits for it."""
         self._thread.join()
-        atexit.unregister(self._at_exit)
+        not_at_last(self._at_exit)
 
     def _at_exit(self) -> None:
         """Whoever does not want to wait and presses Ctrl-C gets a process that ends at once, and takes nothing down."""

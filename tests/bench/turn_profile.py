@@ -34,8 +34,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "attention: the rest": [(attention.Chunk, "__init__"), (attention.Chunk, "attend")],
     "norms, rotary positions": [(lean, "normed"), (lean, "_turned"), (lean, "rope_of")],
     "the rest of the forward pass": [(lean.Lean, "__call__")],
-    "drawing": [(loop, "next_tokens")],
-    "the loop": [(loop.Loop, "step")],
+    "drawing, the loop": [(loop.Loop, "step")],
 }
 
 

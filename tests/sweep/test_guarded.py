@@ -121,8 +121,8 @@ def test_a_record_is_written_by_one_process_at_a_time(here: Path, capsys: Captur
     words = ["engine=echo", "input=stdin", "hydra.run.dir=x"]
     command = [sys.executable, "-m", "vllm_flow", *words]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
-        while not (here / "x/results.jsonl").exists():
-            time.sleep(0.05)
+        while not (here / "x/run.json").exists() or "resources" not in (here / "x/run.json").read_text("utf-8"):
+            time.sleep(0.05)  # it has opened what it needs, and now waits for its input
         before = contents(here / "x")
         assert main(["resume", "x", "--force"]) == 1
         assert "x: another process is writing into it. Wait until that has ended" in capsys.readouterr().err

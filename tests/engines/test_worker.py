@@ -81,5 +81,6 @@ def test_a_run_may_be_interrupted_at_any_moment_once_or_twice(tmp_path: Path, sm
                 time.sleep(rng.choice([0.0, 0.03, 0.1, 0.3]))
                 process.send_signal(signal.SIGINT)
             said = process.stderr.read().decode()
-            assert process.wait(60) in {130, -signal.SIGINT}  # by the signal: the interpreter was all but taken down
+            # By the signal: the interpreter was all but taken down.
+            assert process.wait(60) in {130, -signal.SIGINT}, said
             assert re.fullmatch(r"(.*\n)?\nInterrupted\.\n", said), said

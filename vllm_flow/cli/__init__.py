@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from vllm_flow import __version__
+from vllm_flow.core.ending import INTERRUPTED
 from vllm_flow.core.errors import ConfigError, FlowError, listed, nearest
 
 COMMANDS = {
@@ -54,7 +55,6 @@ other flags:
   -h, --help       this text      --version
 `vllm-flow COMMAND --help` says more about a command; `vllm-flow ls` shows what can be chosen.
 """
-INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,37 +1,51 @@
-"""The end of the process: what has to come after everything that puts itself in order then, as a session does.
+"""The end of the process: sessions that nobody closed are closed first, then whatever computes is ended.
 
-Python calls finalizers in the reverse order of their making, so the one here is made when this is imported: whoever
-ends something with a finalizer of its own imports this first.
+That is done before Python calls the other finalizers: PyTorch's, which take away what a thread may be computing with.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
-
-class _Process:
-    """Lives as long as the process."""
-
-
-_process = _Process()
-_last: dict[Callable[[], None], None] = {}
+INTERRUPTED = 130
+"""The exit code of a process that is ended with Ctrl-C."""
+_sessions: list[weakref.finalize[..., Any]] = []
+_computing: dict[Callable[[], None], None] = {}
 """In the order in which they came."""
 
 
-def _end() -> None:
-    while _last:
-        _last.popitem()[0]()
+def at_end(call: Callable[[], None]) -> None:
+    """Call it when the process ends. Of several the newest comes first."""
+    atexit.unregister(_end)
+    atexit.register(_end)  # the newest of what is registered there: it comes first
+    _computing[call] = None
 
 
-weakref.finalize(_process, _end)
-
-
-def at_last(call: Callable[[], None]) -> None:
-    """Call it when the process ends, after all finalizers; what was given last comes first."""
-    _last[call] = None
-
-
-def not_at_last(call: Callable[[], None]) -> None:
+def not_at_end(call: Callable[[], None]) -> None:
     """It has been done, or need not be."""
-    _last.pop(call, None)
+    _computing.pop(call, None)
+
+
+def before(closing: weakref.finalize[..., Any]) -> None:
+    """Call this finalizer before all that."""
+    _sessions[:] = [one for one in _sessions if one.alive] + [closing]
+
+
+def _end() -> None:
+    """Whoever does not want to wait and presses Ctrl-C gets a process that ends at once, and takes nothing down."""
+    try:
+        while _sessions:
+            _sessions.pop()()
+        while _computing:
+            _computing.popitem()[0]()
+    except KeyboardInterrupt:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(INTERRUPTED)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
 
-from vllm_flow.core import ending  # noqa: F401  before any session: what ends engines comes after what ends sessions
+from vllm_flow.core import ending
 from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import FlowError, InputError, RecordError, told
 from vllm_flow.core.events import Observer
@@ -67,6 +67,7 @@ class Session:
         self._desk = Desk(spec, engines, self.folder, observers)
         self._background = Background(f"vllm-flow {spec.name}")
         self._ending = weakref.finalize(self, _forgotten, self._desk, self._background)
+        ending.before(self._ending)
 
     @property
     def spec(self) -> RunSpec:

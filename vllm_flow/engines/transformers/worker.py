@@ -8,19 +8,14 @@ other thread the interpreter waits before it tells anybody to end it. So this on
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
-from vllm_flow.core.ending import at_last, not_at_last
+from vllm_flow.core.ending import at_end, not_at_end
 
 log = logging.getLogger("vllm_flow")
 SILENT_S = 2.0
 """How long the end of the process is put off without a word."""
-INTERRUPTED = 130
-"""The exit code of a process that is ended with Ctrl-C."""
 
 
 class Worker:
@@ -32,24 +27,17 @@ class Worker:
         self._thread = threading.Thread(target=work, name=name, daemon=True)
 
     def start(self) -> None:
-        at_last(self._at_exit)
+        at_end(self._at_end)
         self._thread.start()
 
     def join(self) -> None:
         """Wait for its end. Where Ctrl-C cuts that short, the end of the process waits for it."""
         self._thread.join()
-        not_at_last(self._at_exit)
+        not_at_end(self._at_end)
 
-    def _at_exit(self) -> None:
-        """Whoever does not want to wait and presses Ctrl-C gets a process that ends at once, and takes nothing down."""
-        try:
-            self._end()
-            self._thread.join(SILENT_S)
-            if self._thread.is_alive():
-                log.warning("waiting for the end of what is being loaded or computed; Ctrl-C ends it at once")
-            self._thread.join()
-        except KeyboardInterrupt:
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(OSError, ValueError, AttributeError):
-                    stream.flush()
-            os._exit(INTERRUPTED)
+    def _at_end(self) -> None:
+        self._end()
+        self._thread.join(SILENT_S)
+        if self._thread.is_alive():
+            log.warning("waiting for the end of what is being loaded or computed; Ctrl-C ends it at once")
+        self._thread.join()

@@ -24,7 +24,9 @@ class Worker:
     def __init__(self, work: Callable[[], None], end: Callable[[], None], name: str) -> None:
         """end: tells the work to end; called when the process does, unless the thread has been joined."""
         self._end = end
-        self._thread = threading.Thread(target=work, name=name, daemon=True)
+        self._over = threading.Event()
+        """Set when the work is done. Until 3.13 a `Thread.join` that Ctrl-C cuts short takes the thread for ended."""
+        self._thread = threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
 
     def start(self) -> None:
         at_end(self._at_end)
@@ -32,12 +34,20 @@ class Worker:
 
     def join(self) -> None:
         """Wait for its end. Where Ctrl-C cuts that short, the end of the process waits for it."""
+        self._over.wait()
         self._thread.join()
         not_at_end(self._at_end)
 
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        finally:
+            self._over.set()
+
     def _at_end(self) -> None:
+        if self._thread.ident is None:  # it was never started
+            return
         self._end()
-        self._thread.join(SILENT_S)
-        if self._thread.is_alive():
+        if not self._over.wait(SILENT_S):
             log.warning("waiting for the end of what is being loaded or computed; Ctrl-C ends it at once")
-        self._thread.join()
+            self._over.wait()

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from vllm_flow.engines.transformers.options import _heard_afterwards
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
 LOADING = """
 import os, signal, sys, threading, time
@@ -84,6 +86,28 @@ def test_a_process_waits_for_the_thread_even_if_waiting_for_it_was_interrupted()
 def test_who_waits_longer_is_told_and_ends_it_with_ctrl_c() -> None:
     said = "waiting for the end of what is being loaded or computed; Ctrl-C ends it at once"
     assert ended(LOADING, "60", "3") == (130, f"interrupted\n{said}\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_pressed_while_libraries_are_imported_is_heard_afterwards(number: int) -> None:
+    def heard(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def importing() -> None:
+        with _heard_afterwards():
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+            steps.append("imported")
+
+    steps: list[str] = []
+    before = signal.signal(number, heard)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            importing()
+        assert steps == ["imported"]
+        assert signal.getsignal(number) is heard
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.full

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import gc
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,7 +86,7 @@ class Transformers:
         """Load the weights, fetching them first if need be. Raises ModelError."""
         _spin_less(os.environ)
         _remember_fewer_kernels(os.environ)
-        with _imported_at_once():
+        with _heard_afterwards(), _imported_at_once():
             from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401  part of what takes long
 
             from vllm_flow.engines.transformers.engine import TransformersEngine
@@ -115,6 +117,26 @@ def _remember_fewer_kernels(environment: MutableMapping[str, str]) -> None:
     """
     if "DNNL_PRIMITIVE_CACHE_CAPACITY" not in environment:
         environment.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+
+
+@contextmanager
+def _heard_afterwards() -> Iterator[None]:
+    """Puts Ctrl-C off: raised while PyTorch is imported, it can meet code that allows no exception, and abort it all."""
+    if threading.current_thread() is not threading.main_thread():  # only that one hears signals
+        yield
+        return
+    heard: list[int] = []
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    usual = {number: handler for number, handler in usual.items() if callable(handler)}
+    for number in usual:
+        signal.signal(number, lambda number, _: heard.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+    if heard:
+        signal.raise_signal(heard[0])
 
 
 @contextmanager

@@ -121,7 +121,7 @@ def _remember_fewer_kernels(environment: MutableMapping[str, str]) -> None:
 
 @contextmanager
 def _heard_afterwards() -> Iterator[None]:
-    """Puts Ctrl-C off: raised while PyTorch is imported, it can meet code that allows no exception, and abort it all."""
+    """Puts Ctrl-C off: raised while PyTorch is imported, it can meet code that allows no exception, and abort all."""
     if threading.current_thread() is not threading.main_thread():  # only that one hears signals
         yield
         return

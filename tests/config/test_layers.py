@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -206,6 +206,17 @@ def test_no_path_leads_out_of_a_layer(tmp_path: Path) -> None:
     assert Layer("project", tmp_path).file("../outside") is None
 
 
+@pytest.fixture
+def own_base() -> Iterator[None]:
+    """Hydra keeps the base version of whoever asked last, for the whole process."""
+    from hydra import version
+
+    before = version.getbase()
+    yield
+    version.VersionBase.instance().version_base = before
+
+
+@pytest.mark.usefixtures("own_base")
 def test_other_hydra_programs_in_the_process_are_left_alone(project: Project) -> None:
     from hydra import initialize_config_dir, version
     from hydra.core.global_hydra import GlobalHydra

@@ -237,6 +237,9 @@ def test_a_folder_that_is_no_record_is_told(tmp_path: Path, capsys: pytest.Captu
     assert capsys.readouterr().err == (
         f"vllm-flow: {tmp_path}: there is no run.json or sweep.json in it. Name the folder of a run or a sweep.\n"
     )
+    assert main(["resume", str(tmp_path / "nope")]) == 1
+    told = f"vllm-flow: {tmp_path / 'nope'}: there is no such folder. Name the folder of a run or a sweep.\n"
+    assert capsys.readouterr().err == told
     (tmp_path / "sweep.json").write_text("{", encoding="utf-8")
     assert main(["resume", str(tmp_path)]) == 1
     assert f"vllm-flow: {tmp_path / 'sweep.json'}: it cannot be read" in capsys.readouterr().err

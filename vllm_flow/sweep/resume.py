@@ -86,8 +86,8 @@ def _run(folder: Path) -> dict[str, Any]:
     try:
         return dict(json.loads((folder / "run.json").read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
-        problem = f"there is no run.json or {FILE} in it. Name the folder of a run or a sweep.{_newest(folder)}"
-        raise RecordError(f"{folder}: {problem}") from None
+        what = f"there is no run.json or {FILE} in it" if folder.is_dir() else "there is no such folder"
+        raise RecordError(f"{folder}: {what}. Name the folder of a run or a sweep.{_newest(folder)}") from None
     except (OSError, ValueError) as error:
         raise RecordError(f"{folder / 'run.json'}: it cannot be read ({error}). Name another run.") from None
 

@@ -60,16 +60,20 @@ class Unfinished:
             return None
         try:
             rows = {int(row["index"]): _Kept(row) for row in rows_of(folder / "results.jsonl")}
-            events = list(rows_of(folder / "events.jsonl"))
-            numbers = {int(row["index"]): row["turn"] for row in events if row["event"] == "turn started"}
-            served = sum(row["event"] == "turn served from the store" for row in events)
+            numbers, served = dict[int, int](), set[int]()
+            for event in rows_of(folder / "events.jsonl"):
+                if event["event"] == "turn started":
+                    numbers[int(event["index"])] = event["turn"]
+                elif event["event"] == "turn served from the store":
+                    served.add(int(event["index"]))
         except (ValueError, KeyError, TypeError) as error:
             problem = f"{folder}: it cannot be gone on with ({error!r}). Run it again in another folder."
             raise RecordError(problem) from error
         again = _to_be_retried(rows) if retry_errors else set()
         kept = {index: row for index, row in rows.items() if index not in again}
         failed = sum(row.failed for row in kept.values())
-        return cls(folder, {index: row.asked for index, row in kept.items()}, failed, served, numbers)
+        stored = len(served & kept.keys())
+        return cls(folder, {index: row.asked for index, row in kept.items()}, failed, stored, numbers)
 
     async def left(self, turns: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
         """The turns that have no result, those that had begun with the number they were given.

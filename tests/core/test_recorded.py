@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +121,17 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
         read(tmp_path / "nowhere")
     where = f"{tmp_path / 'nowhere'}: there is no such folder."
     assert str(caught.value) == f"{where} Give the folder of a run, or of one point of a sweep."
+
+
+def test_of_a_folder_above_records_the_newest_is_named(tmp_path: Path) -> None:
+    for place, name in enumerate(("day/old", "day/new", "other")):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "run.json").write_text("{}", encoding="utf-8")
+        os.utime(tmp_path / name, (place % 2, place % 2))
+    with pytest.raises(RecordError) as caught:
+        read(tmp_path)
+    where = f"{tmp_path}: there is no run.json in it. Give the folder of a run, or of one point of a sweep."
+    assert str(caught.value) == f"{where} The newest below it: {tmp_path / 'day/new'}."
 
 
 def test_a_prompt_that_goes_on_from_nothing_is_said_with_its_line(old: Path) -> None:

@@ -69,9 +69,9 @@ def test_a_point_of_a_sweep_is_shown_and_the_sweep_names_its_points(flow: Flow) 
     (sweep,) = Path("outputs/sweeps").glob("*/*")
     assert [flow("replay", sweep / point).out for point in "01"] == ["one\n", "one two\n"]
     said = flow("replay", sweep)
-    assert (said.code, said.err) == (
-        1, f"vllm-flow: {sweep.resolve()}: this is the folder of a sweep. Give one of its points: {sweep.resolve() / '0'}.\n",
-    )  # fmt: skip
+    where = f"{sweep.resolve()}: there is no run.json in it. Give the folder of a run, or of one point of a sweep."
+    assert said.code == 1
+    assert said.err.startswith(f"vllm-flow: {where} The newest below it: {sweep.resolve()}/")
 
 
 def test_an_answer_that_was_cut_off_is_shown_as_far_as_it_came(tmp_path: Path) -> None:

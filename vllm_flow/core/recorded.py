@@ -111,6 +111,16 @@ def rows_of(path: Path, cut: Callable[[str], None] | None = None) -> Iterator[Ro
         raise RecordError(f"{path}: it cannot be read: {error.strerror or error}. {GIVE}") from error
 
 
+def newest_below(folder: Path, *names: str) -> str:
+    """For a message: the folder below this one that has such a file and was written last, if there is one."""
+    patterns = [f"{'*/' * depth}{name}" for depth in (1, 2, 3) for name in names]
+    found = [path.parent for pattern in patterns for path in folder.glob(pattern)]
+    # A sweep, and no point of it.
+    whole = [one.parent if any((one.parent / name).exists() for name in names) else one for one in found]
+    newest = max(whole, key=lambda one: one.stat().st_mtime, default=None)
+    return f" The newest below it: {newest}." if newest else ""
+
+
 def read(folder: Path) -> Recorded:
     """The record in a folder. Raises RecordError for what is none, or was written by a later version."""
     run = _run(folder)
@@ -125,12 +135,8 @@ def _run(folder: Path) -> Mapping[str, Any]:
     try:
         run = json.loads((folder / "run.json").read_bytes())
     except (FileNotFoundError, NotADirectoryError):
-        points = sorted(one.parent.name for one in folder.glob("*/run.json"))
-        if points:
-            what = "this is the folder of a sweep"
-            raise RecordError(f"{folder}: {what}. Give one of its points: {folder / points[0]}.") from None
         what = "there is no run.json in it" if folder.is_dir() else "there is no such folder"
-        raise RecordError(f"{folder}: {what}. {GIVE}") from None
+        raise RecordError(f"{folder}: {what}. {GIVE}{newest_below(folder, 'run.json')}") from None
     except OSError as error:
         raise RecordError(f"{folder}: run.json cannot be read: {error.strerror or error}. {GIVE}") from error
     except ValueError as error:

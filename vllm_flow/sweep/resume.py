@@ -15,7 +15,7 @@ import yaml
 
 from vllm_flow.core.differences import differences
 from vllm_flow.core.errors import ConfigError, RecordError, told
-from vllm_flow.core.recorded import read
+from vllm_flow.core.recorded import newest_below, read
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.surroundings import code_of, versions
 from vllm_flow.sweep.index import FILE, Index
@@ -87,18 +87,10 @@ def _run(folder: Path) -> dict[str, Any]:
         return dict(json.loads((folder / "run.json").read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
         what = f"there is no run.json or {FILE} in it" if folder.is_dir() else "there is no such folder"
-        raise RecordError(f"{folder}: {what}. Name the folder of a run or a sweep.{_newest(folder)}") from None
+        newest = newest_below(folder, "run.json", FILE)
+        raise RecordError(f"{folder}: {what}. Name the folder of a run or a sweep.{newest}") from None
     except (OSError, ValueError) as error:
         raise RecordError(f"{folder / 'run.json'}: it cannot be read ({error}). Name another run.") from None
-
-
-def _newest(folder: Path) -> str:
-    """The run or sweep below a folder that was written last, for a message."""
-    names = [f"{'*/' * depth}{name}" for depth in (1, 2, 3) for name in ("run.json", FILE)]
-    found = [path.parent for name in names for path in folder.glob(name)]
-    whole = [one.parent if (one.parent / FILE).exists() else one for one in found]  # a sweep, and no point of it
-    newest = max(whole, key=lambda one: one.stat().st_mtime, default=None)
-    return f" The newest below it: {newest}." if newest else ""
 
 
 def _is_done(point: Point) -> bool:

@@ -133,10 +133,9 @@ def read_sweep(folder: Path, metrics: Mapping[str, Metric] | None = None) -> Swe
         return Sweep(folder, (point,), 0, _configured([spec.metrics], metrics), None, tuple(problems))
     index = Index.read(folder)
     problems, points = [], []
-    for listed, values in zip(index.points, varied([one.overrides for one in index.points]), strict=True):
-        place, seed = folder / listed.folder, index.spec(listed).seed
-        points.append(_point(place, listed.folder, values, seed, metrics, problems=problems))
-    specs = [index.spec(listed) for listed in index.points]
+    specs, titles = [index.spec(one) for one in index.points], varied([one.overrides for one in index.points])
+    for listed, values, spec in zip(index.points, titles, specs, strict=True):
+        points.append(_point(folder / listed.folder, listed.folder, values, spec.seed, metrics, problems=problems))
     configured, unlike = _configured([spec.metrics for spec in specs], metrics), _unlike(specs, metrics)
     again = f"Score all alike: vllm-flow report {folder.name} metrics=NAME."
     problems += [f"{name}: not all points define it alike, so none is compared by it. {again}" for name in unlike]

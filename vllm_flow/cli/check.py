@@ -70,17 +70,21 @@ def main(arguments: list[str]) -> int:
     if "mermaid" in flags:
         _print_mermaid(pipeline)
     elif "config" not in flags:
-        if "graph" in flags:
-            _print_graph(pipeline)
-        elif files:
-            _write_svg(pipeline, files[0])
-        else:
-            _print_table(pipeline)
-        count = len(list(_nodes(pipeline.graph)))
-        print(f"{spec.name}: {count} node{'s' * (count > 1)}, output '{spec.output}', no faults.")
+        _show(spec, pipeline, files, graph="graph" in flags)
     for fault in pipeline.advice:
         print(f"warning: {printed(str(fault))}", file=sys.stderr)
     return 0
+
+
+def _show(spec: RunSpec, pipeline: Pipeline, files: Sequence[str], *, graph: bool) -> None:
+    if graph:
+        _print_graph(pipeline)
+    elif files:
+        _write_svg(pipeline, files[0])
+    else:
+        _print_table(pipeline)
+    count = len(list(_nodes(pipeline.graph)))
+    print(f"{spec.name}: {count} node{'s' * (count > 1)}, output '{spec.output}', no faults.")
 
 
 def _without_svg_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

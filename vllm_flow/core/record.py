@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -33,7 +32,6 @@ from vllm_flow.core.values import Context, Result
 
 FORMAT = 2
 FILES = ("results", "timings", "events", "calls")
-SURROUNDINGS = ("code", "git", "versions", "platform")
 Status = Literal["finished", "failed", "interrupted"]
 
 
@@ -83,10 +81,10 @@ class Record:
             refuse_used(self.folder)
             self._write("config.yaml", _yaml(spec.content()))
         else:
-            _cut(self.folder)
+            before.cut_lines()
         self._run = self._beginning(spec) | dict(about)
         if before is not None:
-            self._run |= _gone_on_with(self.folder, self._run)
+            self._run |= before.gone_on_with(self._run)
         self._write_run()  # from here on it can be gone on with
         self._files = {name: private_file(self.folder / f"{name}.jsonl") for name in FILES}
         self._shorten, self._calls = Shortening(), Calls(self._write_calls)
@@ -230,25 +228,6 @@ def refuse_used(folder: Path) -> None:
 def _yaml(content: Any) -> str:
     dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # a sweep has many of them
     return str(yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True))
-
-
-def _gone_on_with(folder: Path, now: Mapping[str, Any]) -> dict[str, Any]:
-    """When the run began, and when it was gone on with, each time with what was another then."""
-    try:
-        before = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        before = {}
-    other = {name: before[name] for name in SURROUNDINGS if name in before and before[name] != now.get(name)}
-    entry = {"at": now["started"], **({"before": other} if other else {})}
-    return {"started": before.get("started", now["started"]), "resumed": [*before.get("resumed", ()), entry]}
-
-
-def _cut(folder: Path) -> None:
-    """Take away what a killed process had not written to the end of its line."""
-    for file in folder.glob("*.jsonl"):
-        with file.open("rb") as lines:
-            whole = sum(len(line) for line in lines if line.endswith(b"\n"))
-        os.truncate(file, whole)
 
 
 def _refused(folder: Path, error: OSError) -> RecordError:

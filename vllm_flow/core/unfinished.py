@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from vllm_flow.core.values import Completion, Turn, user
 
 OTHER = "Give it the input that it began with, or begin another run."
 DIGEST_BYTES = 8
+SURROUNDINGS = ("code", "git", "versions", "platform")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Commit:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What is there of a run. Nothing is changed by reading it."""
+    """What is there of a run. Reading it changes nothing; `cut_lines` does, before it goes on."""
 
     folder: Path
     done: Mapping[int, bytes]
@@ -74,6 +76,26 @@ class Unfinished:
         failed = sum(row.failed for row in kept.values())
         stored = len(served & kept.keys())
         return cls(folder, {index: row.asked for index, row in kept.items()}, failed, stored, numbers)
+
+    def cut_lines(self) -> None:
+        """Take away what a killed process had not written to the end of its line."""
+        for file in self.folder.glob("*.jsonl"):
+            with file.open("rb") as lines:
+                whole = sum(len(line) for line in lines if line.endswith(b"\n"))
+            os.truncate(file, whole)
+
+    def gone_on_with(self, now: Mapping[str, Any]) -> dict[str, Any]:
+        """For run.json: when it began, and each time when it was gone on with, and what was another before.
+
+        now: what run.json would say of a run that begins.
+        """
+        try:
+            before = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            before = {}
+        other = {name: before[name] for name in SURROUNDINGS if name in before and before[name] != now.get(name)}
+        entry = {"at": now["started"], **({"before": other} if other else {})}
+        return {"started": before.get("started", now["started"]), "resumed": [*before.get("resumed", ()), entry]}
 
     async def left(self, turns: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
         """The turns that have no result, those that had begun with the number they were given.

@@ -54,8 +54,8 @@ class Composition:
     choices: dict[str, Any]
     mode: RunMode | None
     """Whether the files ask for one run or for many."""
-    folder: Path | None = None
-    """That of a single run."""
+    folder: Path = Path()
+    """That of a single run; of many, each has its own."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class FlowLoader(ConfigLoaderImpl):
         config = self.load_configuration(PRIMARY, list(overrides), mode, validate_sweep_overrides=not sweeps)
         HydraConfig.instance().set_config(config)
         own = config.hydra
-        folder = None if sweeps else run_folder(config)  # while what it refers to is there
+        folder = Path() if sweeps else run_folder(config)  # while what it refers to is there
         with open_dict(config):
             del config["hydra"]
         return replace(self.composed(config, own), folder=folder)

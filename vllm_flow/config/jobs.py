@@ -99,8 +99,7 @@ def _all(
     if not many:
         composition = loader.compose(lines)
         runnable(spec_of(composition, loader))  # faults come before the first file
-        if composition.folder is not None:
-            refuse_used(composition.folder)
+        refuse_used(composition.folder)
     try:
         if many:
             returns: Sequence[Sequence[JobReturn]] = hydra.multirun(PRIMARY, jobs, [*lines, "hydra.mode=MULTIRUN"])

@@ -18,8 +18,8 @@ from vllm_flow.core.resources import Store, StoredTurn
 from vllm_flow.core.values import Completion, Turn, Usage, system
 from vllm_flow.stores import Memory, Sqlite
 from vllm_flow.testing import store_promises
-from vllm_flow.testing.store_promises import CUT, NO, YES, answered, asked
 from vllm_flow.testing.stores import OpenStore, StorePromise
+from vllm_flow.testing.talk import CUT, NO, YES, answered, asked
 
 LOOPED: list[object] = []
 LOOPED.append(LOOPED)

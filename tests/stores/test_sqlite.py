@@ -13,7 +13,7 @@ from vllm_flow.core.errors import StoreError
 from vllm_flow.core.options import problems
 from vllm_flow.core.resources import StoredTurn
 from vllm_flow.stores import Sqlite
-from vllm_flow.testing.store_promises import CUT, answered, asked
+from vllm_flow.testing.talk import CUT, answered, asked
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
 

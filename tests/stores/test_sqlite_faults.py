@@ -16,7 +16,7 @@ from vllm_flow.core.errors import StoreError
 from vllm_flow.core.resources import StoredTurn
 from vllm_flow.core.values import user
 from vllm_flow.stores import Sqlite
-from vllm_flow.testing.store_promises import answered, asked
+from vllm_flow.testing.talk import answered, asked
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
 

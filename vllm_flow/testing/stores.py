@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from vllm_flow.core.resources import Store
 from vllm_flow.testing import store_promises as promises
 from vllm_flow.testing.compare import Broken, has_methods, report, require
+from vllm_flow.testing.talk import asked
 
 OpenStore = Callable[[], Store]
 """Gives a fresh, empty store each time it is called."""
@@ -70,7 +71,7 @@ def _check_fresh(open_store: OpenStore) -> None:
     store = open_store()
     has_methods(store, Store)
     with closing(store):
-        store.begin(promises.asked(1))
+        store.begin(asked(1))
     with closing(open_store()) as store:
         held = len(store.turns("ann"))
     what = f"the second store that was opened holds {held} turn of the first"

@@ -14,7 +14,7 @@ import asyncio
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -84,12 +84,18 @@ class Stopwatch:
         return call
 
 
-def watched() -> Stopwatch:
+def watched(parts: Mapping[str, Sequence[tuple[Any, str]]]) -> Stopwatch:
     """Puts a stopwatch around every part."""
     watch = Stopwatch()
-    for part, places in PARTS.items():
+    for part, places in parts.items():
         for owner, name in places:
             setattr(owner, name, watch.timed(part, getattr(owner, name)))
+    return watch
+
+
+def stepping() -> Stopwatch:
+    """One around every part of a step, and one around the step."""
+    watch = watched(PARTS)
     loop.Loop.step = watch.stepping(loop.Loop.step)  # type: ignore[method-assign]
     return watch
 
@@ -118,14 +124,22 @@ def profiled(served: Engine, watch: Stopwatch, what: str, make: Callable[[], lis
     told(what, watch)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def asked_for(about: str | None, rounds: int | None = None) -> tuple[Engine, int]:
+    """The engine that the command line asks for, SmolLM2, and the rounds if they can be asked for; `rounds` if not."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("options", nargs="*", metavar="option=value", help="of the engine")
     given = parser.parse_args()
     options = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in given.options)}
-    served = Transformers(Model("smollm2", path=str(pull("smollm2"))), dtype=given.dtype, **options).open()
-    watch = watched()
+    engine = Transformers(Model("smollm2", path=str(pull("smollm2"))), dtype=given.dtype, **options).open()
+    return engine, getattr(given, "rounds", 0)
+
+
+def main() -> None:
+    served, _ = asked_for(__doc__)
+    watch = stepping()
     for rows in (1, 8, 32):
         profiled(
             served,

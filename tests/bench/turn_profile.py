@@ -9,20 +9,15 @@ no part names is Python between them, and the way to the engine's thread and bac
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections import defaultdict
 from typing import Any
 
-import yaml
 from decode import HISTORIES, first_token, turns
-from step_profile import Stopwatch
+from step_profile import Stopwatch, asked_for, watched
 
 from vllm_flow.core.resources import Engine
 from vllm_flow.engines.transformers import attention, kv, lean, loop, packed, prefill
-from vllm_flow.engines.transformers.options import Transformers
-from vllm_flow.models.pull import pull
-from vllm_flow.models.spec import Model
 
 PARTS: dict[str, list[tuple[Any, str]]] = {
     "the prompt's text and tokens": [(loop.Loop, "_row")],
@@ -57,19 +52,10 @@ def profiled(engine: Engine, length: int, rounds: int, watch: Stopwatch) -> None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
-    parser.add_argument("options", nargs="*", metavar="option=value", help="of the engine")
-    given = parser.parse_args()
-    options = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in given.options)}
-    engine = Transformers(Model("smollm2", path=str(pull("smollm2"))), dtype=given.dtype, **options).open()
-    watch = Stopwatch()
-    for part, places in PARTS.items():
-        for owner, name in places:
-            setattr(owner, name, watch.timed(part, getattr(owner, name)))
+    engine, rounds = asked_for(__doc__, rounds=5)
+    watch = watched(PARTS)
     for length in HISTORIES:
-        profiled(engine, length, given.rounds, watch)
+        profiled(engine, length, rounds, watch)
     engine.close()
 
 

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from vllm_flow.core.answers import Answer, Marks
     from vllm_flow.core.engines import Engines
     from vllm_flow.core.errors import ConfigError, FlowError
-    from vllm_flow.core.registry import metric, stage
+    from vllm_flow.core.moving import Moving, Now, Steered
+    from vllm_flow.core.registry import metric, schedule, stage
     from vllm_flow.core.resources import Clock, Engine, Store
-    from vllm_flow.core.sampling import Sampling, Schedule
+    from vllm_flow.core.sampling import Sampling
+    from vllm_flow.core.sampling_plan import SamplingPlan
+    from vllm_flow.core.schedule import Schedule
     from vllm_flow.core.values import (
         Completion,
         Context,
@@ -36,17 +39,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Answer", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Marks", "Message",
-    "Prompt", "Result", "Sampling", "Schedule", "Score", "Session", "Store", "Stream", "Text", "Turn", "TurnFailed",
-    "Usage", "assistant", "build", "load", "metric", "node", "run_sweep", "stage", "system", "user",
+    "Moving", "Now", "Prompt", "Result", "Sampling", "SamplingPlan", "Schedule", "Score", "Session", "Steered", "Store",
+    "Stream", "Text", "Turn", "TurnFailed", "Usage", "assistant", "build", "load", "metric", "node", "run_sweep",
+    "schedule", "stage", "system", "user",
 ]  # fmt: skip
 
 HOMES = {
     "vllm_flow.core.answers": "Answer Marks",
     "vllm_flow.core.engines": "Engines",
     "vllm_flow.core.errors": "ConfigError FlowError",
-    "vllm_flow.core.registry": "metric stage",
+    "vllm_flow.core.moving": "Moving Now Steered",
+    "vllm_flow.core.registry": "metric schedule stage",
     "vllm_flow.core.resources": "Clock Engine Store",
-    "vllm_flow.core.sampling": "Sampling Schedule",
+    "vllm_flow.core.sampling": "Sampling",
+    "vllm_flow.core.sampling_plan": "SamplingPlan",
+    "vllm_flow.core.schedule": "Schedule",
     "vllm_flow.core.values": "Completion Context Message Prompt Result Score Text Turn TurnFailed Usage"
     " assistant system user",
     "vllm_flow.session": "Session Stream build load node run_sweep",

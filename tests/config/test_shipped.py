@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vllm_flow.config import compose, groups, sample_input
-from vllm_flow.core.options import problems
+from vllm_flow.core.option_checks import problems
 from vllm_flow.core.sampling import Sampling
 
 from .conftest import Project

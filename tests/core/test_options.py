@@ -11,7 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from vllm_flow.core import options
-from vllm_flow.core.options import build, problems, schema_of
+from vllm_flow.core.option_checks import problems
+from vllm_flow.core.options import build, schema_of
 
 
 @dataclass(frozen=True)

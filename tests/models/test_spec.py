@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from vllm_flow.core import options
+from vllm_flow.core.option_checks import problems
 from vllm_flow.engines.llama_cpp.options import LlamaCpp
 from vllm_flow.engines.openai.options import OpenAI
 from vllm_flow.engines.transformers.options import Transformers
@@ -85,7 +86,7 @@ def test_a_folder_or_a_file_of_ones_own_beats_every_other_source(own: dict[str, 
 def test_presets_are_models_and_their_folder_can_be_overridden(preset: Path) -> None:
     given = yaml.safe_load(preset.read_text("utf-8"))
     given.pop("defaults", None)
-    assert options.problems(Model, given) == []
+    assert problems(Model, given) == []
     model = options.build(Model, given)
     assert model.problems() == []
     assert model.architecture is None or model.architecture.problems() == []

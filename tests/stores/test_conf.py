@@ -9,7 +9,7 @@ import yaml
 
 import vllm_flow.inputs
 import vllm_flow.stores  # noqa: F401  # registers
-from vllm_flow.core.options import problems
+from vllm_flow.core.option_checks import problems
 from vllm_flow.core.registry import resource, source
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from vllm_flow.core.errors import StoreError
-from vllm_flow.core.options import problems
+from vllm_flow.core.option_checks import problems
 from vllm_flow.core.resources import StoredTurn
 from vllm_flow.stores import Sqlite
 from vllm_flow.testing.talk import CUT, answered, asked

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vllm_flow.core.describe import default_of, field_docs, paragraphs
-from vllm_flow.core.options import ChangesOf, schema_of
+from vllm_flow.core.options import ChangesOf, by_key, schema_of
 from vllm_flow.core.phrases import NOUNS, JsonSchema
 
 REFERENCE = r"^\?\?\?$|\$\{"
@@ -24,13 +24,14 @@ Classes = tuple[type, ...]
 def described(cls: type) -> JsonSchema:
     """The schema of a dataclass. Raises TypeError or NameError when an option's type cannot be read."""
     hints, docs = typing.get_type_hints(cls, include_extras=True), field_docs(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    fields = by_key(cls)
     schema = schema_of(cls)
     properties = {}
-    for name, option in schema["properties"].items():
+    for key, option in schema["properties"].items():
+        name = fields[key].name
         about = {"description": paragraphs(docs[name])} if name in docs else {}
         inner = tuple(_classes(hints[name]))
-        properties[name] = {**opened(option, inner), **about, **_default(fields[name])}
+        properties[key] = {**opened(option, inner), **about, **_default(fields[key])}
     return {"description": summary(cls), **schema, "properties": properties}
 
 

@@ -14,7 +14,8 @@ from vllm_flow.config.composition import FlowLoader, typed
 from vllm_flow.config.folders import point_folder
 from vllm_flow.config.spec import spec_of
 from vllm_flow.core.errors import ConfigError, Fault
-from vllm_flow.core.options import build, problems
+from vllm_flow.core.option_checks import problems
+from vllm_flow.core.options import build
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.sweep.points import Outcome, Point

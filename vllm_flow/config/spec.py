@@ -17,7 +17,8 @@ from vllm_flow.config.project import from_here, named, own_files
 from vllm_flow.config.secrets import PROBLEM, secrets_in
 from vllm_flow.config.written import Keys
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
-from vllm_flow.core.options import ChangesOf, at_least, problems
+from vllm_flow.core.option_checks import problems
+from vllm_flow.core.options import ChangesOf, at_least
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.sweep.settings import Sweep
 

@@ -13,7 +13,9 @@ from vllm_flow.core.graph import Graph, Node
 from vllm_flow.core.ports import fits, many, optional
 from vllm_flow.core.refusals import NESTED, Foreseen, said
 from vllm_flow.core.resources import Clock
-from vllm_flow.core.sampling import NEUTRAL, Sampling, Schedule
+from vllm_flow.core.sampling import NEUTRAL, Sampling
+from vllm_flow.core.sampling_plan import SamplingPlan
+from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.spec import Path, RunSpec
 from vllm_flow.core.values import Prompt
 
@@ -21,12 +23,12 @@ CUTS = ("top_p", "top_k", "min_p", "typical_p", "top_n_sigma", "xtc_probability"
 Advice = Iterator[tuple[Path, str]]
 
 
-def advice(spec: RunSpec, graph: Graph, sampling: Sampling, stages: Iterable[Foreseen]) -> tuple[Fault, ...]:
+def advice(spec: RunSpec, graph: Graph, sampling: SamplingPlan, stages: Iterable[Foreseen]) -> tuple[Fault, ...]:
     """`stages` are those of the whole graph, nested pipelines included."""
     stages = tuple(stages)
     found = [
         *said(stages, "advise"),
-        *greedy(stages, sampling),
+        *greedy(stages, sampling.start),
         *unread(spec, graph),
         *changing(spec),
         *clocked(graph),
@@ -42,7 +44,7 @@ def greedy(stages: Iterable[Foreseen], sampling: Sampling) -> Advice:
     """
     schedules = [(one, one.value.at(0)) for one in stages if isinstance(one.value, Schedule)]
     for one, now in schedules:
-        if now.temperature > 0:
+        if now.temperature > 0 or "temperature" in one.value.moving:
             continue
         for name in CUTS:
             value, neutral = getattr(now, name), getattr(NEUTRAL, name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 from vllm_flow.core.codec import to_json
 from vllm_flow.core.events import Called, Event, Heard, NodeDone, TokenMade, TurnDone, TurnStarted
 from vllm_flow.core.heard import moment_to_json
-from vllm_flow.core.sampling import Sampling, Schedule, in_force
-from vllm_flow.core.values import Result, Turn
+from vllm_flow.core.sampling import in_force
+from vllm_flow.core.schedule import Schedule
+from vllm_flow.core.values import Result, Token, Turn
 
 Row = dict[str, Any]
 Emit = Callable[[Row, Result | None], None]
@@ -85,7 +86,7 @@ def call_row(event: Called) -> Row:
     request, tokens = event.request, event.tokens
     finish = tokens[-1].finish if tokens else None
     row: Row = {"node": event.node, "resource": event.resource, "method": "generate", "sample": request.sample}
-    row |= {"seed": request.seed, "live": event.live, "sampling": list(stretches(request.schedule, len(tokens)))}
+    row |= {"seed": request.seed, "live": event.live, **in_force_row(request.schedule, tokens)}
     if finish is not None and finish.prompt_ids is not None:
         row["prompt_ids"] = finish.prompt_ids
     else:  # the tokenizer is elsewhere, or the request came to no end
@@ -105,14 +106,19 @@ def heard_row(event: Heard) -> Row:
     return {"node": event.node, "resource": event.resource, "method": event.method, "value": value}
 
 
-def stretches(schedule: Schedule, tokens: int) -> Iterator[tuple[int, Row]]:
-    """The values in force that are not neutral, each with the index of the first generated token they hold from."""
-    last: Sampling | None = None
-    for index in range(max(1, tokens)):
-        now = schedule.at(index)
-        if now is not last and now != last:
-            yield index, {name: _listed(value) for name, value in in_force(now).items()}
-        last = now
+def in_force_row(schedule: Schedule, tokens: Sequence[Token]) -> Row:
+    """The values in force: those that hold from the first token on, and column by column those that move.
+
+    `sampling` has pairs, the index of a generated token and the values that are not neutral from there on.
+    """
+    first = {name: _listed(value) for name, value in in_force(schedule.at(0)).items() if name not in schedule.moving}
+    row: Row = {"sampling": [(0, first)]}
+    moved = [token.moved for token in tokens if token.moved is not None]
+    if moved:
+        row["moving"] = {name: [one.values[name] for one in moved] for name in moved[0].values}
+        told = dict.fromkeys(name for one in moved for name in one.signals)
+        row |= {"signals": {name: [one.signals.get(name) for one in moved] for name in told}} if told else {}
+    return row
 
 
 def _listed(value: Any) -> Any:

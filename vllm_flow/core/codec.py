@@ -16,11 +16,13 @@ from typing import Any, NoReturn, cast
 
 from vllm_flow.core.errors import listed
 from vllm_flow.core.json_checks import (
+    SHARES,
     brief,
     check_keys,
     ids_from_json,
     list_from_json,
     numbers_from_json,
+    shares_from_json,
     text_from_json,
     whole_from_json,
 )
@@ -126,8 +128,8 @@ def _completion(value: Completion, path: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _turn(value: Turn, path: tuple[str, ...]) -> dict[str, Any]:
-    """Without `reference` and `tenant` when there are none."""
-    absent = {"reference"} if value.reference is None else set()
+    """Without what only some turns have."""
+    absent = {name for name in ("reference", "feedback", "progress") if getattr(value, name) is None}
     absent |= set() if value.tenant else {"tenant"}
     return {name: item for name, item in _fields(value, path).items() if name not in absent}
 
@@ -172,7 +174,7 @@ def _part(data: Any, where: str) -> Text:
 
 def turn_from_json(data: Any, where: str = "turn") -> Turn:
     """A turn, from what `to_json` made of one. Raises ValueError."""
-    optional = ("history", "number", "sample", "index", "reference", "tenant")
+    optional = ("history", "number", "sample", "index", "reference", "tenant", *SHARES)
     check_keys(data, where, ("conversation", "message"), optional)
     history = list_from_json(data.get("history", []), f"{where}.history")
     number = data.get("number")
@@ -185,6 +187,7 @@ def turn_from_json(data: Any, where: str = "turn") -> Turn:
         whole_from_json(data.get("index", 0), f"{where}.index"),
         data.get("reference"),
         text_from_json(data.get("tenant", ""), f"{where}.tenant"),
+        **shares_from_json(data, where),
     )
 
 

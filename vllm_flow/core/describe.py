@@ -18,7 +18,7 @@ from typing import Any
 from vllm_flow.core import registry
 from vllm_flow.core.errors import told
 from vllm_flow.core.metric_ports import ports_for
-from vllm_flow.core.options import schema_of
+from vllm_flow.core.options import by_key, schema_of
 from vllm_flow.core.phrases import JsonSchema, takes
 from vllm_flow.core.ports import type_name
 from vllm_flow.core.registry import Entry, Registry
@@ -79,11 +79,11 @@ def options_of(cls: type) -> tuple[Option, ...]:
     """In their declared order. Raises TypeError or NameError when a type cannot be read."""
     schema, docs = schema_of(cls), field_docs(cls)
     found = []
-    for one in dataclasses.fields(cls):
+    for key, one in by_key(cls).items():
         if one.init:
-            below = schema["properties"][one.name]
-            required = one.name in schema["required"]
-            found.append(Option(one.name, takes(below), required, default_of(one), docs.get(one.name, ""), below))
+            below = schema["properties"][key]
+            required = key in schema["required"]
+            found.append(Option(key, takes(below), required, default_of(one), docs.get(one.name, ""), below))
     return tuple(found)
 
 

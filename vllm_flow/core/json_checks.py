@@ -6,12 +6,14 @@ All errors are ValueError, `place: what is wrong. What would be right.`, for the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vllm_flow.core.errors import listed, nearest
 
 LARGEST = 2**63 - 1  # what a database and most JSON readers hold as a whole number
+SHARES: Mapping[str, tuple[float, float]] = {"feedback": (-1, 1), "progress": (0, 1)}
+"""Numbers that may come with a turn, each with its lowest and its highest value."""
 
 
 def whole_from_json(data: Any, where: str, low: int = 0) -> int:
@@ -35,6 +37,19 @@ def numbers_from_json(data: Any, where: str) -> tuple[float, ...]:
         if type(item) not in (int, float):
             raise ValueError(f"{where}.{place}: {brief(item)} is no number. Give one.")
     return tuple(float(item) for item in data)
+
+
+def shares_from_json(data: Mapping[str, Any], where: str = "") -> dict[str, float]:
+    """Those of `SHARES` that are given. Raises ValueError."""
+    found: dict[str, float] = {}
+    for name, (low, high) in SHARES.items():
+        if (value := data.get(name)) is None:
+            continue
+        if type(value) not in (int, float) or not low <= value <= high:
+            place = f"{where}.{name}" if where else name
+            raise ValueError(f"{place}: {brief(value)} is no number from {low} to {high}. Give one, or leave it out.")
+        found[name] = float(value)
+    return found
 
 
 def text_from_json(data: Any, where: str) -> str:

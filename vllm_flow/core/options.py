@@ -1,7 +1,7 @@
-"""Options: what a dataclass accepts, as a JSON Schema, and the way from a mapping to a checked instance.
+"""Options: what a dataclass accepts, as a JSON Schema, and the way from a checked mapping to an instance.
 
-The dataclass is the only declaration: its annotations give the schema, `Annotated` markers give ranges and choices, and
-`jsonschema` does the checking, so that `check`, an editor and Python all refuse the same things.
+The dataclass is the only declaration: its annotations give the schema, and `Annotated` markers give ranges and choices.
+`option_checks.py` holds a mapping against it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import dataclasses
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar
 
-from vllm_flow.core.errors import listed, nearest, shown
-from vllm_flow.core.phrases import JsonSchema, takes
+from vllm_flow.core.phrases import JsonSchema
 
 T = TypeVar("T")
 SCALARS: dict[Any, str] = {int: "integer", float: "number", str: "string", bool: "boolean"}
@@ -69,22 +68,30 @@ class OptionProblem:
 def schema_of(cls: type) -> JsonSchema:
     """The JSON Schema (draft 2020-12) of a dataclass: an object that accepts its init fields and nothing else."""
     hints = typing.get_type_hints(cls, include_extras=True)
-    fields = [field for field in dataclasses.fields(cls) if field.init]
+    fields = {key: field for key, field in by_key(cls).items() if field.init}
     required = [
-        field.name
-        for field in fields
+        key
+        for key, field in fields.items()
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     properties = {}
-    for field in fields:
+    for key, field in fields.items():
         try:
-            properties[field.name] = _schema(hints[field.name])
+            properties[key] = _schema(hints[field.name])
         except TypeError as error:
-            raise TypeError(f"the option '{field.name}': {error}") from None
+            raise TypeError(f"the option '{key}': {error}") from None
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
+def by_key(cls: type) -> dict[str, dataclasses.Field[Any]]:
+    """The fields of a dataclass by what a configuration calls them: `from_`, since `from` is Python's, is `from`."""
+    return {field.name.removesuffix("_"): field for field in dataclasses.fields(cls)}
+
+
 def _schema(hint: Any) -> JsonSchema:
+    if reads_itself(hint):
+        schema: JsonSchema = hint.option_schema()
+        return schema
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return _annotated(arguments[0], arguments[1:])
@@ -121,7 +128,7 @@ def _is_whole(hint: Any) -> bool:
 def _annotated(hint: Any, markers: tuple[Any, ...]) -> JsonSchema:
     for marker in markers:
         if isinstance(marker, ChangesOf):
-            return {**schema_of(marker.cls), "required": []}
+            return {**_schema(marker.cls), "required": []}
     schema = _schema(hint)
     keywords = {key: value for marker in markers if isinstance(marker, Constraint) for key, value in marker.keywords}
     if "anyOf" in schema:  # Annotated[int | None, …]: the range belongs to the number, not to null
@@ -129,14 +136,8 @@ def _annotated(hint: Any, markers: tuple[Any, ...]) -> JsonSchema:
     return {**schema, **keywords}
 
 
-def problems(cls: type, given: Any) -> list[OptionProblem]:
-    """Everything `cls` refuses in `given`, in the order it is written there; what is missing comes last."""
-    found = [one for error in _validator()(schema_of(cls)).iter_errors(given) for one in _explain(error)]
-    return sorted(found, key=lambda one: position(given, one.path))
-
-
 @cache
-def _validator() -> Any:
+def validator() -> Any:
     """JSON Schema for values from Python: any mapping, tuples too; 1.0 is no integer, and NaN fits nothing."""
     from jsonschema import Draft202012Validator, validators  # 0.1 s, and `--help` does not need it
 
@@ -156,21 +157,6 @@ def _validator() -> Any:
     return validators.extend(Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]  # their stubs
 
 
-def position(given: Any, path: tuple[str, ...]) -> tuple[int, ...]:
-    """Where `path` is written within nested mappings and lists, to sort by; what is not written stands last."""
-    places = []
-    for key in path:
-        items: Any = given.items() if isinstance(given, Mapping) else enumerate(given) if _is_list(given) else ()
-        found = ((place, item) for place, (name, item) in enumerate(items) if str(name) == key)
-        place, given = next(found, (sys.maxsize, None))
-        places.append(place)
-    return tuple(places)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple)
-
-
 def build(cls: type[T], given: Mapping[str, Any]) -> T:
     """An instance of `cls` from a mapping that has no `problems`; lists become tuples, mappings become dataclasses."""
     return cls(**_converted(cls, given))
@@ -178,12 +164,15 @@ def build(cls: type[T], given: Mapping[str, Any]) -> T:
 
 def written(made: Any, *, defaults: bool = True) -> Any:
     """What a configuration says for `build` to make this: its inverse. Options at their default may be left out."""
+    if reads_itself(type(made)):
+        return made.option_written(defaults=defaults)
     if dataclasses.is_dataclass(made) and not isinstance(made, type):
-        kept = (one for one in dataclasses.fields(made) if one.init and (defaults or not _at_default(made, one)))
-        return {one.name: written(getattr(made, one.name), defaults=defaults) for one in kept}
+        fields = by_key(type(made)).items()
+        kept = ((key, one) for key, one in fields if one.init and (defaults or not _at_default(made, one)))
+        return {key: written(getattr(made, one.name), defaults=defaults) for key, one in kept}
     if isinstance(made, Mapping):
         return {key: written(item, defaults=defaults) for key, item in made.items()}
-    return [written(item, defaults=defaults) for item in made] if _is_list(made) else made
+    return [written(item, defaults=defaults) for item in made] if is_list(made) else made
 
 
 def _at_default(made: Any, field: dataclasses.Field[Any]) -> bool:
@@ -193,20 +182,24 @@ def _at_default(made: Any, field: dataclasses.Field[Any]) -> bool:
 
 
 def _converted(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls, include_extras=True)
-    return {name: _convert(hints[name], value) for name, value in given.items()}
+    hints, fields = typing.get_type_hints(cls, include_extras=True), by_key(cls)
+    return {fields[key].name: _convert(hints[fields[key].name], value) for key, value in given.items()}
 
 
 def _convert(hint: Any, value: Any) -> Any:
+    if reads_itself(hint):
+        return None if value is None else hint.option_read(value)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         changes = next((one for one in arguments if isinstance(one, ChangesOf)), None)
-        return _converted(changes.cls, value) if changes else _convert(arguments[0], value)
+        if changes is None:
+            return _convert(arguments[0], value)
+        return value if reads_itself(changes.cls) else _converted(changes.cls, value)
     if value is None:
         return None
     if origin in (typing.Union, types.UnionType):
         options = [argument for argument in arguments if argument is not types.NoneType]
-        fitting = (one for one in options if len(options) == 1 or _validator()(_schema(one)).is_valid(value))
+        fitting = (one for one in options if len(options) == 1 or validator()(_schema(one)).is_valid(value))
         return _convert(next(fitting), value)
     if origin is tuple:
         return tuple(_convert(arguments[0], item) for item in value)
@@ -218,28 +211,11 @@ def _convert(hint: Any, value: Any) -> Any:
     return float(value) if hint is float else value
 
 
-def _explain(error: Any) -> Iterator[OptionProblem]:
-    """One jsonschema error in our words."""
-    path, value = tuple(map(str, error.absolute_path)), error.instance
-    match error.validator:
-        case "additionalProperties":
-            known = error.schema.get("properties", {})
-            for key in (one for one in value if one not in known):
-                hint = f"{nearest(key, known)} Options: {listed(known)}."
-                yield OptionProblem((*path, str(key)), f"there is no option '{key}'.{hint}")
-        case "required":
-            missing = [key for key in error.validator_value if key not in value]
-            for key in missing if error.message.startswith(f"'{missing[0]}'") else ():
-                wanted = takes(error.schema["properties"][key])
-                yield OptionProblem((*path, key), f"'{key}' is missing. It takes {wanted}.")
-        case "anyOf" if inner := _of_the_meant(error):
-            yield from (problem for one in inner for problem in _explain(one))
-        case _:
-            yield OptionProblem(path, f"{shown(value)} does not fit. It takes {takes(error.schema)}.")
+def is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
 
 
-def _of_the_meant(error: Any) -> list[Any]:
-    """Of `a mapping or null`: what is wrong inside the mapping that was given."""
-    other_kinds = {one.schema_path[0] for one in error.context if one.validator == "type" and not one.path}
-    inner = [one for one in error.context if one.schema_path[0] not in other_kinds]
-    return inner if isinstance(error.instance, Mapping | list | tuple) else []
+def reads_itself(hint: Any) -> bool:
+    """Whether a class has a way of its own to be written: `option_schema`, `option_problems`, `option_read` and
+    `option_written`."""
+    return isinstance(hint, type) and hasattr(hint, "option_schema")

@@ -10,9 +10,8 @@ from typing import Any
 from vllm_flow.core import options, plugins, registry
 from vllm_flow.core.errors import ConfigError, Fault, FlowError, listed, shown, told
 from vllm_flow.core.metric_ports import ports_for
-from vllm_flow.core.options import position
+from vllm_flow.core.option_checks import own_problems, position, problems
 from vllm_flow.core.ports import Ports
-from vllm_flow.core.refusals import own_problems
 from vllm_flow.core.spec import Path, RunSpec
 
 
@@ -61,7 +60,7 @@ class Parts:
     def instance(self, path: Path, entry: registry.Entry, given: Mapping[str, Any]) -> Any:
         """A checked instance of an options class or stage; None after saying what is wrong."""
         try:
-            found = options.problems(entry.cls, given)
+            found = problems(entry.cls, given)
         except Exception as error:  # annotations are code
             self.fault(path, f"{entry.name}: {_unread(error)}.")
             return None

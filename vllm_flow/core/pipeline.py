@@ -8,19 +8,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from vllm_flow.core import options, registry
+from vllm_flow.core import registry
 from vllm_flow.core.advice import advice
 from vllm_flow.core.arriving import arriving
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest, shown
 from vllm_flow.core.flow import Item
 from vllm_flow.core.graph import Condition, Graph
 from vllm_flow.core.metrics import Metric, read_metrics
+from vllm_flow.core.option_checks import problems
 from vllm_flow.core.parts import Parts
 from vllm_flow.core.ports import Ports, fits
 from vllm_flow.core.refusals import NESTED, foreseen, said
 from vllm_flow.core.repeats import repeated
 from vllm_flow.core.resources import Store
-from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.spec import Path, RunSpec
 from vllm_flow.core.values import Turn, nothing
 from vllm_flow.core.wiring import Draft, Wiring
@@ -48,7 +49,7 @@ class Pipeline:
     graph: Graph
     resources: Mapping[str, Resource]
     """Only those the graph reads."""
-    sampling: Sampling
+    sampling: SamplingPlan
     source: Any = None
     """Where turns come from, unread: `turns()` makes them. None when the caller brings the turns."""
     repeat: int = 1
@@ -89,7 +90,7 @@ class _Build:
         self.parts = Parts(spec)
         self.fault = self.parts.fault
         self.resources: dict[str, Resource] = {}
-        self.sampling = Sampling()
+        self.sampling = SamplingPlan()
         self.given: dict[str, Any] = {}
         self.nested: dict[str, Graph | None] = {}
         self.building: list[str] = []
@@ -101,7 +102,7 @@ class _Build:
         self.check_sampling()
         made = {str(name): self.make_resource(str(name), entry) for name, entry in self.spec.resources.items()}
         self.resources = {name: resource for name, resource in made.items() if resource}
-        self.given = {"turn": Turn, "sampling": Sampling}
+        self.given = {"turn": Turn, "sampling": SamplingPlan}
         self.given |= {name: resource.opens if resource else Any for name, resource in made.items()}
         source, metrics = self.make_source(), read_metrics(self.parts)
         graph = self.table(("graph",), self.spec.graph, self.spec.output, free=False)
@@ -117,18 +118,18 @@ class _Build:
 
     def check_shape(self) -> None:
         """What is no table cannot be looked into: then its shape is all there is to say."""
-        found = options.problems(RunSpec, self.spec.content())
+        found = problems(RunSpec, self.spec.content())
         for one in found:
             self.fault(one.path, one.problem)
         if any(one.path[0] not in ("seed", "concurrency", "repeat") for one in found):
             raise self.parts.error()
 
     def check_sampling(self) -> None:
-        found = options.problems(Sampling, self.spec.sampling)
+        found = list(SamplingPlan.option_problems(self.spec.sampling))
         for one in found:
             self.fault(("sampling", *one.path), one.problem)
         if not found:
-            self.sampling = options.build(Sampling, self.spec.sampling)
+            self.sampling = SamplingPlan.option_read(self.spec.sampling)
 
     def make_resource(self, name: str, entry: Any) -> Resource | None:
         path = ("resources", name)

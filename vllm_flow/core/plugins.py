@@ -21,7 +21,8 @@ from typing import Any
 from vllm_flow.core import spec
 from vllm_flow.core.errors import FlowError, listed, nearest, told
 
-BUILT_IN = tuple(f"vllm_flow.{name}" for name in ("stages", "engines", "stores", "clocks", "inputs", "metrics"))
+PACKAGES = ("stages", "schedules", "engines", "stores", "clocks", "inputs", "metrics")
+BUILT_IN = tuple(f"vllm_flow.{name}" for name in PACKAGES)
 GROUP = "vllm_flow.plugins"
 NO_WORD = re.compile(r"\W")
 

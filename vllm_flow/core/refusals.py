@@ -8,7 +8,6 @@ seen, and a nested pipeline is asked about the engine that it is wired to.
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -17,7 +16,6 @@ from typing import Any, Literal
 
 from vllm_flow.core.errors import listed, nearest, shown, told
 from vllm_flow.core.graph import Graph, Node
-from vllm_flow.core.options import OptionProblem
 from vllm_flow.core.spec import Path
 
 NESTED = "pipeline/"
@@ -83,16 +81,3 @@ def _ask(method: Callable[..., Any] | None, node: Node, known: Mapping[str, Any]
         )
     values = {one: known.get(node.sources.get(one, one)) for one in asked}
     return method(**values) if all(value is not None for value in values.values()) else None
-
-
-def own_problems(made: Any) -> Iterator[tuple[Path, str]]:
-    """What `problems()` of an options object says, and that of the options in it: what no schema can see.
-
-    It gives an OptionProblem to name one option, or a text for a combination of several.
-    """
-    if callable(own := getattr(made, "problems", None)):
-        yield from ((one.path, one.problem) if isinstance(one, OptionProblem) else ((), one) for one in own())
-    for field in dataclasses.fields(made):
-        inner = getattr(made, field.name)
-        if dataclasses.is_dataclass(inner):
-            yield from (((field.name, *path), problem) for path, problem in own_problems(inner))

@@ -17,6 +17,7 @@ from vllm_flow.core.functions import class_of, function_of
 
 Made = TypeVar("Made", bound=Callable[..., object])
 NAME = re.compile(r"([\w.-]+:)?[\w-]+/[\w-]+")
+WORD = re.compile(r"([\w.-]+:)?[\w-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class Entry:
     """A resource that runs with equal options share, because opening it is costly: engines."""
     higher_is_better: bool | None = None
     """Of a metric: which way is better. None: neither, for it says nothing of quality or cost."""
+    per_token: bool = True
+    """Of a schedule: whether its value may change within an answer, or only from turn to turn."""
+    needs: tuple[str, ...] = ()
+    """Of a schedule: the signals that it reads."""
 
     @property
     def summary(self) -> str:
@@ -49,29 +54,40 @@ class Entry:
 class Registry:
     """Names of one kind of part, each with the class that implements it."""
 
-    def __init__(self, kind: str, method: str, *, functions: bool = False) -> None:
+    def __init__(self, kind: str, method: str, *, functions: bool = False, words: bool = False) -> None:
         self.kind = kind
         self.method = method
+        self.words = words
+        """Whether a name is one word, without a role: the place where it stands says what it is."""
         self.functions = functions
         """Whether a function may stand for a class without options."""
         self._entries: dict[str, Entry] = {}
 
     def __call__(
-        self, name: str, *, blocking: bool = False, shared: bool = False, higher_is_better: bool | None = None
+        self,
+        name: str,
+        *,
+        blocking: bool = False,
+        shared: bool = False,
+        higher_is_better: bool | None = None,
+        per_token: bool = True,
+        needs: Iterable[str] = (),
     ) -> Callable[[Made], Made]:
         """Register a frozen dataclass under a `role/manner` name. Raises FlowError if it cannot be used."""
 
         def register(made: Made) -> Made:
             cls: Any = class_of(made, self.method) if self.functions and inspect.isfunction(made) else made
-            self._add(Entry(name, cls, blocking, shared, higher_is_better))
+            self._add(Entry(name, cls, blocking, shared, higher_is_better, per_token, tuple(needs)))
             return made
 
         return register
 
     def _add(self, entry: Entry) -> None:
         what = f"{self.kind} '{entry.name}' ({entry.place})"
-        if not NAME.fullmatch(entry.name) or entry.name.startswith("pipeline/"):
+        form = WORD if self.words else NAME
+        if not form.fullmatch(entry.name) or entry.name.startswith("pipeline/"):
             forms = "`role/manner` or `package:role/manner`, where no role is called pipeline"
+            forms = "`name` or `package:name`" if self.words else forms
             raise FlowError(f"{what}: the name cannot be used. Take one of the form {forms}.")
         # Its own, and not an ancestor's: a subclass's fields need their own decorator.
         parameters = vars(entry.cls).get("__dataclass_params__")
@@ -112,3 +128,4 @@ stage = Registry("stage", "run")
 resource = Registry("resource", "open")
 source = Registry("input", "turns")
 metric = Registry("metric", "score", functions=True)
+schedule = Registry("schedule", "at", functions=True, words=True)

@@ -38,6 +38,10 @@ class Capabilities:
     """exactly: equal seeds give the noise that every engine here draws with. best effort: mostly the same answer."""
     batch_invariant: bool = True
     """Whether an answer does not depend on the requests that are in flight beside it."""
+    moves: bool = False
+    """Whether parameters may change at every token of an answer."""
+    signals: frozenset[str] = frozenset()
+    """What it tells a schedule before each token, by the names in `moving.py`."""
     token_ids: bool = True
     """Whether it is told the ids of what the model writes. Without, a token it streams is a piece of text."""
     counts: bool = True

@@ -1,4 +1,4 @@
-"""Sampling parameters, and the schedule that says which values are in force at each token.
+"""Sampling parameters: how one token is drawn.
 
 The semantics are those of every engine here, in float32 and in this order, of which each step sees what the ones before
 left: logit bias, bad words, min tokens → repetition, presence and frequency penalty → DRY → temperature → top-nσ →
@@ -142,17 +142,3 @@ def outside(sampling: Sampling, ranges: Mapping[str, tuple[float, float]]) -> It
             what = f"{len(value)} are more" if several else f"{value} is {'less' if value < low else 'more'}"
             right = f"at most {high:g}" if several else f"from {low:g} to {high:g}"
             yield name, f"{what} than the engine takes. Choose {right}, or another engine."
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """Which sampling parameters are in force at each generated token of one answer.
-
-    What ends the answer, `max_tokens`, `min_tokens`, `stop` and `stop_token_ids`, is that of its first token.
-    """
-
-    sampling: Sampling
-
-    def at(self, token: int) -> Sampling:
-        """The values for the generated token with this index, from 0."""
-        return self.sampling

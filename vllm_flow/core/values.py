@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from vllm_flow.core.errors import FlowError
 from vllm_flow.core.likelihoods import TokenLikelihood
-from vllm_flow.core.sampling import Schedule
+from vllm_flow.core.schedule import Schedule
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "interrupted"]
@@ -77,6 +77,10 @@ class Turn:
     """What a metric compares the answer with, a JSON value. No model sees it and no store keeps it."""
     tenant: str = ""
     """Whose it is, where several share an engine: what it remembers of one's prompts never serves another's."""
+    feedback: float | None = None
+    """How the answer before this turn was liked, from -1 to 1; None when nobody said. Schedules may follow it."""
+    progress: float | None = None
+    """How much of the task is done when this turn begins, from 0 to 1; None when nobody knows. For schedules."""
 
     @property
     def text(self) -> str:
@@ -177,6 +181,16 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
+class InForce:
+    """Of a token whose sampling parameters move: the values that it was drawn with."""
+
+    values: Mapping[str, float]
+    """By parameter; those that do not move within the answer are not among them."""
+    signals: Mapping[str, float] = field(default_factory=nothing)
+    """What the schedules were told before it was drawn, by the signal's name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """One generated token, as an engine streams it."""
 
@@ -188,6 +202,8 @@ class Token:
     finish: Finish | None = None
     """Set on the last token, and only there. Its `text` then flushes whatever was held back."""
     likelihood: TokenLikelihood | None = None
+    moved: InForce | None = None
+    """Set on every token of an answer whose schedule moves within it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,20 @@ from typing import Any
 
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
+from vllm_flow.core.moving import SIGNALS, Signal
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import Before, Finish, FinishReason, Prompt, Request, Token, Usage
+from vllm_flow.core.schedule import Course
+from vllm_flow.core.values import Before, Finish, FinishReason, InForce, Prompt, Request, Token, Usage
 from vllm_flow.engines.stopping import StopScanner
 
 PIECE = re.compile(r"\s*\S+|\s+")
 """A word with the whitespace before it, or the whitespace at the end."""
+
+
+CERTAIN: Mapping[Signal, float] = {"entropy": 0.0, "surprise": 0.0}
+"""What it tells schedules: it is never undecided."""
 
 
 def pieces(text: str) -> list[str]:
@@ -46,7 +52,7 @@ class Echo:
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
         honoured = names - {"logit_bias", "bad_words", "min_tokens"}
-        return Capabilities(sampling=honoured, logprobs=True, likelihoods=True, score=True)
+        return Capabilities(sampling=honoured, logprobs=True, likelihoods=True, score=True, moves=True, signals=SIGNALS)
 
     def open(self) -> EchoEngine:
         return EchoEngine()
@@ -95,21 +101,23 @@ def _ids(prompt: Prompt) -> tuple[int, ...]:
 
 
 def _answer(request: Request, prompt: tuple[int, ...]) -> Iterator[Token]:
-    sampling = request.schedule.at(0)
+    sampling, course = request.schedule.at(0), Course(request.schedule)
     scanner = StopScanner(sampling.stop)
     said = pieces(_newest_user_text(request.prompt)) or [""]
-    last = min(len(said), sampling.max_tokens) - 1
+    last, ids = min(len(said), sampling.max_tokens) - 1, tuple(map(token_id, said))
     for index, piece in enumerate(said[: last + 1]):
         ended = token_id(piece) in sampling.stop_token_ids
         text = "" if ended else scanner.push(piece)
         logprob, likelihood = _certain(piece, request) if request.logprobs else (None, None)
+        course.next(index, ids[:index], CERTAIN)
+        moved = InForce(course.values, course.signals) if course.values else None
         if index < last and not (ended or scanner.stopped):
-            yield Token(token_id(piece), text, logprob, None, likelihood)
+            yield Token(token_id(piece), text, logprob, None, likelihood, moved)
             continue
         # Saying everything is this model's end of sequence; a word left unsaid is not.
         reason: FinishReason = "stop" if ended or scanner.stopped or index == len(said) - 1 else "length"
         finish = Finish(reason, Usage(len(prompt), index + 1), prompt_ids=prompt)
-        yield Token(token_id(piece), text + scanner.flush(), logprob, finish, likelihood)
+        yield Token(token_id(piece), text + scanner.flush(), logprob, finish, likelihood, moved)
         return
 
 

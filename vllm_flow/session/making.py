@@ -7,6 +7,7 @@ not say.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -17,8 +18,10 @@ from vllm_flow.config.secrets import PROBLEM, secrets_in
 from vllm_flow.core import registry
 from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import ConfigError, Fault
+from vllm_flow.core.moving import Moving
 from vllm_flow.core.options import written
 from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import NOTHING
 from vllm_flow.session.session import Session
@@ -51,7 +54,7 @@ def build(
     output: str,
     *,
     resources: Mapping[str, Any] = NOTHING,
-    sampling: Sampling | Mapping[str, Any] = NOTHING,
+    sampling: Sampling | SamplingPlan | Mapping[str, Any] = NOTHING,
     input: Any = NOTHING,  # noqa: A002  the configuration's word
     metrics: Mapping[str, Any] = NOTHING,
     seed: int = 0,
@@ -74,7 +77,7 @@ def build(
     content = {
         "graph": _entries(graph),
         "resources": _entries(resources),
-        "sampling": written(sampling, defaults=False),
+        "sampling": _sampling(sampling),
         "input": _entry(input),
         "metrics": _entries(metrics),
         "pipelines": {key: _nested(one) for key, one in pipelines.items()},
@@ -94,6 +97,14 @@ def node(stage: Any, /, *, each: str | None = None, when: str | None = None, **s
     """
     words = {"from": sources, "each": each, "when": when}
     return {"use": stage, **{word: value for word, value in words.items() if value}}
+
+
+def _sampling(given: Sampling | SamplingPlan | Mapping[str, Any]) -> Any:
+    """As a configuration has it; a value may be a schedule, an instance of its class, or a registered function."""
+    if isinstance(given, Mapping):
+        schedules = {name for name, one in given.items() if dataclasses.is_dataclass(one) or callable(one)}
+        given = {name: Moving.of(one) if name in schedules else one for name, one in given.items()}
+    return written(given, defaults=False)
 
 
 def _entries(table: Any) -> Any:

@@ -7,12 +7,15 @@ answers has lost nothing the user said.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from vllm_flow.core.options import at_least
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store, StoredTurn
-from vllm_flow.core.values import Completion, Context, Message, Turn, assistant
+from vllm_flow.core.sampling import NEUTRAL
+from vllm_flow.core.sampling_plan import STATE
+from vllm_flow.core.schedule import Schedule
+from vllm_flow.core.values import Completion, Context, Message, Score, Turn, assistant
 
 
 @stage("context/full")
@@ -47,10 +50,31 @@ class Window:
 @stage("context/update")
 @dataclass(frozen=True)
 class Update:
-    """Commit the reply and the conversation's state in one transaction."""
+    """Commit the reply and the conversation's state in one transaction.
 
-    def run(self, turn: Turn, reply: Completion, context: Context, store: Store) -> None:
-        store.commit(turn, reply, context.state)
+    With the schedule, what that has to remember; with a score as `feedback`, what the next turn's may follow.
+    """
+
+    def run(
+        self,
+        turn: Turn,
+        reply: Completion,
+        context: Context,
+        store: Store,
+        *,
+        schedule: Schedule | None = None,
+        feedback: Score | None = None,
+    ) -> None:
+        store.commit(turn, reply, {**context.state, **_remembered(reply, schedule, feedback)})
+
+
+def _remembered(reply: Completion, schedule: Schedule | None, feedback: Score | None) -> dict[str, Any]:
+    if schedule is None and feedback is None:
+        return {}
+    liked = None if feedback is None else min(1.0, max(-1.0, feedback.value))
+    used = (reply.usage.prompt_tokens or 0) + (reply.usage.completion_tokens or 0)
+    state = (schedule or Schedule(NEUTRAL)).after(used, liked)
+    return {STATE: state} if state else {}
 
 
 def begin(turn: Turn, store: Store) -> tuple[Message, ...]:

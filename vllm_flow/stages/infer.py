@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import accumulate
 from typing import Annotated
 
 from vllm_flow.core.errors import EngineError, listed
+from vllm_flow.core.moving import Moving
 from vllm_flow.core.options import OptionProblem, at_least
+from vllm_flow.core.ranges import RANGES
 from vllm_flow.core.registry import stage
-from vllm_flow.core.resources import Engine, EngineOptions
-from vllm_flow.core.sampling import NEUTRAL, Sampling, Schedule, outside, unsupported
+from vllm_flow.core.resources import Capabilities, Engine, EngineOptions
+from vllm_flow.core.sampling import NEUTRAL, outside, unsupported
+from vllm_flow.core.sampling_plan import SamplingPlan
+from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.spec import Path
 from vllm_flow.core.values import Completion, Prompt, Request
 
@@ -34,11 +38,11 @@ class Generate:
     def problems(self) -> Iterator[OptionProblem]:
         yield from _alone(self.logprobs, self.top_logprobs)
 
-    def check(self, sampling: Sampling, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+    def check(self, sampling: SamplingPlan, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         yield from refused(sampling, schedule, engine, self.logprobs)
         yield from _unlisted(engine, self.top_logprobs)
         if (n := schedule.at(0).n) > 1:
-            place = ("sampling", "n") if n == sampling.n else ()
+            place = ("sampling", "n") if n == sampling.start.n else ()
             problem = f"{n} answers are asked for, but infer/generate makes one. Use infer/sample (pipeline=best_of)."
             yield place, problem
 
@@ -64,7 +68,7 @@ class Sample:
     def problems(self) -> Iterator[OptionProblem]:
         yield from _alone(self.logprobs, self.top_logprobs)
 
-    def check(self, sampling: Sampling, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+    def check(self, sampling: SamplingPlan, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         yield from refused(sampling, schedule, engine, self.logprobs)
         yield from _unlisted(engine, self.top_logprobs)
 
@@ -80,20 +84,38 @@ class Sample:
 
 
 def refused(
-    sampling: Sampling, schedule: Schedule, engine: EngineOptions, logprobs: bool
+    sampling: SamplingPlan, schedule: Schedule, engine: EngineOptions, logprobs: bool
 ) -> Iterator[tuple[Path, str]]:
     """What the engine cannot honour, as path and problem; an empty path stands for the node itself."""
-    can, wanted = engine.capabilities(), schedule.at(0)
-    for name in unsupported(wanted, can.sampling):
-        own = getattr(wanted, name) != getattr(sampling, name)
-        whose = f"the schedule's '{name}'" if own else "it"
+    can, wanted, planned = engine.capabilities(), schedule.at(0), sampling.start
+    own = {one for one in RANGES if schedule.moving.get(one) != _within(sampling, one)}
+    own |= {one.name for one in fields(wanted) if getattr(wanted, one.name) != getattr(planned, one.name)}
+    silent = [name for name in schedule.moving if name not in can.sampling]
+    for name in dict.fromkeys((*unsupported(wanted, can.sampling), *silent)):
+        whose = f"the schedule's '{name}'" if name in own else "it"
         advice = f"Remove it, or choose another engine; this one takes: {listed(can.sampling)}."
-        yield () if own else ("sampling", name), f"the engine cannot honour {whose}. {advice}"
-    for name, problem in outside(wanted, can.ranges):
-        own = getattr(wanted, name) != getattr(sampling, name)
-        yield () if own else ("sampling", name), f"the schedule's '{name}': {problem}" if own else problem
+        yield () if name in own else ("sampling", name), f"the engine cannot honour {whose}. {advice}"
+    for name, problem in (*outside(wanted, can.ranges), *_immovable(schedule, can)):
+        mine = f"the schedule's '{name}': {problem}"
+        yield () if name in own else ("sampling", name), mine if name in own else problem
     if logprobs and not can.logprobs:
         yield (), "the engine gives no log-probabilities. Remove `logprobs`, or choose another engine."
+
+
+def _within(sampling: SamplingPlan, name: str) -> Moving | None:
+    """The schedule of a parameter that moves within an answer."""
+    found = sampling.moving.get(name)
+    return found if found and found.per_token else None
+
+
+def _immovable(schedule: Schedule, can: Capabilities) -> Iterator[tuple[str, str]]:
+    """Name and problem of what moves within the answer, but not on this engine."""
+    for name, moving in schedule.moving.items():
+        if not can.moves:
+            what = f"the engine takes one value for a whole answer, and '{moving.name}' moves within it."
+            yield name, f"{what} Let it move `by: turn`, or choose another engine."
+        elif unheard := moving.needs - can.signals:
+            yield name, f"'{moving.name}' follows {listed(unheard)}, which the engine does not tell. Choose another."
 
 
 def advised(schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from vllm_flow.core.options import ChangesOf
 from vllm_flow.core.registry import stage
-from vllm_flow.core.sampling import Sampling, Schedule
+from vllm_flow.core.sampling_plan import STATE, SamplingPlan
+from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.spec import Path
+from vllm_flow.core.values import Context, Turn
 
 
 @stage("schedule/sampling")
@@ -18,23 +19,27 @@ from vllm_flow.core.spec import Path
 class FromSampling:
     """The parameters under `sampling`, with those under `set` in their place."""
 
-    set: Annotated[Mapping[str, Any], ChangesOf(Sampling)] = field(default_factory=dict)
+    set: Annotated[Mapping[str, Any], ChangesOf(SamplingPlan)] = field(default_factory=dict)
     """Values for this schedule alone: a second inference with `set: {temperature: 0}`."""
 
-    def run(self, sampling: Sampling) -> Schedule:
-        return Schedule(dataclasses.replace(sampling, **self.set))
+    def run(self, sampling: SamplingPlan, turn: Turn, context: Context | None = None) -> Schedule:
+        state = {} if context is None else context.state.get(STATE, {})
+        return self._planned(sampling).schedule(turn, state)
 
-    def foresee(self, sampling: Sampling) -> Schedule:
-        """The configuration alone determines it, so an engine can refuse it before anything loads."""
-        return self.run(sampling)
+    def foresee(self, sampling: SamplingPlan) -> Schedule:
+        """Of the first turn: the configuration alone determines it, so an engine can refuse it beforehand."""
+        return self._planned(sampling).schedule()
 
-    def check(self, sampling: Sampling) -> Iterator[tuple[Path, str]]:
-        now = self.run(sampling).sampling
+    def check(self, sampling: SamplingPlan) -> Iterator[tuple[Path, str]]:
+        now = self._planned(sampling).start
         if now.min_tokens > now.max_tokens:
             own = {"min_tokens", "max_tokens"} & set(self.set)
             what = f"min_tokens {now.min_tokens} is more than max_tokens {now.max_tokens}."
             yield () if own else ("sampling", "min_tokens"), f"{what} Lower the one, or raise the other."
 
-    def advise(self, sampling: Sampling) -> Iterator[tuple[Path, str]]:
-        if self.set and self.run(sampling) == Schedule(sampling):
+    def advise(self, sampling: SamplingPlan) -> Iterator[tuple[Path, str]]:
+        if self.set and self._planned(sampling) == sampling:
             yield (), "its 'set' repeats what 'sampling' says. Leave it out, or set another value."
+
+    def _planned(self, sampling: SamplingPlan) -> SamplingPlan:
+        return sampling.changed(self.set) if self.set else sampling

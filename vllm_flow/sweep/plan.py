@@ -98,7 +98,7 @@ def _group(
     options = next((one.options for one in pipeline.resources.values() if isinstance(one.options, Foresees)), None)
     foreseen, why = _foreseen(options)
     prompts, lengths = _prompts(pipeline, foreseen, why)
-    most = pipeline.sampling.max_tokens
+    most = int(pipeline.sampling.most("max_tokens"))
     kv = None
     if foreseen and prompts.longest is not None and prompts.turns is not None:
         rows = min(spec.concurrency, prompts.turns * len(members))

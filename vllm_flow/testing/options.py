@@ -7,7 +7,7 @@ from typing import Any
 
 from vllm_flow.core import options
 from vllm_flow.core.codec import decode, encode
-from vllm_flow.core.refusals import own_problems
+from vllm_flow.core.option_checks import own_problems, problems
 from vllm_flow.core.registry import Entry, Registry
 from vllm_flow.testing.compare import difference, require
 
@@ -40,7 +40,7 @@ def option_problems(name: str, part: Any) -> Iterator[str]:
     except ValueError as error:
         yield f"{name}: an option cannot be written as JSON: {error}"
         return
-    found = [(one.path, one.problem) for one in options.problems(cls, written)] or list(own_problems(part))
+    found = [(one.path, one.problem) for one in problems(cls, written)] or list(own_problems(part))
     yield from (f"{'.'.join((name, *path))}: {problem}" for path, problem in found)
     if not found and (lost := difference(options.build(cls, written), part)):
         place = f"{name}.{lost.place}" if lost.place else name

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vllm_flow.core.sampling import Sampling, Schedule
+from vllm_flow.core.sampling_plan import SamplingPlan
+from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Completion, Context, FinishReason, Message, Prompt, Turn, Usage, assistant, user
 from vllm_flow.engines.echo import pieces, token_id
 
@@ -39,8 +40,8 @@ def context(
 
 
 def schedule(**sampling: Any) -> Schedule:
-    """The same sampling parameters at every token; those not named are neutral."""
-    return Schedule(Sampling(**sampling))
+    """Sampling parameters, each a number or a schedule as a configuration has it; those not named are neutral."""
+    return SamplingPlan().changed(sampling).schedule()
 
 
 def _messages(said: Sequence[str | Message]) -> Iterator[Message]:

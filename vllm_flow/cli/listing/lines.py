@@ -14,7 +14,7 @@ from vllm_flow.config.outline import outline
 from vllm_flow.core import registry
 from vllm_flow.core.graph import Condition, Graph
 from vllm_flow.core.ports import Ports, ports_of, type_name
-from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.values import Turn
 from vllm_flow.core.wiring import Draft, Wiring
 
@@ -24,7 +24,7 @@ NESTED = "pipeline/"
 def lines_of(pipeline: str) -> dict[str, Any]:
     """`output`, `values` in running order, and as `problems` the code that cannot be imported."""
     found = outline({"pipeline": pipeline})
-    lines = _Lines({"turn": Turn, "sampling": Sampling})
+    lines = _Lines({"turn": Turn, "sampling": SamplingPlan})
     for name, one in _entries(found.get("resources")).items():
         ports = _ports_of(registry.resource, str(one.get("use")))
         lines.given[name] = ports.output if ports else Any

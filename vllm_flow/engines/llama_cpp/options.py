@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Annotated
 
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.moving import SIGNALS
 from vllm_flow.core.options import OptionProblem, at_least
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities, Engine
@@ -49,7 +50,7 @@ class LlamaCpp:
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
-        return Capabilities(sampling=names, logprobs=True, likelihoods=True, score=True)
+        return Capabilities(sampling=names, logprobs=True, likelihoods=True, score=True, moves=True, signals=SIGNALS)
 
     def open(self) -> Engine:
         """Load the file, fetching it first if need be. Raises ModelError, and EngineError without the package."""

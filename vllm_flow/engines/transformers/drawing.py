@@ -15,6 +15,7 @@ from vllm_flow.engines.transformers.likelihood import likelihoods
 from vllm_flow.engines.transformers.penalties import adjusted
 from vllm_flow.engines.transformers.row import Row
 from vllm_flow.engines.transformers.sampler import choose, processed
+from vllm_flow.engines.transformers.signals import heard, keep_surprises
 from vllm_flow.engines.transformers.tables import together
 
 
@@ -32,10 +33,11 @@ def next_tokens(undrawn: Sequence[Undrawn], spell: Callable[[int], str]) -> Iter
         return
     logits = together([one.logits for one in undrawn])
     ready: list[tuple[Undrawn, Sampling]] = []
-    for one, numbers in zip(undrawn, finite(logits), strict=True):
+    signals = heard([one.row for one in undrawn], logits)
+    for one, numbers, told in zip(undrawn, finite(logits), signals, strict=True):
         try:
             check_numbers(numbers, f"generated token {len(one.row.output)}")
-            ready.append((one, one.row.asked()))
+            ready.append((one, one.row.asked(told)))
         except Exception as error:  # a schedule is anybody's code
             yield one.row, error
     if not ready:
@@ -53,6 +55,7 @@ def _taken(
     marked = adjusted(logits, samplings, [row.history for row in rows])
     left = [True] * len(rows) if marked is logits else finite(marked)
     chosen = choose(marked, samplings, seeds, indices)
+    keep_surprises(rows, samplings, marked, chosen)
     likely = _likelihoods(rows, samplings, logits, marked, chosen, spell=spell)
     for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):
         try:

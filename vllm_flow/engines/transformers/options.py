@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
 
+from vllm_flow.core.moving import SIGNALS
 from vllm_flow.core.options import OptionProblem, above, at_least
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities, Engine, Foreseen
@@ -74,7 +75,7 @@ class Transformers:
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
-        return Capabilities(sampling=names, logprobs=True, likelihoods=True, score=True)
+        return Capabilities(sampling=names, logprobs=True, likelihoods=True, score=True, moves=True, signals=SIGNALS)
 
     def foresee(self) -> Foreseen:
         """What the model will need, on the CPU where `dtype` is auto. Raises ModelError."""

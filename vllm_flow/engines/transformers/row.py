@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from vllm_flow.core.errors import FlowError
 from vllm_flow.core.likelihoods import TokenLikelihood
+from vllm_flow.core.moving import Signal
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import Finish, Request, Token, Usage
+from vllm_flow.core.schedule import Course
+from vllm_flow.core.values import Finish, InForce, Request, Token, Usage
 from vllm_flow.engines.transformers.history import History
 from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.loaded import Loaded, Span
@@ -83,6 +86,9 @@ class Row(Reading):
     def __init__(self, job: Job[Request, Token], prompt: list[int], loaded: Loaded) -> None:
         super().__init__(job, prompt, len(prompt) - 1)
         self.output: list[int] = []
+        self.course = Course(job.request.schedule)
+        self.heard: Mapping[Signal, float] = {}
+        """What is known of the token drawn before, if the schedule needs it."""
         self.limits = job.request.schedule.at(0)
         """What ends the answer, as it stands at its beginning: see Schedule."""
         self.longest = len(prompt) + self.limits.max_tokens
@@ -90,9 +96,9 @@ class Row(Reading):
         self.history.understand(self.limits)
         self._saying = Saying(loaded.decode, self.limits, loaded.end_ids)
 
-    def asked(self) -> Sampling:
-        """What is in force at the next token. Raises EngineError where it means nothing to this model."""
-        now = self.job.request.schedule.at(len(self.output))
+    def asked(self, signals: Mapping[Signal, float]) -> Sampling:
+        """What is in force at the next token. Raises EngineError where a schedule fails, or it means nothing here."""
+        now = self.course.next(len(self.output), self.output, signals)
         self.history.understand(now)
         return now
 
@@ -104,9 +110,10 @@ class Row(Reading):
         """Go on with this token; `likely` is its raw log-probability and likelihood, if they were asked for."""
         logprob, likelihood = likely or (None, None)
         self.output.append(token_id)
+        moved = InForce(self.course.values, self.course.signals) if self.course.values else None
         said, reason = self._saying.take(token_id)
         if reason is None:
-            return Token(token_id, said, logprob, None, likelihood)
+            return Token(token_id, said, logprob, None, likelihood, moved)
         usage = Usage(len(self.tokens), len(self.output))
         finish = Finish(reason, usage, self.cached_tokens, self.reuse_stopped_at, tuple(self.tokens))
-        return Token(token_id, said, logprob, finish, likelihood)
+        return Token(token_id, said, logprob, finish, likelihood, moved)

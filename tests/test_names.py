@@ -13,8 +13,9 @@ import vllm_flow
 
 PROMISED = [
     "Answer", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Marks", "Message",
-    "Prompt", "Result", "Sampling", "Schedule", "Score", "Session", "Store", "Stream", "Text", "Turn", "TurnFailed",
-    "Usage", "assistant", "build", "load", "metric", "node", "run_sweep", "stage", "system", "user",
+    "Moving", "Now", "Prompt", "Result", "Sampling", "SamplingPlan", "Schedule", "Score", "Session", "Steered", "Store",
+    "Stream", "Text", "Turn", "TurnFailed", "Usage", "assistant", "build", "load", "metric", "node", "run_sweep",
+    "schedule", "stage", "system", "user",
 ]  # fmt: skip
 
 

@@ -26,7 +26,8 @@ import yaml
 from peers import Peer, generate, llama_cpp, vllm
 
 from vllm_flow.core.resources import Engine
-from vllm_flow.core.sampling import Sampling, Schedule
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Prompt, Request, user
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.pull import pull, pull_gguf

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from vllm_flow.core.sampling import Sampling, Schedule
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Prompt, Request, user
 from vllm_flow.engines.transformers.heap import give_back
 from vllm_flow.engines.transformers.options import Transformers

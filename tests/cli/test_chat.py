@@ -14,9 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_command import COMMAND, POSIX, SLOW, flow
+from vllm_flow.core.errors import listed
+from vllm_flow.core.plugins import load_built_in
+from vllm_flow.core.registry import schedule
 from vllm_flow.core.values import Turn, assistant, user
 from vllm_flow.stores.sqlite import Sqlite
 
+load_built_in()
+SCHEDULES = listed(one.name for one in schedule)
 ECHO = ("chat", "engine=echo", "store.path=kept.sqlite")
 
 
@@ -58,7 +63,7 @@ def test_the_slash_commands_do_what_help_says(tmp_path: Path) -> None:
         ("/nope", "/nope: there is no such command. Commands: bye, context, help, retry, save, set, undo."),
         ("/sett x 1", "/sett: there is no such command. Did you mean 'set'? Commands: bye, context, help, retry, save, set, undo."),
         ("/set", "/set: key or value is missing. Write, for example, /set sampling.temperature 0.3"),
-        ("/set sampling.temperature hot", "sampling.temperature (command line): 'hot' does not fit. It takes a number of 0 or more."),
+        ("/set sampling.temperature hot", f"sampling.temperature (command line): 'hot' does not fit. It takes a number of 0 or more, or a schedule: {SCHEDULES}."),
         ("/undo", "/undo: there is nothing to take back."),
         ("/retry", "/retry: there is no turn to answer again. Say something first."),
         ("/save", "/save: nothing has been said yet."),

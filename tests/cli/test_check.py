@@ -29,12 +29,12 @@ DIALOGUE = """\
 ○ turn                       given              Turn
 │ ◇ store                    store/memory       MemoryStore
 ├─•─◆ context                context/full       Context
-│ │ │ ○ sampling             given              Sampling
-│ │ │ ╰─◆ schedule           schedule/sampling  Schedule
-├─┼─•───┼─◆ prompt           fuse/chat          Prompt
-│ │ │   │ │ ◇ engine         engine/echo        EchoEngine
-│ │ │   ╰─┴─┴─★ reply        infer/generate     Completion
-╰─┴─┴─────────┴─■ remember   context/update     None
+├─┼─•─◆ prompt               fuse/chat          Prompt
+│ │ │ │ ○ sampling           given              SamplingPlan
+├─┼─•─┼─┴─◆ schedule         schedule/sampling  Schedule
+│ │ │ │   │ ◇ engine         engine/echo        EchoEngine
+│ │ │ ╰───•─┴─★ reply        infer/generate     Completion
+╰─┴─┴─────┴───┴─■ remember   context/update     None
 
 ○ given  ◇ resource  ◆ value  ★ output  ■ effect  • joins  ┼ crosses
 """
@@ -107,7 +107,7 @@ def test_the_graph_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
 @POSIX
 @pytest.mark.parametrize(
     ("columns", "row"),
-    [("50", "│ │ │ ╰─◆ schedule  schedule/sampling  Schedule"), ("20", "│ │ │ ╰─◆ schedule …")],
+    [("54", "├─┼─•─┼─┴─◆ schedule  schedule/sampling  Schedule"), ("20", "├─┼─•─┼─┴─◆ schedul…")],
 )
 def test_a_terminal_gets_what_fits_it(columns: str, row: str) -> None:
     import pty
@@ -119,9 +119,9 @@ def test_a_terminal_gets_what_fits_it(columns: str, row: str) -> None:
         os.close(far)
         while not said.endswith(b"no faults.\r\n"):
             said += os.read(near, 1000)
-    assert b"\x1b[1m schedule\x1b[0m" in said
+    assert b"\x1b[1m schedul" in said
     lines = re.sub(r"\x1b\[\d+m", "", said.decode()).splitlines()
-    assert lines[4] == row
+    assert lines[5] == row
     assert max(map(len, lines[:-1])) <= int(columns)
 
 

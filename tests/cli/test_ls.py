@@ -271,10 +271,10 @@ def test_a_pipeline_is_told_with_its_file_its_sample_and_its_values(ls: Any) -> 
         "  output: reply\n"
         "\n"
         "context\tcontext/full\tturn, store\tContext\n"
-        "schedule\tschedule/sampling\tsampling\tSchedule\n"
         "prompt\tfuse/chat\tturn, context\tPrompt\n"
+        "schedule\tschedule/sampling\tsampling, turn, context\tSchedule\n"
         "reply\tinfer/generate\tprompt, schedule, engine\tCompletion\n"
-        "remember\tcontext/update\tturn, reply, context, store\tNone\n"
+        "remember\tcontext/update\tturn, reply, context, store, schedule\tNone\n"
         "\n"
         "vllm-flow pipeline=story\n"
     )

@@ -15,7 +15,7 @@ STAGES = '''
 import os
 from dataclasses import dataclass
 
-from vllm_flow import Sampling, Score, Turn, stage
+from vllm_flow import SamplingPlan, Score, Turn, stage
 
 
 @stage("score/peak")
@@ -23,12 +23,12 @@ from vllm_flow import Sampling, Score, Turn, stage
 class Peak:
     """Best at 0.7, and too hot above 1."""
 
-    def run(self, sampling: Sampling, turn: Turn) -> Score:
-        if sampling.temperature > 2:
+    def run(self, sampling: SamplingPlan, turn: Turn) -> Score:
+        if sampling.numbers.temperature > 2:
             os._exit(9)
-        if sampling.temperature > 1:
+        if sampling.numbers.temperature > 1:
             raise ValueError("too hot")
-        return Score(1 - (sampling.temperature - 0.7) ** 2)
+        return Score(1 - (sampling.numbers.temperature - 0.7) ** 2)
 '''
 PIPELINE = "# @package _global_\n# A score.\ngraph:\n  score: {use: score/peak}\noutput: score\n"
 ROWS = ['{"id": "a", "messages": [{"role": "user", "content": "hi"}]}']

@@ -157,6 +157,7 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
         {"context": {"use": "fake/guard"}, "prompt": {"use": "fake/guard", "from": {"reply": "context"}}},
         [
             "graph: the values need each other in a circle: context → reply → prompt → context. Wire one of them to another value.",
+            "graph.schedule: 'context', made by fake/guard, is Completion, but schedule/sampling needs Context | None. No value here fits.",
             "graph.reply: 'prompt', made by fake/guard, is Completion, but infer/generate needs Prompt. No value here fits.",
             "graph.remember: 'context', made by fake/guard, is Completion, but context/update needs Context. No value here fits.",
         ],
@@ -167,7 +168,6 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
         [
             "graph: the values need each other in a circle: reply → reply. Wire one of them to another value.",
             "graph.prompt: nobody reads this value, and it is not the output. Read it, name it as output, or remove the node.",
-            "graph.schedule: nobody reads this value, and it is not the output. Read it, name it as output, or remove the node.",
         ],
     ),
     (
@@ -321,7 +321,7 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
         "sampling of the wrong type",
         {"sampling_": {"temperature": "hot", "stop": "END", "n": 1.5}},
         [
-            "sampling.temperature: 'hot' does not fit. It takes a number of 0 or more.",
+            "sampling.temperature: 'hot' does not fit. It takes a number of 0 or more, or a schedule: {schedules}.",
             "sampling.stop: 'END' does not fit. It takes a list, each item a text that is not empty.",
             "sampling.n: 1.5 does not fit. It takes an integer of 1 or more.",
         ],
@@ -632,8 +632,8 @@ def faults_of(broken: RunSpec) -> list[str]:
 def test_the_configuration_that_is_broken_below_is_sound() -> None:
     assert [node.name for node in Pipeline.build(spec()).graph.nodes] == [
         "context",
-        "schedule",
         "prompt",
+        "schedule",
         "reply",
         "remember",
     ]
@@ -646,6 +646,7 @@ def test_a_broken_configuration_says_what_is_wrong_and_what_would_be_right(
     plugins.load_built_in()
     known = {
         "{stages}": ", ".join(entry.name for entry in registry.stage),
+        "{schedules}": ", ".join(entry.name for entry in registry.schedule),
         "{resources}": ", ".join(entry.name for entry in registry.resource),
         "{here}": str(Path.cwd()),
     }

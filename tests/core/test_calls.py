@@ -13,17 +13,18 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from vllm_flow.core.calls import digest, stretches
+from vllm_flow.core.calls import digest, in_force_row
 from vllm_flow.core.calls_kept import CONVERSATIONS, Lengthening, Shortening, shared
 from vllm_flow.core.heard import moment_from_json, moment_to_json
 from vllm_flow.core.record import Record
 from vllm_flow.core.recorded import read
 from vllm_flow.core.runner import Runner
-from vllm_flow.core.sampling import Sampling, Schedule
+from vllm_flow.core.schedule import Course
 from vllm_flow.core.seeds import derive_seed
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Completion, Context, Prompt, Result, Turn, Usage, user
+from vllm_flow.core.values import Completion, Context, InForce, Prompt, Result, Token, Turn, Usage, user
 from vllm_flow.engines.echo import pieces, token_id
+from vllm_flow.testing import schedule
 
 GRAPH = {
     "context": {"use": "context/full"},
@@ -97,17 +98,18 @@ def test_a_digest_is_the_same_in_any_process_and_none_for_what_is_no_data() -> N
     assert digest(Odd(object())) is None
 
 
-def test_a_schedule_is_written_in_stretches() -> None:
-    hot, cold = Sampling(temperature=2.0), Sampling(temperature=0.5)
-
-    class Falling(Schedule):
-        def at(self, token: int) -> Sampling:
-            return hot if token < 2 else cold
-
-    assert list(stretches(Falling(hot), 5)) == [(0, {"temperature": 2.0}), (2, {"temperature": 0.5})]
-    assert list(stretches(Schedule(Sampling()), 0)) == [(0, {})]
-    biased = Sampling(logit_bias={3: 1.5}, stop=("!",))
-    assert list(stretches(Schedule(biased), 9)) == [(0, {"logit_bias": {"3": 1.5}, "stop": ["!"]})]
+def test_what_is_in_force_is_written_once_and_what_moves_token_by_token() -> None:
+    biased = schedule(logit_bias={3: 1.5}, stop=("!",))
+    assert in_force_row(biased, []) == {"sampling": [(0, {"logit_bias": {"3": 1.5}, "stop": ["!"]})]}
+    falling = schedule(temperature={"linear": {"from": 2.0, "to": 1.0, "over": 2}}, top_p=0.5)
+    course, tokens = Course(falling), []
+    for index in range(3):
+        course.next(index)
+        tokens.append(Token(index, "a", moved=InForce(course.values)))
+    row = in_force_row(falling, tokens)
+    assert row == {"sampling": [(0, {"top_p": 0.5})], "moving": {"temperature": [2.0, 1.5, 1.0]}}
+    heard = [Token(0, "a", moved=InForce({"temperature": 1.0}, {"entropy": place / 2})) for place in range(2)]
+    assert in_force_row(falling, heard)["signals"] == {"entropy": [0.0, 0.5]}
 
 
 def test_rows_are_shortened_and_made_whole_whatever_conversations_come_between() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ import torch
 
 from tests import tiny
 from vllm_flow.core.errors import ContextOverflow, EngineError, ModelError
-from vllm_flow.core.sampling import Sampling, Schedule
+from vllm_flow.core.moving import Moving, Now
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Prompt, Request, Token, assistant, user
 from vllm_flow.engines.transformers import drawing
 from vllm_flow.engines.transformers.fitting import fitted, least_tokens
@@ -266,15 +269,22 @@ def test_when_a_whole_step_fails_nobody_is_left_waiting(loaded: Loaded, monkeypa
 
 
 def test_a_schedule_that_raises_fails_its_answer_alone(loaded: Loaded) -> None:
-    class Broken(Schedule):
-        def at(self, token: int) -> Sampling:
-            if token == 2:
-                raise KeyError("lost")
-            return super().at(token)
+    @dataclass(frozen=True)
+    class Broken:
+        """Fails at the third token."""
+
+        per_token = True
+        needs = ()
+
+        def at(self, now: Now) -> float:
+            return {0: 1.0, 1: 1.0}[now.token]
 
     loop = Loop(loaded, Limits())
     good = job("question", 1)
-    bad = Job(Request(Prompt((user("hi"),)), Broken(Sampling(max_tokens=6))), loop=None)  # type: ignore[arg-type]
+    bad = Job(
+        Request(Prompt((user("hi"),)), Schedule(Sampling(max_tokens=6), {"temperature": Moving("broken", Broken())})),
+        loop=None,
+    )  # type: ignore[arg-type]
     for one in (bad, good):
         loop.add(one)
     found: dict[Job, list[Any]] = {good: [], bad: []}
@@ -282,9 +292,7 @@ def test_a_schedule_that_raises_fails_its_answer_alone(loaded: Loaded) -> None:
         for one, item in loop.step():
             found[one].append(item)
     assert [type(item) for item in found[bad]] == [Token, Token, EngineError]
-    assert str(found[bad][-1]) == (
-        "the model failed: KeyError: 'lost'. Other requests go on; the log has the details at DEBUG."
-    )
+    assert str(found[bad][-1]) == ("sampling.temperature: the schedule 'broken' fails at token 2: KeyError: 2")
     assert found[good][-1].finish is not None
 
 

@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 
 from tests import tiny
 from tests.engines.test_batching import ids
-from vllm_flow.core.sampling import Sampling, Schedule
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Prompt, Request, Token, user
 from vllm_flow.engines.transformers.load import load
 from vllm_flow.engines.transformers.loop import Limits, Loop

@@ -13,7 +13,6 @@ import pytest
 from tests import tiny
 from vllm_flow.core.errors import EngineError, FlowError, ModelError
 from vllm_flow.core.resources import Engine
-from vllm_flow.core.sampling import Sampling, Schedule
 from vllm_flow.core.values import Completion, Message, Request, system
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.spec import Architecture, Model
@@ -21,13 +20,6 @@ from vllm_flow.stages.infer import complete
 from vllm_flow.testing import ask, prompt, schedule
 
 RANDOM = Model("random", architecture=Architecture(32, 2, 4, max_context=400))
-
-
-class GreedyThenHot(Schedule):
-    """Greedy for the first tokens, then nearly uniform."""
-
-    def at(self, token: int) -> Sampling:
-        return Sampling(temperature=0 if token < 5 else 50.0, max_tokens=12)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +41,8 @@ def refused(engine: Engine, *said: str | Message, **sampling: Any) -> str:
 
 def test_a_schedule_is_asked_at_every_token(engine: Engine) -> None:
     cold = greedy(engine).token_ids
-    request = Request(prompt("hi"), GreedyThenHot(Sampling(temperature=0, max_tokens=12)), seed=3)
+    greedy_then_hot = {"piecewise": {"points": [[0, 0.0], [5, 50.0]], "between": "hold"}}
+    request = Request(prompt("hi"), schedule(temperature=greedy_then_hot, max_tokens=12), seed=3)
     mixed = asyncio.run(complete(engine, request)).token_ids
     assert mixed[:5] == cold[:5]
     assert mixed != cold

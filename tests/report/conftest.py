@@ -16,7 +16,7 @@ NOISE = '''"""Noise: answers whose quality depends on the temperature."""
 import hashlib
 from dataclasses import dataclass, replace
 
-from vllm_flow import Completion, Sampling, Turn, stage
+from vllm_flow import Completion, SamplingPlan, Turn, stage
 
 
 def chance(*key: object) -> float:
@@ -28,8 +28,8 @@ def chance(*key: object) -> float:
 class Noise:
     """The reply, and whether it knows the answer."""
 
-    def run(self, reply: Completion, turn: Turn, sampling: Sampling) -> Completion:
-        right = chance(turn.conversation) < 0.95 - 0.4 * sampling.temperature
+    def run(self, reply: Completion, turn: Turn, sampling: SamplingPlan) -> Completion:
+        right = chance(turn.conversation) < 0.95 - 0.4 * sampling.numbers.temperature
         said = turn.conversation.split("#")[0] if right else "</script><script>alert(1)</script>"
         return replace(reply, text=f"{reply.text} The answer is {said}.")
 '''

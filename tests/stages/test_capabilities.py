@@ -11,8 +11,12 @@ import pytest
 
 from vllm_flow.core.codec import completion_from_json, to_json
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.moving import Moving, Now
+from vllm_flow.core.plugins import load_built_in
 from vllm_flow.core.resources import Capabilities
-from vllm_flow.core.sampling import Sampling, Schedule
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.sampling_plan import SamplingPlan
+from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Completion, Prompt, Request, Token, Usage, user
 from vllm_flow.core.walk import Said
 from vllm_flow.engines.echo import Echo, EchoEngine
@@ -54,14 +58,51 @@ def can(**what: Any) -> Can:
     ],
 )  # fmt: skip
 def test_a_value_outside_of_what_the_engine_takes_is_refused(given: dict[str, Any], name: str, words: str) -> None:
-    sampling, engine = Sampling(**given), can(ranges=RANGES)
-    assert list(Generate().check(sampling, Schedule(sampling), engine)) == [(("sampling", name), words)]
-    assert list(Generate().check(Sampling(), Schedule(sampling), engine)) == [((), f"the schedule's '{name}': {words}")]
+    engine, asked, planned = can(ranges=RANGES), schedule(**given), SamplingPlan(Sampling(**given))
+    assert list(Generate().check(planned, asked, engine)) == [(("sampling", name), words)]
+    assert list(Generate().check(SamplingPlan(), asked, engine)) == [((), f"the schedule's '{name}': {words}")]
 
 
 def test_values_at_the_border_are_taken() -> None:
     sampling = Sampling(temperature=2, presence_penalty=-2, stop=tuple("abcd"), frequency_penalty=9)
-    assert list(Generate().check(sampling, Schedule(sampling), can(ranges=RANGES))) == []
+    assert list(Generate().check(SamplingPlan(sampling), Schedule(sampling), can(ranges=RANGES))) == []
+
+
+def test_what_moves_within_an_answer_is_refused_by_an_engine_that_takes_one_value_for_it() -> None:
+    falling = {"temperature": {"linear": {"from": 1.0, "to": 0.2, "over": 256}}}
+    load_built_in()
+    plan = SamplingPlan().changed(falling)
+    problem = (
+        "the engine takes one value for a whole answer, and 'linear' moves within it. Let it move `by: turn`, or choose "
+        "another engine."
+    )
+    assert list(Generate().check(plan, plan.schedule(), can())) == [(("sampling", "temperature"), problem)]
+    assert list(Generate().check(plan, plan.schedule(), can(moves=True))) == []
+    own = [((), f"the schedule's 'temperature': {problem}")]
+    assert list(Generate().check(SamplingPlan(), plan.schedule(), can())) == own
+    falling["temperature"]["linear"]["by"] = "turn"
+    by_turn = SamplingPlan().changed(falling)
+    assert list(Generate().check(by_turn, by_turn.schedule(), can())) == []
+    unknown = "the engine cannot honour it. Remove it, or choose another engine; this one takes: top_p."
+    found = list(Generate().check(plan, plan.schedule(), can(sampling=frozenset({"top_p"}), moves=True)))
+    assert found == [(("sampling", "temperature"), unknown)]
+
+
+def test_a_schedule_that_follows_what_the_engine_does_not_tell_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Follower:
+        """Follows the entropy."""
+
+        per_token = True
+        needs = ("entropy",)
+
+        def at(self, now: Now) -> float:
+            return now.entropy or 0.0
+
+    plan = SamplingPlan(moving={"temperature": Moving("follower", Follower())})
+    problem = "'follower' follows entropy, which the engine does not tell. Choose another."
+    assert list(Generate().check(plan, plan.schedule(), can(moves=True))) == [(("sampling", "temperature"), problem)]
+    assert list(Generate().check(plan, plan.schedule(), can(moves=True, signals=frozenset({"entropy"})))) == []
 
 
 def advice(engine: Can, **sampling: Any) -> list[str]:

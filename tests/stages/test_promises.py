@@ -12,6 +12,7 @@ from vllm_flow.core.likelihoods import Scored, TokenLikelihood
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.values import Context, Score, Usage, assistant, system, user
 from vllm_flow.stages.context import Full, Update, Window
 from vllm_flow.stages.fuse import Chat, Plain
@@ -43,7 +44,11 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
     (Update(), {"turn": NEW, "reply": SAID, "context": context(), "store": remembering}, None),
     (Chat("Be brief."), {"turn": NEW, "context": context("a", "b")}, prompt(system("Be brief."), "a", "b", "And now?")),
     (Plain(), {"turn": NEW}, replace(prompt("And now?"), plain=True)),
-    (FromSampling({"top_k": 3}), {"sampling": Sampling(temperature=0)}, schedule(temperature=0, top_k=3)),
+    (
+        FromSampling({"top_k": 3}),
+        {"sampling": SamplingPlan(Sampling(temperature=0)), "turn": NEW},
+        schedule(temperature=0, top_k=3),
+    ),
     (
         Generate(logprobs=True),
         {**ASK, "schedule": schedule()},

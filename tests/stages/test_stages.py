@@ -7,6 +7,7 @@ import pytest
 from tests import fakes
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.values import Prompt, Score, assistant, system, user
 from vllm_flow.stages.context import Full, Update, Window
 from vllm_flow.stages.fuse import Chat, Plain
@@ -89,7 +90,7 @@ def test_plain_is_the_text_as_it_stands_after_what_came_with_it() -> None:
 
 
 def test_a_schedule_is_the_sampling_with_its_own_changes() -> None:
-    made = FromSampling(set={"temperature": 0.0}).run(Sampling(temperature=0.9, top_p=0.5))
+    made = FromSampling(set={"temperature": 0.0}).run(SamplingPlan(Sampling(temperature=0.9, top_p=0.5)), turn("a"))
     assert made.at(0) == made.at(99) == Sampling(temperature=0.0, top_p=0.5)
 
 

@@ -21,7 +21,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from vllm_flow import Sampling, Score, Turn, stage
+from vllm_flow import SamplingPlan, Score, Turn, stage
 
 
 @stage("score/peak")
@@ -29,12 +29,12 @@ from vllm_flow import Sampling, Score, Turn, stage
 class Peak:
     """Best at a temperature of 0.7 and a top_k of 20; at a temperature above 1.5 there is none."""
 
-    def run(self, sampling: Sampling, turn: Turn) -> Score:
+    def run(self, sampling: SamplingPlan, turn: Turn) -> Score:
         if Path("kill").exists() and len(list(Path("out").glob("*/run.json"))) > 12:
             os._exit(9)
-        if sampling.temperature > 1.5:
+        if sampling.numbers.temperature > 1.5:
             raise ValueError("too hot")
-        return Score(1 - (sampling.temperature - 0.7) ** 2 - ((sampling.top_k or 20) - 20) ** 2 / 1000)
+        return Score(1 - (sampling.numbers.temperature - 0.7) ** 2 - ((sampling.numbers.top_k or 20) - 20) ** 2 / 1000)
 '''
 PIPELINE = "# @package _global_\n# A score.\ngraph:\n  score: {use: score/peak}\noutput: score\n"
 ROW = '{"id": "a", "messages": [{"role": "user", "content": "hi"}]}\n'

@@ -10,7 +10,8 @@ from tests import fakes
 from vllm_flow.core.options import Constraint
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Engine, Store
-from vllm_flow.core.sampling import Sampling, Schedule
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Completion, Context, Score, Text, Turn
 from vllm_flow.testing import EchoEngine, MemoryStore, completion, context, turn
 

@@ -95,12 +95,14 @@ class Moving:
     @property
     def per_token(self) -> bool:
         """Whether the value may change within an answer."""
-        return bool(getattr(self.made, "per_token", self._entry.per_token))
+        own = getattr(self.made, "per_token", None)
+        return self._entry.per_token if own is None else bool(own)
 
     @property
     def needs(self) -> frozenset[str]:
         """The signals without which it cannot tell."""
-        return frozenset(getattr(self.made, "needs", self._entry.needs))
+        own = getattr(self.made, "needs", None)
+        return frozenset(self._entry.needs if own is None else own)
 
     @property
     def bounds(self) -> tuple[float, float] | None:

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from vllm_flow.core.errors import listed
+from vllm_flow.core.errors import listed, nearest, shown
 from vllm_flow.core.moving import Moving, Now
 from vllm_flow.core.option_checks import problems
 from vllm_flow.core.options import OptionProblem, build, schema_of, written
 from vllm_flow.core.phrases import JsonSchema
 from vllm_flow.core.ranges import RANGES
+from vllm_flow.core.registry import schedule
 from vllm_flow.core.sampling import NEUTRAL, FrozenDict, Sampling
 from vllm_flow.core.schedule import Course, Schedule, steer
 from vllm_flow.core.values import Turn
@@ -108,6 +109,10 @@ class SamplingPlan:
         for name, value in given.items():
             if not _moves(name, value):
                 continue
+            if isinstance(value, str) and schedule.find(value) is None:
+                takes = f"It takes {RANGES[name].phrase}, or a schedule: {listed(_names())}."
+                yield OptionProblem((name,), f"{shown(value)} does not fit.{nearest(value, _names())} {takes}")
+                continue
             found = list(Moving.option_problems(value))
             yield from (OptionProblem((name, *one.path), one.problem) for one in found)
             if not found:
@@ -123,6 +128,10 @@ class SamplingPlan:
     def option_written(self, defaults: bool) -> dict[str, Any]:
         numbers = written(self.numbers, defaults=defaults)
         return {**numbers, **{name: one.option_written(defaults) for name, one in self.moving.items()}}
+
+
+def _names() -> list[str]:
+    return [one.name for one in schedule]
 
 
 def _moves(name: str, value: Any) -> bool:

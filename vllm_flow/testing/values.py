@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from vllm_flow.core.plugins import load_built_in
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Completion, Context, FinishReason, Message, Prompt, Turn, Usage, assistant, user
@@ -41,6 +42,7 @@ def context(
 
 def schedule(**sampling: Any) -> Schedule:
     """Sampling parameters, each a number or a schedule as a configuration has it; those not named are neutral."""
+    load_built_in()
     return SamplingPlan().changed(sampling).schedule()
 
 

@@ -60,13 +60,14 @@ def test_the_slash_commands_do_what_help_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("/nope", "/nope: there is no such command. Commands: bye, context, help, retry, save, set, undo."),
-        ("/sett x 1", "/sett: there is no such command. Did you mean 'set'? Commands: bye, context, help, retry, save, set, undo."),
+        ("/nope", "/nope: there is no such command. Commands: bad, bye, context, good, help, retry, save, set, undo."),
+        ("/sett x 1", "/sett: there is no such command. Did you mean 'set'? Commands: bad, bye, context, good, help, retry, save, set, undo."),
         ("/set", "/set: key or value is missing. Write, for example, /set sampling.temperature 0.3"),
         ("/set sampling.temperature hot", f"sampling.temperature (command line): 'hot' does not fit. It takes a number of 0 or more, or a schedule: {SCHEDULES}."),
         ("/undo", "/undo: there is nothing to take back."),
         ("/retry", "/retry: there is no turn to answer again. Say something first."),
         ("/save", "/save: nothing has been said yet."),
+        ("/good", "nothing has been answered yet. Say something first."),
         ("hi\n/save no/where", "/save: no/where cannot be written: No such file or directory. Choose another place."),
         ("hi\n/save ~nobody-here/x", "/save: ~nobody-here/x cannot be written: Could not determine home directory. Choose another place."),
     ],
@@ -84,6 +85,18 @@ def test_a_change_that_cannot_be_made_leaves_the_chat_as_it_was(tmp_path: Path) 
         f"store.path ({tmp_path}): it is a folder. Name a file, such as conversations.sqlite in it."
     )
     assert "4 messages" in said.stderr
+
+
+def test_what_is_thought_of_an_answer_goes_with_the_next_turn(tmp_path: Path) -> None:
+    said = flow(tmp_path, *ECHO, input="one\n/bad\n/good\ntwo\n/retry\nthree\n/bad\n/bye\n")
+    assert said.stdout == "one\ntwo\ntwo\nthree\n"
+    assert said.stderr.splitlines()[0] == "Noted. It goes with what you say next."
+    assert said.stderr.splitlines()[-2] == (
+        "What you thought of the last answer was followed by nothing you said, and is not kept."
+    )
+    (file,) = tmp_path.glob("outputs/runs/*/*/results.jsonl")
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert [row.get("feedback") for row in rows] == [None, 1.0, 1.0, None]
 
 
 def test_a_line_that_cannot_be_read_costs_that_line(tmp_path: Path) -> None:

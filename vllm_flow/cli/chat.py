@@ -76,6 +76,8 @@ class Chat:
         self.session = session
         self.screen = screen
         self.conversation = f"chat-{uuid4().hex[:8]}"
+        self.feedback: float | None = None
+        """What is thought of the last answer, and not said to the pipeline yet."""
         self._commands = Slash(self)
 
     def talk(self, *, go_on: bool) -> None:
@@ -84,6 +86,8 @@ class Chat:
             self.session.open()
         self._greet(go_on)
         self._read_lines()
+        if self.feedback is not None:
+            self.screen.status("What you thought of the last answer was followed by nothing you said, and is not kept.")
         self.screen.status(f"Conversation {self.conversation}; `vllm-flow chat -c` goes on with it.")
 
     @property
@@ -140,7 +144,8 @@ class Chat:
             elif not line.isprintable() and HALF.search(line):
                 self.screen.status(f"this line is not {sys.stdin.encoding}. Send it in that encoding.")
             elif line:
-                self.answer(Turn(self.conversation, user(line)))
+                feedback, self.feedback = self.feedback, None
+                self.answer(Turn(self.conversation, user(line), feedback=feedback))
 
     def _command(self, line: str) -> bool:
         """Run a `/command`. Returns whether to go on."""

@@ -23,6 +23,8 @@ HELP = {
     "context": "/context                           what the conversation holds, in messages and tokens",
     "undo": "/undo                              take the last turn back",
     "retry": "/retry                             another answer to the last turn",
+    "good": "/good                              the last answer was good: schedules may follow it",
+    "bad": "/bad                               the last answer was bad",
     "save": "/save FILE                         write the conversation as a row of jsonl",
     "bye": "/bye                               leave",
 }
@@ -78,6 +80,18 @@ class Slash:
         last = turns[-1].turn
         store.undo(self.chat.conversation)
         self.chat.answer(replace(last, number=None, sample=last.sample + 1))
+
+    def good(self, rest: str) -> None:
+        self._like(1.0)
+
+    def bad(self, rest: str) -> None:
+        self._like(-1.0)
+
+    def _like(self, feedback: float) -> None:
+        if not self._store().turns(self.chat.conversation):
+            raise FlowError("nothing has been answered yet. Say something first.")
+        self.chat.feedback = feedback
+        self.chat.screen.status("Noted. It goes with what you say next.")
 
     def save(self, rest: str) -> None:
         path = Path(rest or f"{self.chat.conversation}.jsonl")

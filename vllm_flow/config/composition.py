@@ -34,6 +34,7 @@ from vllm_flow.config.folders import run_folder
 from vllm_flow.config.groups import Group, place_of, read_groups
 from vllm_flow.config.layers import PRIMARY, SHIPPED, is_late
 from vllm_flow.config.messages import composition_faults, default_origin
+from vllm_flow.config.newest import keep_newest_schedules
 from vllm_flow.config.origins import Written, written
 from vllm_flow.config.overrides import rewrite
 from vllm_flow.config.packages import placement_faults
@@ -122,6 +123,7 @@ class FlowLoader(ConfigLoaderImpl):
             self._refuse_files()
             raise ConfigError(composition_faults(error, self._lines, self.groups, self._files())) from error
         self._refuse_files()
+        keep_newest_schedules(config, self._values)
         self._written[typed(config.hydra)] = written(self._values, self._choices(config.hydra.runtime.choices))
         return config
 

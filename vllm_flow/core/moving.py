@@ -29,7 +29,10 @@ SIGNALS: frozenset[str] = frozenset(get_args(Signal))
 
 @dataclass(slots=True)
 class Now:
-    """What is known when a token is about to be drawn. A schedule reads it and leaves it as it is."""
+    """What is known when a token is about to be drawn. A schedule reads it and leaves it as it is.
+
+    It is asked about the first token before there are signals, too: where it begins must be known beforehand.
+    """
 
     token: int = 0
     """Which generated token of this answer, from 0."""

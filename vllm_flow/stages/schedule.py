@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from vllm_flow.core.options import ChangesOf
 from vllm_flow.core.registry import stage
-from vllm_flow.core.sampling_plan import STATE, SamplingPlan
+from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.spec import Path
 from vllm_flow.core.values import Context, Turn
@@ -23,8 +23,7 @@ class FromSampling:
     """Values for this schedule alone: a second inference with `set: {temperature: 0}`."""
 
     def run(self, sampling: SamplingPlan, turn: Turn, context: Context | None = None) -> Schedule:
-        state = {} if context is None else context.state.get(STATE, {})
-        return self._planned(sampling).schedule(turn, state)
+        return self._planned(sampling).schedule(turn, {} if context is None else context.state)
 
     def foresee(self, sampling: SamplingPlan) -> Schedule:
         """Of the first turn: the configuration alone determines it, so an engine can refuse it beforehand."""

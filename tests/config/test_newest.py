@@ -1,0 +1,61 @@
+"""One schedule a parameter: of those that files and the command line give it, the newest, as with numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vllm_flow.config import compose, points_for
+
+FALLS = "# @package sampling\n# Falls.\ntemperature: {linear: {from: 1.0, to: 0.2, over: 4}}\n"
+EXPERIMENT = (
+    "# @package _global_\n# An experiment.\ndefaults: [{override /sampling: falls}]\n"
+    "sampling: {temperature: {cosine: {from: 1.0, to: 0.2, over: 9}}}\n"
+)
+COSINE = "sampling.temperature={cosine: {from: 2.0, to: 1.0, over: 8}}"
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_FLOW_PROJECT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"sampling/falls": FALLS, "experiment/mine": EXPERIMENT}.items():
+        path = tmp_path / "conf" / f"{name}.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def temperature(*words: str) -> Any:
+    return compose(["engine=echo", *words]).sampling["temperature"]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["sampling=falls"], {"linear": {"from": 1.0, "to": 0.2, "over": 4}}),
+        (["sampling=falls", "sampling.temperature=0.3"], 0.3),
+        (["sampling=falls", "sampling.temperature.linear.to=0.5"], {"linear": {"from": 1.0, "to": 0.5, "over": 4}}),
+        (["sampling=falls", COSINE], {"cosine": {"from": 2.0, "to": 1.0, "over": 8}}),
+        (["experiment=mine"], {"cosine": {"from": 1.0, "to": 0.2, "over": 9}}),
+        (["experiment=mine", "sampling.temperature.linear.to=0.5"], {"linear": {"from": 1.0, "to": 0.5, "over": 4}}),
+    ],
+)
+def test_the_newest_is_in_force(words: list[str], found: Any) -> None:
+    assert temperature(*words) == found
+
+
+def test_each_point_of_a_sweep_has_its_own() -> None:
+    swept = f"{COSINE},{{linear: {{from: 3, to: 1, over: 2}}}},0.7"
+    points = points_for(["-m", "engine=echo", "sampling=falls", swept])
+    assert [one.spec.sampling["temperature"] for one in points] == [
+        {"cosine": {"from": 2.0, "to": 1.0, "over": 8}},
+        {"linear": {"from": 3, "to": 1, "over": 2}},
+        0.7,
+    ]
+
+
+def test_where_it_was_written_is_known() -> None:
+    spec = compose(["engine=echo", "experiment=mine"])
+    assert spec.origin(("sampling", "temperature", "cosine", "over")) == "conf/experiment/mine.yaml:4"

@@ -133,8 +133,8 @@ GREEDY: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         [f"sampling.top_p: top_p 0.9 {COLD.format(1.0)}"],
     ),
     "the other cuts": (
-        {"temperature": 0, "typical_p": 0.9, "top_n_sigma": 1.0, "xtc_probability": 0.5}, {},
-        [f"sampling.typical_p: typical_p 0.9 {COLD.format(1.0)}", f"sampling.top_n_sigma: top_n_sigma 1.0 {COLD.format('null')}", f"sampling.xtc_probability: xtc_probability 0.5 {COLD.format(0.0)}"],
+        {"temperature": 0, "typical_p": 0.9, "top_n_sigma": 1.0, "xtc_probability": 0.5, "epsilon_cutoff": 0.1}, {},
+        [f"sampling.epsilon_cutoff: epsilon_cutoff 0.1 {COLD.format(0.0)}", f"sampling.typical_p: typical_p 0.9 {COLD.format(1.0)}", f"sampling.top_n_sigma: top_n_sigma 1.0 {COLD.format('null')}", f"sampling.xtc_probability: xtc_probability 0.5 {COLD.format(0.0)}"],
     ),
     "another schedule is not cold": ({"top_p": 0.9}, two(temperature=0), []),
     "another schedule is not cold, but has its own cut": (

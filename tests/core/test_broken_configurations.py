@@ -314,7 +314,7 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
         "sampling typo",
         {"sampling_": {"temprature": 1}},
         [
-            "sampling.temprature: there is no option 'temprature'. Did you mean 'temperature'? Options: bad_words, dry_allowed_length, dry_base, dry_multiplier, dry_sequence_breakers, frequency_penalty, logit_bias, max_tokens, min_p, min_tokens, n, presence_penalty, repetition_penalty, stop, stop_token_ids, temperature, top_k, top_n_sigma, top_p, typical_p, xtc_probability, xtc_threshold."
+            "sampling.temprature: there is no option 'temprature'. Did you mean 'temperature'? Options: bad_words, dry_allowed_length, dry_base, dry_multiplier, dry_sequence_breakers, end_bias, epsilon_cutoff, frequency_penalty, logit_bias, max_tokens, min_p, min_tokens, n, presence_penalty, repetition_penalty, stop, stop_token_ids, temperature, top_k, top_n_sigma, top_p, typical_p, xtc_probability, xtc_threshold."
         ],
     ),
     (
@@ -340,7 +340,7 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
         "schedule that sets a typo",
         {"schedule": {"use": "schedule/sampling", "set": {"temprature": 0}}},
         [
-            "graph.schedule.set.temprature: there is no option 'temprature'. Did you mean 'temperature'? Options: bad_words, dry_allowed_length, dry_base, dry_multiplier, dry_sequence_breakers, frequency_penalty, logit_bias, max_tokens, min_p, min_tokens, n, presence_penalty, repetition_penalty, stop, stop_token_ids, temperature, top_k, top_n_sigma, top_p, typical_p, xtc_probability, xtc_threshold."
+            "graph.schedule.set.temprature: there is no option 'temprature'. Did you mean 'temperature'? Options: bad_words, dry_allowed_length, dry_base, dry_multiplier, dry_sequence_breakers, end_bias, epsilon_cutoff, frequency_penalty, logit_bias, max_tokens, min_p, min_tokens, n, presence_penalty, repetition_penalty, stop, stop_token_ids, temperature, top_k, top_n_sigma, top_p, typical_p, xtc_probability, xtc_threshold."
         ],
     ),
     (

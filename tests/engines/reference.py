@@ -23,6 +23,8 @@ def adjusted(
     found = list(logits)
     for token, bias in sampling.logit_bias.items():
         found[token] += bias
+    for token in {*ends, *sampling.stop_token_ids}:
+        found[token] += sampling.end_bias
     for *before, last in bad_words:
         if list(output)[len(output) - len(before) :] == before:
             found[last] = -math.inf
@@ -74,6 +76,8 @@ def cut(logits: dict[int, float], sampling: Sampling) -> dict[int, float]:
     reach = math.inf if sampling.top_n_sigma is None else sampling.top_n_sigma * sigma
     near = {token: one for token, one in logits.items() if one >= largest - reach}
     shares = renormalised({token: math.exp((one - largest) / sampling.temperature) for token, one in near.items()})
+    least = min(sampling.epsilon_cutoff, max(shares.values()))
+    shares = renormalised({token: share for token, share in shares.items() if share >= least})
     enough = sampling.min_p * max(shares.values())
     shares = renormalised({token: share for token, share in shares.items() if share >= enough})
     shares = renormalised(dict(list(shares.items())[: sampling.top_k]))

@@ -38,6 +38,7 @@ SETTINGS = [
     Sampling(top_k=50),
     Sampling(top_p=0.8),
     Sampling(min_p=0.01),
+    Sampling(epsilon_cutoff=0.001),
     Sampling(typical_p=0.7, top_k=FEW),  # these two put the whole vocabulary in order, if nothing cuts it before
     Sampling(xtc_probability=0.4, xtc_threshold=0.05, top_k=FEW),
     Sampling(top_n_sigma=4.0),
@@ -46,6 +47,7 @@ SETTINGS = [
     Sampling(frequency_penalty=0.7),
     Sampling(dry_multiplier=0.9, dry_base=1.3, dry_allowed_length=1, dry_sequence_breakers=()),
     Sampling(logit_bias={0: -3.0, 6: 2.5, 140_000: 14.0}),
+    Sampling(end_bias=1.5, stop_token_ids=(0, 99_999)),
     Sampling(bad_words=("ec", "d")),
     Sampling(min_tokens=6),
     Sampling(min_tokens=6, stop_token_ids=(0, 99_999)),

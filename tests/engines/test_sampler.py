@@ -42,6 +42,10 @@ VARIETY = [
     Sampling(top_k=3),
     Sampling(min_p=0.2),
     Sampling(min_p=1.0),
+    Sampling(epsilon_cutoff=0.1),
+    Sampling(epsilon_cutoff=1.0),
+    Sampling(epsilon_cutoff=0.2, top_n_sigma=0.6, temperature=1.4),
+    Sampling(epsilon_cutoff=0.05, min_p=0.3, top_p=0.9),
     Sampling(typical_p=0.3),
     Sampling(typical_p=0.7),
     Sampling(typical_p=1e-9),
@@ -62,6 +66,9 @@ VARIETY = [
     Sampling(temperature=0.8, top_p=0.9, top_k=6, min_p=0.02, repetition_penalty=1.2, presence_penalty=0.3, frequency_penalty=0.2),
     Sampling(logit_bias={0: -2.5, 7: 4.0}),
     Sampling(logit_bias={5: 100.0}),
+    Sampling(end_bias=1.5, stop_token_ids=(6,)),
+    Sampling(end_bias=-2.0, logit_bias={3: 1.0}),
+    Sampling(end_bias=50.0, min_tokens=6),
     Sampling(temperature=0, logit_bias={7: 100.0}),
     Sampling(bad_words=("a", "ecg", "ech")),
     Sampling(temperature=0, bad_words=("ea",)),
@@ -165,6 +172,7 @@ def a_sampling(rng: random.Random) -> Sampling:
         "top_p": [0.3, 0.8, 0.999],
         "top_k": [1, 4, 9],
         "min_p": [0.02, 0.1, 0.9],
+        "epsilon_cutoff": [0.001, 0.03, 0.4],
         "typical_p": [0.05, 0.5, 0.95],
         "top_n_sigma": [0.3, 1.0, 2.5],
         "xtc_probability": [1.0],
@@ -218,6 +226,7 @@ def test_bias_bans_and_penalties_agree_with_the_plain_definition():
             "frequency_penalty": rng.gauss(0, 1),
             "dry_multiplier": rng.uniform(0, 1),
             "logit_bias": {token: rng.uniform(-5, 5) for token in rng.sample(range(8), 3)},
+            "end_bias": rng.uniform(-5, 5),
             "bad_words": tuple("".join(rng.choices(TEXTS[:3], k=rng.randint(1, 3))) for _ in range(2)),
             "min_tokens": rng.randint(0, 9),
         }
@@ -316,8 +325,9 @@ def test_what_a_row_keeps_is_bitwise_the_same_alone_and_in_a_batch():
         {"typical_p": 0.9},
         {"top_n_sigma": 2.0},
         {"xtc_probability": 1.0, "xtc_threshold": 0.001},
+        {"epsilon_cutoff": 1e-5},
     ]
-    samplings = [Sampling(temperature=0.5 + row / 16, top_p=0.5 + row / 70, **how[row % 4]) for row in range(32)]
+    samplings = [Sampling(temperature=0.5 + row / 16, top_p=0.5 + row / 70, **how[row % 5]) for row in range(32)]
 
     def left(which: range) -> dict[int, torch.Tensor]:
         of = [samplings[row] for row in which]
@@ -335,7 +345,7 @@ def test_what_a_row_keeps_is_bitwise_the_same_alone_and_in_a_batch():
 def test_neutral_rows_beside_others_change_no_bit_and_what_was_given_stays():
     logits = torch.tensor([[1.1, -2.2, 0.0, -0.0, -torch.inf, 1.0, 1.0, 1.0]]).expand(2, -1)
     before = logits.clone()
-    harsh = Sampling(repetition_penalty=2.0, logit_bias={0: 3.0}, bad_words=("f",), dry_multiplier=1.0)
+    harsh = Sampling(repetition_penalty=2.0, logit_bias={0: 3.0}, end_bias=2.0, bad_words=("f",), dry_multiplier=1.0)
     harsh = replace(harsh, dry_sequence_breakers=())
     found = adjusted(logits, [Sampling(), harsh], [None, history(harsh)])
     assert torch.equal(found[0].view(torch.int32), before[0].view(torch.int32))
@@ -346,7 +356,7 @@ def test_neutral_rows_beside_others_change_no_bit_and_what_was_given_stays():
 def test_impossible_tokens_are_never_drawn():
     logits = [-math.inf, 0.0, -math.inf, 0.0]
     for how in (
-        {}, {"top_p": 0.99}, {"min_p": 0.01}, {"temperature": 1e-40}, {"top_k": 4}, {"typical_p": 0.99}, {"top_n_sigma": 9.0},
+        {}, {"top_p": 0.99}, {"min_p": 0.01}, {"temperature": 1e-40}, {"top_k": 4}, {"typical_p": 0.99}, {"top_n_sigma": 9.0}, {"epsilon_cutoff": 0.01},
     ):  # fmt: skip
         assert {draw(logits, [Sampling(**how)], [seed])[0] for seed in range(60)} == {1, 3}
     xtc = Sampling(xtc_probability=1.0, xtc_threshold=0.0)
@@ -370,7 +380,14 @@ def test_bfloat16_logits_are_drawn_from_in_float32():
 
 
 @pytest.mark.parametrize(
-    "how", [{"presence_penalty": 1.0}, {"logit_bias": {1: 1.0}}, {"bad_words": ("a",)}, {"dry_multiplier": 1.0}]
+    "how",
+    [
+        {"presence_penalty": 1.0},
+        {"logit_bias": {1: 1.0}},
+        {"end_bias": 1.0},
+        {"bad_words": ("a",)},
+        {"dry_multiplier": 1.0},
+    ],
 )
 def test_what_looks_back_is_refused_without_a_history(how):
     with pytest.raises(ValueError, match=r"^a bias, ban or penalty is in force, so the history is needed$"):
@@ -391,6 +408,7 @@ def test_looking_at_the_most_probable_tokens_first_changes_no_draw(step, monkeyp
             top_p=rng.choice([0.1, 0.9, 0.999, 1.0]),
             top_k=rng.choice([None, 1, 40, WIDTHS[0], 5000]),
             min_p=rng.choice([0.0, 0.0, 0.02, 0.6]),
+            epsilon_cutoff=rng.choice([0.0, 0.0, 0.0, 1e-5, 0.01]),
             typical_p=rng.choice([1.0, 1.0, 0.5, 0.97]),
             top_n_sigma=rng.choice([None, None, 0.5, 2.0]),
             xtc_probability=rng.choice([0.0, 0.5]),

@@ -81,6 +81,16 @@ def test_min_tokens_delay_the_end_of_sequence(engine: Engine) -> None:
     assert (cut.usage.completion_tokens, cut.finish_reason) == (4, "length")
 
 
+def test_an_end_bias_lengthens_and_shortens_an_answer(engine: Engine) -> None:
+    assert greedy(engine, end_bias=100.0).token_ids == (END,)
+    stopped = greedy(engine, logit_bias={A: 100.0, END: 50.0}, end_bias=75.0, stop_token_ids=(B,))
+    assert (stopped.token_ids, stopped.finish_reason) == ((END,), "stop")
+    held = greedy(engine, logit_bias={A: 40.0, END: 100.0}, end_bias=-90.0, max_tokens=5)
+    assert (held.text, held.finish_reason) == ("aaaaa", "length")
+    late = greedy(engine, logit_bias={A: 40.0}, end_bias=100.0, min_tokens=3)
+    assert (late.text, late.token_ids[3:], late.finish_reason) == ("aaa", (END,), "stop")
+
+
 def test_a_stop_string_counts_when_a_token_after_the_min_tokens_completes_it(engine: Engine) -> None:
     def answer(**how: Any) -> tuple[str, int, str]:
         found = greedy(engine, logit_bias={A: 100.0}, max_tokens=8, **how)

@@ -106,6 +106,8 @@ def test_it_honours_what_vllm_applies_as_we_do_and_promises_no_noise_of_ours() -
         "top_n_sigma",
         "xtc_probability",
         "xtc_threshold",
+        "epsilon_cutoff",
+        "end_bias",
         "dry_multiplier",
         "dry_base",
         "dry_allowed_length",

@@ -93,7 +93,7 @@ class GivesAList(EchoEngine):
 @told(
     "its_capabilities_are_sampling_parameters: capabilities names 'temprature', which is no sampling parameter. Did "
     "you mean 'temperature'? There are: bad_words, dry_allowed_length, dry_base, dry_multiplier, "
-    "dry_sequence_breakers, frequency_penalty, logit_bias, max_tokens, min_p, min_tokens, n, presence_penalty, "
+    "dry_sequence_breakers, end_bias, epsilon_cutoff, frequency_penalty, logit_bias, max_tokens, min_p, min_tokens, n, presence_penalty, "
     "repetition_penalty, stop, stop_token_ids, temperature, top_k, top_n_sigma, top_p, typical_p, xtc_probability, xtc_threshold."
 )
 class HonoursWhatThereIsNot(EchoEngine):

@@ -19,7 +19,7 @@ from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.spec import Path, RunSpec
 from vllm_flow.core.values import Prompt
 
-CUTS = ("top_p", "top_k", "min_p", "typical_p", "top_n_sigma", "xtc_probability")
+CUTS = ("top_p", "top_k", "min_p", "epsilon_cutoff", "typical_p", "top_n_sigma", "xtc_probability")
 Advice = Iterator[tuple[Path, str]]
 
 

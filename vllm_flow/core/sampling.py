@@ -1,9 +1,10 @@
 """Sampling parameters: how one token is drawn.
 
 The semantics are those of every engine here, in float32 and in this order, of which each step sees what the ones before
-left: logit bias, bad words, min tokens → repetition, presence and frequency penalty → DRY → temperature → top-nσ →
-min-p → top-k → top-p → typical → XTC. After each cut the probabilities are renormalised; ties are broken by (logit
-descending, token id ascending). Top-nσ looks at the logits, so it makes no difference that the temperature comes first.
+left: logit and end bias, bad words, min tokens → repetition, presence and frequency penalty → DRY → temperature →
+top-nσ → epsilon → min-p → top-k → top-p → typical → XTC. After each cut the probabilities are renormalised; ties are
+broken by (logit descending, token id ascending). Top-nσ looks at the logits, so it makes no difference that the
+temperature comes first.
 At temperature 0 nothing is cut, and what comes before holds. At least one token is always left by the cuts; where bans
 leave none, the answer fails. An engine that cannot do so says it in its capabilities.
 """
@@ -58,6 +59,8 @@ class Sampling:
     """Keep this many most probable tokens; null keeps all."""
     min_p: Annotated[float, between(0, 1)] = 0.0
     """Drop tokens below this share of the most probable one's probability (Nguyen 2024, arXiv:2407.01082)."""
+    epsilon_cutoff: Annotated[float, between(0, 1)] = 0.0
+    """Drop tokens whose probability is below this, but never the most probable ones (Hewitt 2022, arXiv:2210.15191)."""
     typical_p: Annotated[float, above_up_to(0, 1)] = 1.0
     """Keep the fewest tokens nearest to the expected surprise that add up to this (Meister 2022, arXiv:2202.00666).
 
@@ -93,6 +96,8 @@ class Sampling:
     """Texts that end a sequence: DRY penalises no token that has one of them in it, and looks at none before it."""
     logit_bias: Mapping[Annotated[int, at_least(0)], Annotated[float, between(-100, 100)]] = FrozenDict()
     """Added to logits: token id to bias, as OpenAI has it. At -100 a token hardly ever comes, at 100 nearly always."""
+    end_bias: Annotated[float, between(-100, 100)] = 0.0
+    """Added to the logits of all tokens that would end the answer: below 0 it gets longer, above 0 shorter."""
     bad_words: tuple[Annotated[str, not_empty()], ...] = ()
     """Texts that are not generated, in the tokens that the model's tokenizer has for them.
 

@@ -1,7 +1,7 @@
 """Cuts: which tokens of a row can be drawn at all, in the order of `core/sampling.py`.
 
-Top-nσ, min-p, top-k and top-p keep a beginning of the tokens by (logit descending, id ascending), so only as many are
-put in order as it takes to know where that ends. Typical and XTC then take away from it here and there.
+Top-nσ, epsilon, min-p, top-k and top-p keep a beginning of the tokens by (logit descending, id ascending), so only as
+many are put in order as it takes to know where that ends. Typical and XTC then take away from it here and there.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ WIDTHS = (1024, 8192)
 
 def cuts(sampling: Sampling) -> bool:
     """Whether any cut is in force."""
-    begins = sampling.min_p > 0 or sampling.top_k is not None or sampling.top_p < 1 or sampling.top_n_sigma is not None
-    return begins or sampling.typical_p < 1 or sampling.xtc_probability > 0
+    return not _is_whole(sampling) or sampling.top_p < 1 or sampling.typical_p < 1 or sampling.xtc_probability > 0
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,12 @@ def left_by_cuts(logits: Tensor, samplings: Sequence[Sampling]) -> Iterator[tupl
     """
     vocab, sigmas, scaling = logits.shape[-1], _reach(logits, samplings), Scaling.of(logits, samplings)
     rows, of_rows = torch.arange(len(samplings), device=logits.device), list(samplings)
-    wholes = _wholes(logits, scaling, samplings)
+    wholes = _wholes(logits, scaling, samplings, sigmas)
     for width in (*(width for width in WIDTHS if width < vocab), vocab):
         # By the logits themselves: dividing could make two of them equal and hand the tie to the wrong token.
         order = in_order(logits, width)
         first = logits.gather(-1, order)
-        near = None if sigmas is None else _near(first, sigmas[rows])
+        near = None if sigmas is None else _near(scaling.peak, first, sigmas[rows])
         left = scaling(first)
         kept, settled = count_kept(left, of_rows, vocab, wholes[rows], near)
         left.masked_fill_(torch.arange(width, device=logits.device) >= kept, -torch.inf)
@@ -87,8 +86,8 @@ def left_by_cuts(logits: Tensor, samplings: Sequence[Sampling]) -> Iterator[tupl
 def count_kept(
     first: Tensor, samplings: Sequence[Sampling], vocab: int, wholes: Tensor, near: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """How many tokens of each row's order top-nσ, min-p, top-k and top-p leave, int64 [rows, 1]; and whether that is
-    settled, bool [rows].
+    """How many tokens of each row's order top-nσ, epsilon, min-p, top-k and top-p leave, int64 [rows, 1]; and whether
+    that is settled, bool [rows].
 
     first: logits in order, scaled, float32 [rows, width]. wholes: see `_wholes`. near: what top-nσ keeps of the order,
     bool [rows, width]. Each of them keeps a beginning of the order, so one number says it all; it is settled when it
@@ -97,7 +96,7 @@ def count_kept(
     width = first.shape[-1]
     places, everything = torch.arange(width, device=first.device), width == vocab
     top_k = _column([one.top_k or vocab for one in samplings], first, torch.int64)
-    enough = first.exp() >= _column([one.min_p for one in samplings], first)
+    enough = first.exp() >= _least(samplings, wholes, first)
     enough = enough if near is None else enough & near
     # These and top-k first; without any of them all tokens are left, whatever is in order.
     uncut = _column([_is_whole(one) for one in samplings], first, torch.bool)
@@ -114,14 +113,31 @@ def count_kept(
 
 def _is_whole(sampling: Sampling) -> bool:
     """Whether all tokens are left when top-p comes."""
-    return sampling.min_p == 0 and sampling.top_k is None and sampling.top_n_sigma is None
+    least = sampling.min_p or sampling.epsilon_cutoff
+    return least == 0 and sampling.top_k is None and sampling.top_n_sigma is None
 
 
-def _wholes(logits: Tensor, scaling: Scaling, samplings: Sequence[Sampling]) -> Tensor:
-    """The sum that top-p takes its share of, of rows of which all tokens are left; of others 1. float64 [rows, 1]"""
-    if not any(one.top_p < 1 and _is_whole(one) for one in samplings):
+def _least(samplings: Sequence[Sampling], wholes: Tensor, like: Tensor) -> Tensor:
+    """Which share of the most probable token's probability min-p and epsilon leave, float32 [rows, 1]."""
+    least = _column([one.min_p for one in samplings], like)
+    if all(one.epsilon_cutoff == 0 for one in samplings):
+        return least
+    epsilons = _column([one.epsilon_cutoff for one in samplings], like, torch.float64)
+    return torch.maximum(least, (epsilons * wholes).clamp(max=1.0).float())
+
+
+def _wholes(logits: Tensor, scaling: Scaling, samplings: Sequence[Sampling], reach: Tensor | None) -> Tensor:
+    """The sum of what top-nσ leaves, for epsilon, and for top-p where nothing else comes before; float64 [rows, 1].
+
+    1 where no row asks. reach: see `_reach`.
+    """
+    if not any(one.epsilon_cutoff > 0 or (one.top_p < 1 and _is_whole(one)) for one in samplings):
         return torch.ones((len(logits), 1), dtype=torch.float64, device=logits.device)
-    return torch.cat([_row_sums(block.double().exp()) for block in scaling.blocks(logits)])
+    blocks = [block.double().exp() for block in scaling.blocks(logits)]
+    if reach is None:
+        return torch.cat([_row_sums(block) for block in blocks])
+    near = torch.split(_near(scaling.peak, logits, reach), [len(block) for block in blocks])
+    return torch.cat([_row_sums(block.where(one, 0.0)) for block, one in zip(blocks, near, strict=True)])
 
 
 def _reach(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor | None:
@@ -141,9 +157,9 @@ def _deviation(logits: Tensor) -> Tensor:
     return (_row_sums((logits - mean).square().where(finite, 0.0)) / count).sqrt()
 
 
-def _near(first: Tensor, reach: Tensor) -> Tensor:
-    """Which logits of an order that begins with the largest are within reach of it."""
-    return first[:, :1].double() - first.double() <= reach
+def _near(peak: Tensor, logits: Tensor, reach: Tensor) -> Tensor:
+    """Which logits are within reach of the largest of their row."""
+    return peak.double() - logits.double() <= reach
 
 
 def _narrowed(left: Tensor, samplings: Sequence[Sampling]) -> Tensor:

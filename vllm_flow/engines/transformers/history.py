@@ -83,11 +83,15 @@ class History:
         self._counted = len(self._output)
         return self._seen
 
+    @property
+    def ends(self) -> frozenset[int]:
+        """The tokens that end the answer."""
+        return self._vocabulary.end_ids.union(self._limits.stop_token_ids)
+
     def banned(self) -> Iterator[int]:
         """Tokens that must not come next: those that end an answer before its time, and that complete a bad word."""
         if self.must_go_on:
-            yield from self._vocabulary.end_ids
-            yield from self._limits.stop_token_ids
+            yield from self.ends
         for *before, last in self._bad_words:
             if not before or self._output[-len(before) :] == before:
                 yield last

@@ -40,7 +40,8 @@ def _penalises(sampling: Sampling) -> bool:
 
 
 def _marks(sampling: Sampling, history: History | None) -> bool:
-    return bool(sampling.logit_bias or sampling.bad_words) or (history is not None and history.must_go_on)
+    asked = sampling.logit_bias or sampling.end_bias or sampling.bad_words
+    return bool(asked) or (history is not None and history.must_go_on)
 
 
 def _known(history: History | None) -> History:
@@ -52,6 +53,8 @@ def _known(history: History | None) -> History:
 def _bias_and_bans(sampling: Sampling, history: History) -> dict[int, float]:
     """What to subtract from the logit of each token: infinity from one that is banned, whatever its bias."""
     bias = {token_id: -value for token_id, value in sampling.logit_bias.items()}
+    if sampling.end_bias:
+        bias |= {token_id: bias.get(token_id, 0.0) - sampling.end_bias for token_id in history.ends}
     return bias | dict.fromkeys(history.banned(), torch.inf)
 
 

@@ -52,8 +52,10 @@ class Now:
     """Ids of the tokens that are generated."""
     feedback: float | None = None
     """How the answer before was liked, from -1 to 1; None when nobody said."""
-    used_tokens: int = 0
-    """Of the conversation's turns before, prompts and answers."""
+    used_prompt_tokens: int | None = 0
+    """Of all prompts of the conversation's turns before; None where the engine did not tell."""
+    used_answer_tokens: int | None = 0
+    """Of all their answers."""
 
     @property
     def progress(self) -> float:

@@ -46,9 +46,18 @@ def _said(hint: Any, given: Any) -> Iterator[OptionProblem]:
         for place, item in enumerate(given):
             for one in _said(typing.get_args(hint)[0], item):
                 yield OptionProblem((str(place), *one.path), one.problem)
+    elif _is_mapping(hint) and isinstance(given, Mapping):
+        for key, item in given.items():
+            for one in _said(typing.get_args(hint)[1], item):
+                yield OptionProblem((str(key), *one.path), one.problem)
     else:
         for inner in (*typing.get_args(hint), *getattr(hint, "__metadata__", ())):
             yield from _said(inner, given)
+
+
+def _is_mapping(hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
 def own_problems(made: Any) -> Iterator[tuple[Path, str]]:

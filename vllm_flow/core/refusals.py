@@ -1,7 +1,8 @@
 """What parts say before anything runs: options by themselves, stages by the sampling and the engine they will get.
 
 A stage refuses with `check` and warns with `advise`; both name values of the graph as parameters and yield pairs of a
-path, empty for the node itself, and a text. The values are those that the configuration alone determines: `sampling`,
+path, empty for the node itself, and a text. A parameter with a default may name what is not there. The values
+are those that the configuration alone determines: `sampling`,
 the options of a resource, and what a stage's `foresee` says it will make of such values. So a schedule's own `set` is
 seen, and a nested pipeline is asked about the engine that it is wired to.
 """
@@ -75,9 +76,9 @@ def _ask(method: Callable[..., Any] | None, node: Node, known: Mapping[str, Any]
         return None
     asked = inspect.signature(method).parameters
     there = {*node.sources, *known}
-    if unknown := [one for one in asked if one not in there]:
+    if unknown := [name for name, one in asked.items() if name not in there and one.default is one.empty]:
         raise TypeError(
             f"nothing here is called '{unknown[0]}'.{nearest(unknown[0], there)} There are: {listed(there)}"
         )
-    values = {one: known.get(node.sources.get(one, one)) for one in asked}
+    values = {one: known.get(node.sources.get(one, one)) for one in asked if one in there}
     return method(**values) if all(value is not None for value in values.values()) else None

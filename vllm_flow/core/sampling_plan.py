@@ -64,21 +64,23 @@ class SamplingPlan:
 
     def schedule(self, turn: Turn | None = None, state: Mapping[str, Any] = FrozenDict()) -> Schedule:
         """Of the answer to this turn; `state` is that of its conversation. Raises EngineError as `steer` does."""
-        if not self.moving:
-            return Schedule(self.numbers)
         kept = state.get(STATE, {})
+        if not self.moving and not kept:
+            return Schedule(self.numbers)
         number, done, feedback = (1, None, None) if turn is None else (turn.number or 1, turn.progress, turn.feedback)
         now = Now(
             turn=number,
             max_tokens=self.numbers.max_tokens,
             done=done,
             feedback=kept.get("feedback") if feedback is None else feedback,
-            used_tokens=kept.get("used_tokens", 0),
+            used_prompt_tokens=kept.get("used_prompt_tokens", 0),
+            used_answer_tokens=kept.get("used_answer_tokens", 0),
         )
         numbers, keeps = self._of_the_turn(now, kept.get("last", {}))
         moving = FrozenDict({name: one for name, one in self.moving.items() if one.per_token})
         settled = dataclasses.replace(self.numbers, **numbers)
-        schedule = Schedule(settled, moving, now.turn, now.done, now.feedback, now.used_tokens, keeps)
+        used = now.used_prompt_tokens, now.used_answer_tokens
+        schedule = Schedule(settled, moving, now.turn, now.done, now.feedback, *used, keeps)
         return dataclasses.replace(schedule, sampling=Course(schedule).next(0)) if moving else schedule
 
     def _of_the_turn(self, now: Now, last: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, Any]]:

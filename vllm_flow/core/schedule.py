@@ -11,9 +11,10 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from vllm_flow.core.errors import EngineError, told
+from vllm_flow.core.errors import EngineError, FlowError, told
 from vllm_flow.core.moving import Moving, Now, Signal, Steered
 from vllm_flow.core.ranges import RANGES
 from vllm_flow.core.sampling import FrozenDict, Sampling
@@ -36,19 +37,29 @@ class Schedule:
     done: float | None = None
     """See Now."""
     feedback: float | None = None
-    used_tokens: int = 0
+    used_prompt_tokens: int | None = 0
+    used_answer_tokens: int | None = 0
     keeps: Mapping[str, Any] = field(default_factory=FrozenDict, hash=False)
     """What is to be saved with this turn for the next: JSON values, by the parameter's name or a stage's."""
 
-    def after(self, used_tokens: int, feedback: float | None = None) -> dict[str, Any]:
+    def after(
+        self,
+        prompt_tokens: int | None,
+        answer_tokens: int | None,
+        feedback: float | None = None,
+        ended: datetime | None = None,
+    ) -> dict[str, Any]:
         """What the conversation's state is to hold for the next turn; nothing when no schedule remembers anything.
 
-        used_tokens: of this turn, prompt and answer. feedback: how the answer is liked, from -1 to 1.
+        feedback: how the answer is liked, from -1 to 1. ended: when it was committed, where there is a clock.
         """
         if not self.keeps and feedback is None:
             return {}
-        state: dict[str, Any] = {"last": dict(self.keeps), "used_tokens": self.used_tokens + used_tokens}
-        return state | ({} if feedback is None else {"feedback": feedback})
+        state: dict[str, Any] = {"last": dict(self.keeps)}
+        state["used_prompt_tokens"] = _more(self.used_prompt_tokens, prompt_tokens)
+        state["used_answer_tokens"] = _more(self.used_answer_tokens, answer_tokens)
+        state |= {} if feedback is None else {"feedback": feedback}
+        return state | ({} if ended is None else {"ended": ended.isoformat()})
 
     @property
     def needs(self) -> frozenset[str]:
@@ -63,6 +74,10 @@ class Schedule:
         return Course(self).next(token) if self.moving else self.sampling
 
 
+def _more(used: int | None, tokens: int | None) -> int | None:
+    return None if used is None or tokens is None else used + tokens
+
+
 class Course:
     """One answer's way through its schedule: ask for each token once, in order."""
 
@@ -74,7 +89,8 @@ class Course:
             max_tokens=schedule.sampling.max_tokens,
             done=schedule.done,
             feedback=schedule.feedback,
-            used_tokens=schedule.used_tokens,
+            used_prompt_tokens=schedule.used_prompt_tokens,
+            used_answer_tokens=schedule.used_answer_tokens,
         )
         self._last: dict[str, Steered] = {}
         self.needs = schedule.needs
@@ -109,6 +125,8 @@ def steer(name: str, moving: Moving, now: Now) -> Steered:
     try:
         given = moving.at(now)
         value = RANGES[name].rounded(given.value)
+    except FlowError as error:  # it says itself what is wrong
+        raise EngineError(f"sampling.{name}: {error}") from error
     except Exception as error:  # a schedule is anybody's code
         raise EngineError(
             f"sampling.{name}: the schedule '{moving.name}' fails at token {now.token}: {told(error)}"

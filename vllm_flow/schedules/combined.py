@@ -12,6 +12,7 @@ from vllm_flow.core.moving import Axis, Moving, Now, Steered
 from vllm_flow.core.options import OptionProblem, above
 from vllm_flow.core.registry import schedule
 from vllm_flow.schedules.curves import Linear
+from vllm_flow.schedules.limits import crossed
 
 Bounds = tuple[float, float]
 
@@ -34,6 +35,18 @@ class Several:
     @property
     def remembers(self) -> bool:
         return any(one.remembers for one in self.parts)
+
+    @property
+    def steers(self) -> frozenset[str] | None:
+        made_for = [one.steers for one in self.parts if one.steers is not None]
+        return frozenset.intersection(*made_for) if made_for else None
+
+    def problems(self) -> Iterator[OptionProblem]:
+        """What remembers from turn to turn is asked once a turn, and the rest here is at every token."""
+        for one in self.parts if self.per_token else ():
+            if one.remembers:
+                what = f"'{one.name}' learns from turn to turn and cannot stand beside what moves within an answer"
+                yield OptionProblem((), f"{what}. Let all of them move `by: turn`.")
 
 
 def told(parts: Iterable[Moving], now: Now) -> list[Steered]:
@@ -120,8 +133,8 @@ class Clip(Several):
         object.__setattr__(self, "of", Moving.of(self.of))
 
     def problems(self) -> Iterator[OptionProblem]:
-        if self.low > self.high:
-            yield OptionProblem(("low",), f"{self.low:g} is above high, which is {self.high:g}. Lower it.")
+        yield from crossed(self.low, self.high)
+        yield from super().problems()
 
     @property
     def parts(self) -> tuple[Moving, ...]:

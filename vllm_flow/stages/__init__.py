@@ -1,16 +1,21 @@
 """The built-in stages, one role per file. Importing this package registers them; it imports no torch."""
 
+from vllm_flow.stages.bandit import Bandit
 from vllm_flow.stages.context import Full, Update, Window
+from vllm_flow.stages.deadline import Deadline
 from vllm_flow.stages.fuse import Chat
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Verdict
 from vllm_flow.stages.schedule import FromSampling
-from vllm_flow.stages.score import Given, Likelihood
+from vllm_flow.stages.score import ByMetric, Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
 
 __all__ = [
+    "Bandit",
     "Best",
+    "ByMetric",
     "Chat",
+    "Deadline",
     "FromSampling",
     "Full",
     "Generate",

@@ -26,13 +26,12 @@ import yaml
 from peers import Peer, generate, llama_cpp, vllm
 
 from vllm_flow.core.resources import Engine
-from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Prompt, Request, user
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.pull import pull, pull_gguf
 from vllm_flow.models.spec import Model
 from vllm_flow.stages.infer import complete
+from vllm_flow.testing import schedule
 
 TOKENS = 48
 SETTINGS = [(t, p) for t in (0.3, 0.7, 1.0, 1.3) for p in (0.5, 0.8, 0.9, 0.95)]
@@ -48,8 +47,9 @@ def fresh(text: str) -> Prompt:
 
 
 def asked(prompt: Prompt, seed: int = 0, **sampling: Any) -> Request:
-    how = Sampling(**{"max_tokens": TOKENS, "min_tokens": TOKENS, **sampling})
-    return Request(prompt, Schedule(how), seed=seed)
+    """A request for so many tokens; `sampling` as `vllm_flow.testing.schedule` has it."""
+    how = schedule(**{"max_tokens": TOKENS, "min_tokens": TOKENS, **sampling})
+    return Request(prompt, how, seed=seed)
 
 
 def tokens_a_second(engine: Engine, requests: list[Request]) -> float:

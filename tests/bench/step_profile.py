@@ -22,6 +22,7 @@ import yaml
 from decode import STORY, asked, fresh, swept
 
 from vllm_flow.core.resources import Engine
+from vllm_flow.core.schedule import Course
 from vllm_flow.core.values import Request
 from vllm_flow.engines.transformers import cuts, drawing, engine, lean, loop, noise, packed, row, sampler
 from vllm_flow.engines.transformers.attention import Decode
@@ -40,10 +41,20 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "sampling: shares, cuts": [(cuts, "count_kept")],
     "sampling: noise": [(noise, "gumbel")],
     "sampling: the rest": [(sampler, "choose"), (drawing, "choose")],
+    "schedules": [(Course, "next")],
+    "schedules: their signals": [(drawing, "heard"), (drawing, "keep_surprises")],
     "text, stop strings": [(row.Row, "take")],
     "handing out": [(engine, "_deliver")],
     "the loop": [(loop.Loop, "step")],
 }
+
+
+MOVES = {
+    "temperature": {"linear": {"from": 1.0, "to": 0.3, "over": 64}},
+    "top_p": {"cosine": {"from": 1.0, "to": 0.5, "over": 64}},
+    "repetition_penalty": {"sum": [1.0, {"cyclic": {"low": 0.0, "high": 0.1, "period": 16}}]},
+}
+FOLLOWS = {"temperature": "edt", "top_p": 0.95}
 
 
 class Stopwatch:
@@ -137,6 +148,10 @@ def asked_for(about: str | None, rounds: int | None = None) -> tuple[Engine, int
     return engine, getattr(given, "rounds", 0)
 
 
+def moving(rows: int, how: Mapping[str, Any]) -> list[Request]:
+    return [asked(fresh(STORY), seed, **how) for seed in range(rows)]
+
+
 def main() -> None:
     served, _ = asked_for(__doc__)
     watch = stepping()
@@ -147,6 +162,8 @@ def main() -> None:
             f"{rows} greedy rows",
             lambda rows=rows: [asked(fresh(STORY), temperature=0) for _ in range(rows)],
         )
+    profiled(served, watch, "32 sampled rows, 3 parameters that move", lambda: moving(32, MOVES))
+    profiled(served, watch, "32 sampled rows, entropy steers", lambda: moving(32, FOLLOWS))
     profiled(served, watch, "128 sampled rows", swept)
     served.close()
 

@@ -156,15 +156,19 @@ def test_what_a_schedule_remembers_is_kept_with_the_turn_and_given_to_the_next()
     plan = SamplingPlan(moving={"temperature": Moving("counting", Counting())})
     assert plan.remembers == ["temperature"]
     first = plan.schedule(turn(1))
-    state = first.after(used_tokens=30)
-    assert state == {"last": {"temperature": (0.1, {"count": 1})}, "used_tokens": 30}
+    state = first.after(20, 10)
+    assert state == {
+        "last": {"temperature": (0.1, {"count": 1})},
+        "used_prompt_tokens": 20,
+        "used_answer_tokens": 10,
+    }
     second = plan.schedule(turn(2, feedback=0.5), {STATE: state, "facts": 1})
     assert second.sampling.temperature == pytest.approx(0.7)
-    assert second.after(used_tokens=12)["used_tokens"] == 42
-    liked = plan.schedule(turn(3), {STATE: second.after(1, feedback=0.25)})
+    assert second.after(30, 2)["used_prompt_tokens"] == 50
+    liked = plan.schedule(turn(3), {STATE: second.after(1, None, feedback=0.25)})
     assert liked.sampling.temperature == pytest.approx(0.3 + 0.25)
-    assert SamplingPlan().schedule(turn(1)).after(7) == {}
-    assert Schedule(Sampling()).after(7, feedback=1.0) == {"last": {}, "used_tokens": 7, "feedback": 1.0}
+    assert liked.used_answer_tokens is None, "once the engine did not say, nobody knows"
+    assert SamplingPlan().schedule(turn(1)).after(7, 7) == {}
 
 
 def test_a_course_knows_what_was_in_force_and_why() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from vllm_flow.core.errors import ConfigError
 from vllm_flow.core.moving import Now, Steered
 from vllm_flow.core.registry import schedule, stage
 from vllm_flow.core.runner import Runner
@@ -42,7 +43,7 @@ def _parts(own_registry: None) -> None:
 def answers(folder: Path, *turns: Turn, **graph: Any) -> list[str]:
     spec = RunSpec(
         "test",
-        {**GRAPH, **graph},
+        {name: node for name, node in {**GRAPH, **graph}.items() if node},
         "reply",
         sampling={"max_tokens": "counting"},
         resources={
@@ -81,6 +82,27 @@ def test_a_score_wired_as_feedback_is_heard_in_the_next_turn(tmp_path: Path) -> 
     }
     found = answers(tmp_path, said(1), said(2), said(3), **judged)
     assert found == ["one", "one two three four", "one two three"]  # 5.0 counts as 1, the best there is
+
+
+@pytest.mark.parametrize(
+    ("graph", "words"),
+    [
+        (
+            {"context": None, "remember": None, "prompt": {"use": "fuse/plain"}},
+            "max_tokens has to be remembered from turn to turn, and no context reaches this node. Use a pipeline with "
+            "one, such as dialogue.",
+        ),
+        (
+            {"remember": None},
+            "max_tokens has to be remembered from turn to turn, and nothing saves it. Wire it to context/update, as its "
+            "`schedule`.",
+        ),
+    ],
+)
+def test_what_nothing_saves_is_refused(tmp_path: Path, graph: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        answers(tmp_path, said(1), **graph)
+    assert str(caught.value) == f"graph.schedule: {words}"
 
 
 def test_what_two_conversations_remember_is_apart(tmp_path: Path) -> None:

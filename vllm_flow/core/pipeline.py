@@ -19,6 +19,7 @@ from vllm_flow.core.option_checks import problems
 from vllm_flow.core.parts import Parts
 from vllm_flow.core.ports import Ports, fits
 from vllm_flow.core.refusals import NESTED, foreseen, said
+from vllm_flow.core.remembering import forgotten
 from vllm_flow.core.repeats import repeated
 from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling_plan import SamplingPlan
@@ -108,7 +109,7 @@ class _Build:
         graph = self.table(("graph",), self.spec.graph, self.spec.output, free=False)
         known = {name: one.options for name, one in self.resources.items() if one.options is not None}
         stages = () if self.miswired else tuple(foreseen(graph, {"sampling": self.sampling, **known}))
-        for path, problem in said(stages, "check"):
+        for path, problem in (*said(stages, "check"), *forgotten(stages)):
             self.fault(path, problem)
         if self.parts.faults:
             raise self.parts.error()

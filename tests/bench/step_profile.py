@@ -54,7 +54,7 @@ MOVES = {
     "top_p": {"cosine": {"from": 1.0, "to": 0.5, "over": 64}},
     "repetition_penalty": {"sum": [1.0, {"cyclic": {"low": 0.0, "high": 0.1, "period": 16}}]},
 }
-FOLLOWS = {"temperature": "edt", "top_p": 0.95}
+FOLLOWS = {"temperature": {"edt": {"t0": 1.0, "theta": 0.3}}, "top_p": 0.95}
 
 
 class Stopwatch:

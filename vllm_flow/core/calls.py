@@ -117,8 +117,13 @@ def in_force_row(schedule: Schedule, tokens: Sequence[Token]) -> Row:
     if moved:
         row["moving"] = {name: [one.values[name] for one in moved] for name in moved[0].values}
         told = dict.fromkeys(name for one in moved for name in one.signals)
-        row |= {"signals": {name: [one.signals.get(name) for one in moved] for name in told}} if told else {}
+        row |= {"signals": {name: [_short(one.signals.get(name)) for one in moved] for name in told}} if told else {}
     return row
+
+
+def _short(signal: float | None) -> float | None:
+    """To a millionth, which is more than anybody sees; the schedule was told all of it."""
+    return None if signal is None else round(signal, 6)
 
 
 def _listed(value: Any) -> Any:

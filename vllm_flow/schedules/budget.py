@@ -62,12 +62,13 @@ class Budget:
         read, written = now.used_prompt_tokens, now.used_answer_tokens
         if read is None or written is None:
             raise FlowError("the engine does not tell how many tokens it used. Set a number, or choose another engine.")
-        next_prompt = read - (now.state or 0)
+        next_prompt = 0 if now.state is None else read - now.state
         room = self._room(read + next_prompt, written)
         if room < self.least:
             what = f"the budget of {self._told(self.tokens or self.money or 0)} is spent"
             used = f"{self._told(self._cost(read, written))} for {now.turn - 1} turns"
             left = f"and {self._told(self._cost(next_prompt, 0))} for the next prompt leave no answer"
+            left += "" if self.least == 1 else f" of {self.least} tokens"
             raise FlowError(f"{what}: {used} {left}. Raise it, or begin another conversation.")
         return Steered(min(self.most, room), read)
 

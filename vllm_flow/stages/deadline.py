@@ -73,7 +73,7 @@ class Deadline:
 
     def foresee(self, schedule: Schedule, clock: object) -> Schedule:
         """All of it but how long the answer may be, which the clock says."""
-        return schedule
+        return _shortened(schedule, schedule.sampling.max_tokens, None)
 
     def _room(self, left: float, pace: Pace) -> int:
         """How many tokens there is time for. Raises FlowError when it is too late."""
@@ -90,6 +90,6 @@ class Deadline:
         return room
 
 
-def _shortened(schedule: Schedule, most: int, kept: Mapping[str, Any]) -> Schedule:
+def _shortened(schedule: Schedule, most: int, kept: Mapping[str, Any] | None) -> Schedule:
     sampling = dataclasses.replace(schedule.sampling, max_tokens=most)
     return dataclasses.replace(schedule, sampling=sampling, keeps=FrozenDict({**schedule.keeps, DEADLINE: kept}))

@@ -37,7 +37,10 @@ def test_it_adds_up_what_is_missing_to_the_target() -> None:
 
 def test_it_counts_on_exactly_where_the_parameter_is_a_whole_number() -> None:
     """Ten steps of 0.3 are 3, though top_k never moves by less than 1."""
-    graph = {**DIALOGUE, "schedule": FromSampling({"top_k": {"feedback": {"start": 40, "gain": 0.3, "low": 1, "high": 100}}})}
+    graph = {
+        **DIALOGUE,
+        "schedule": FromSampling({"top_k": {"feedback": {"start": 40, "gain": 0.3, "low": 1, "high": 100}}}),
+    }
     with conversation(graph) as session:
         for number in range(1, 12):
             session.run(Turn("talk", user("hm"), number=number, feedback=None if number == 1 else 1.0))

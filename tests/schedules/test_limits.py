@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Mapping
@@ -57,7 +58,7 @@ def test_no_sequence_of_signals_leads_out_of_the_bounds_or_further_than_a_step(
         said, used = list[int](), [0, 0]
         values = driven(made, [a_signal(rng, said, used) for _ in range(LENGTH)])
         assert all(low <= one <= high for one in values)
-        assert max_step is None or max(abs(b - a) for a, b in zip(values, values[1:], strict=False)) <= max_step + 1e-12
+        assert max_step is None or max(abs(b - a) for a, b in itertools.pairwise(values)) <= max_step + 1e-12
 
 
 SAID = {"output": (1, 2, 3) * 9}

@@ -29,7 +29,9 @@ def zipf(rng: random.Random, size: int = 400) -> list[float]:
     return [one / sum(weights) for one in sorted(weights, reverse=True)]
 
 
-def mirostat_2(models: list[list[float]], draws: list[float], tau: float, eta: float) -> tuple[list[float], list[float]]:
+def mirostat_2(
+    models: list[list[float]], draws: list[float], tau: float, eta: float
+) -> tuple[list[float], list[float]]:
     """Algorithm 2 of arXiv:2007.14966: the largest surprise that is left at each token, and the surprises in bits."""
     mu, mus, surprises = 2 * tau, [], []
     for probabilities, draw in zip(models, draws, strict=True):

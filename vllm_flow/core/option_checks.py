@@ -13,7 +13,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vllm_flow.core.errors import listed, nearest, shown
-from vllm_flow.core.options import ChangesOf, OptionProblem, by_key, is_list, reads_itself, schema_of, validator
+from vllm_flow.core.options import (
+    ChangesOf,
+    OptionProblem,
+    by_key,
+    hints_of,
+    is_list,
+    reads_itself,
+    schema_of,
+    validator,
+)
 from vllm_flow.core.phrases import takes
 
 Path = tuple[str, ...]
@@ -29,7 +38,7 @@ def problems(cls: type, given: Any) -> list[OptionProblem]:
 
 def _said_by_classes(cls: type, given: Mapping[str, Any], faulty: set[str]) -> Iterator[OptionProblem]:
     """What classes that read themselves say of what is meant for them, of the options that are sound by the schema."""
-    hints, fields = typing.get_type_hints(cls, include_extras=True), by_key(cls)
+    hints, fields = hints_of(cls), by_key(cls)
     for key in (one for one in given if one in fields and one not in faulty):
         for one in _said(hints[fields[key].name], given[key]):
             yield OptionProblem((key, *one.path), one.problem)

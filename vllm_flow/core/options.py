@@ -67,7 +67,7 @@ class OptionProblem:
 @cache
 def schema_of(cls: type) -> JsonSchema:
     """The JSON Schema (draft 2020-12) of a dataclass: an object that accepts its init fields and nothing else."""
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = hints_of(cls)
     fields = {key: field for key, field in by_key(cls).items() if field.init}
     required = [
         key
@@ -81,6 +81,12 @@ def schema_of(cls: type) -> JsonSchema:
         except TypeError as error:
             raise TypeError(f"the option '{key}': {error}") from None
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+@cache
+def hints_of(cls: type) -> Mapping[str, Any]:
+    """The annotations of a class, markers included: what `set` changes is read each turn, so they are kept."""
+    return typing.get_type_hints(cls, include_extras=True)
 
 
 def by_key(cls: type) -> dict[str, dataclasses.Field[Any]]:
@@ -182,7 +188,7 @@ def _at_default(made: Any, field: dataclasses.Field[Any]) -> bool:
 
 
 def _converted(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    hints, fields = typing.get_type_hints(cls, include_extras=True), by_key(cls)
+    hints, fields = hints_of(cls), by_key(cls)
     return {fields[key].name: _convert(hints[fields[key].name], value) for key, value in given.items()}
 
 

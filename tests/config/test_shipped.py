@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from vllm_flow.config import compose, groups, sample_input
-from vllm_flow.core.option_checks import problems
-from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.sampling_plan import SamplingPlan
 
 from .conftest import Project
 
@@ -48,7 +47,7 @@ def test_the_default_is_dialogue_with_balanced_sampling(project: Project) -> Non
 
 @pytest.mark.parametrize("name", sorted(groups()["sampling"]))
 def test_every_sampling_preset_fits_the_sampling_parameters(name: str, project: Project) -> None:
-    assert problems(Sampling, compose([f"sampling={name}"]).sampling) == []
+    assert list(SamplingPlan.option_problems(compose([f"sampling={name}"]).sampling)) == []
 
 
 @pytest.mark.parametrize("group", ["engine", "model", "store", "context", "experiment"])

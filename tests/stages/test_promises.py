@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,14 +15,26 @@ from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.values import Context, Score, Usage, assistant, system, user
+from vllm_flow.stages.bandit import Bandit
 from vllm_flow.stages.context import Full, Update, Window
+from vllm_flow.stages.deadline import Deadline
 from vllm_flow.stages.fuse import Chat, Plain
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Verdict
 from vllm_flow.stages.schedule import FromSampling
-from vllm_flow.stages.score import Given, Likelihood
+from vllm_flow.stages.score import ByMetric, Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
-from vllm_flow.testing import EchoEngine, MemoryStore, check_stage, completion, context, prompt, schedule, turn
+from vllm_flow.testing import (
+    EchoEngine,
+    FixedClock,
+    MemoryStore,
+    check_stage,
+    completion,
+    context,
+    prompt,
+    schedule,
+    turn,
+)
 
 NEW, SAID = turn("And now?", number=2), completion("Well enough.")
 
@@ -38,6 +51,11 @@ def remembering() -> Store:
 EARLIER = (user("How are you?"), assistant("Well enough."))
 ASK: Mapping[str, Any] = {"prompt": prompt("to be"), "engine": EchoEngine}
 ECHOED = replace(completion("to be"), usage=Usage(prompt_tokens=2, completion_tokens=2))
+CLOCK, MOMENT = FixedClock(datetime(2026, 11, 28, tzinfo=UTC)), "2026-11-28T00:00:00+00:00"
+TIMED = replace(
+    schedule(max_tokens=18),
+    keeps={"deadline": {"began": MOMENT, "asked": MOMENT, "answered": 0, "pace": [0.0, 0]}},
+)
 TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
     (Full(), {"turn": NEW, "store": remembering}, Context(EARLIER, state={"mood": "calm"})),
     (Window(turns=0), {"turn": NEW, "store": remembering}, Context(state={"mood": "calm"}, dropped=2)),
@@ -50,11 +68,18 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
         schedule(temperature=0, top_k=3),
     ),
     (
+        Bandit({"a": {"top_k": 3}, "b": {}}),
+        {"sampling": SamplingPlan(), "turn": NEW, "context": context()},
+        replace(schedule(top_k=3), turn=1, keeps={"bandit": {"chosen": "a", "times": {}, "rewards": {}}}),
+    ),
+    (Deadline(9.0, tokens_per_second=2.0), {"schedule": schedule(), "context": context(), "clock": CLOCK}, TIMED),
+    (
         Generate(logprobs=True),
         {**ASK, "schedule": schedule()},
         replace(ECHOED, logprobs=(0.0, 0.0), likelihoods=(TokenLikelihood(0.0, 0.0, 0.0),) * 2, text_ends=(2, 5)),
     ),
     (Sample(), {**ASK, "schedule": schedule(n=2)}, (ECHOED, ECHOED)),
+    (ByMetric("length/words", best=4), {"reply": SAID, "turn": NEW}, Score(0.0)),
     (Likelihood(), {"completion": completion("a b", logprobs=(-1.0, -3.0))}, Score(-2.0)),
     (
         Given(),

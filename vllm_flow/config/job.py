@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +23,17 @@ from vllm_flow.sweep.settings import Sweep
 
 Work = Callable[[Sequence[Point], Sweep], Sequence[Outcome]]
 """Runs points, all at once if it can, as the section `sweep` says."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep, composed and checked; nothing of it is written yet."""
+
+    lines: Sequence[str]
+    """What the sweeper said for it."""
+    config: DictConfig
+    """As Hydra composed it, with its own part under `hydra`."""
+    point: Point
 
 
 class Jobs:
@@ -45,24 +56,20 @@ class Jobs:
         (outcome,) = self._work([self._point(config, own, Path(own.runtime.output_dir))], sweep_of(config))
         return outcome
 
-    def together(self, configs: Sequence[DictConfig]) -> Sequence[Outcome]:
-        """Jobs as Hydra composed them, each with its own part under `hydra` and its folder set there."""
-        return self._work([self.point(config) for config in configs], sweep_of(configs[0]))
+    def together(self, jobs: Sequence[Job]) -> Sequence[Outcome]:
+        return self._work([job.point for job in jobs], sweep_of(jobs[0].config))
 
-    def point(self, config: DictConfig) -> Point:
-        """The point of a job that Hydra has composed."""
-        HydraConfig.instance().set_config(config)  # references such as ${hydra:job.num} look there
-        own = config.hydra
-        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        return self._point(task, own, point_folder(config))
+    def checked(self, master: DictConfig, overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
+        """The jobs of these overrides, numbered from `first`. Writes nothing.
 
-    def check(self, configs: Sequence[DictConfig]) -> list[Point]:
-        """The points; raises ConfigError with every fault of every one of them, and writes nothing."""
+        Raises ConfigError with every fault of every one of them.
+        """
+        configs = [self._composed(master, lines, number) for number, lines in enumerate(overrides, first)]
         found: dict[Fault, list[int]] = {}
         points: list[Point] = []
-        for number, config in enumerate(configs):
+        for number, config in enumerate(configs, first):
             try:
-                points.append(self.point(config))
+                points.append(self._of_sweep(config))
                 runnable(points[-1].spec)
             except ConfigError as error:
                 for fault in error.faults:
@@ -71,7 +78,19 @@ class Jobs:
             found.setdefault(fault, list(range(len(configs))))
         if found:
             raise ConfigError(_at(fault, numbers, len(configs)) for fault, numbers in found.items())
-        return points
+        return [Job(*parts) for parts in zip(overrides, configs, points, strict=True)]
+
+    def _composed(self, master: DictConfig, lines: Sequence[str], number: int) -> DictConfig:
+        """With the job's number, which its folder is called by."""
+        config = self._loader.load_sweep_config(master, list(lines))
+        with open_dict(config):
+            config.hydra.job.id, config.hydra.job.num = str(number), number
+        return config
+
+    def _of_sweep(self, config: DictConfig) -> Point:
+        HydraConfig.instance().set_config(config)  # references such as ${hydra:job.num} look there
+        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        return self._point(task, config.hydra, point_folder(config))
 
     def _point(self, config: DictConfig, own: DictConfig, folder: Path) -> Point:
         return Point(folder.absolute(), typed(own), spec_of(self._loader.composed(config, own), self._loader))
@@ -97,13 +116,6 @@ def _shared_folders(points: Sequence[Point]) -> Iterator[Fault]:
 def runnable(spec: RunSpec) -> None:
     """Raises ConfigError with every fault that can be found before a file is written."""
     Pipeline.build(spec).turns()
-
-
-def numbered(config: DictConfig, number: int) -> DictConfig:
-    """The job's number, which its folder is called by."""
-    with open_dict(config):
-        config.hydra.job.id, config.hydra.job.num = str(number), number
-    return config
 
 
 def _at(fault: Fault, numbers: Sequence[int], count: int) -> Fault:

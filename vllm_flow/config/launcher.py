@@ -1,8 +1,9 @@
 """The launcher that is ours: a thin adapter between Hydra and `vllm_flow.sweep`.
 
-It composes all jobs, hands their points over at once, and lets Hydra make of each outcome what it makes of a job:
-folder, `.hydra/`, callbacks, JobReturn. A task function that is not ours, or a job that wants a working directory or an
-environment of its own, which a process has only one of, is launched one by one as Hydra's own launcher does.
+It hands the points of all jobs over at once, and lets Hydra make of each outcome what it makes of a job: folder,
+`.hydra/`, callbacks, JobReturn. Jobs that a sweeper has composed to check them are not composed again. A task function
+that is not ours, or a job that wants a working directory or an environment of its own, which a process has only one of,
+is launched one by one as Hydra's own launcher does.
 """
 
 from __future__ import annotations
@@ -11,13 +12,11 @@ from collections.abc import Sequence
 from typing import cast
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 
-from vllm_flow.config.folders import point_folder
-from vllm_flow.config.job import Jobs, numbered
+from vllm_flow.config.job import Job, Jobs
 from vllm_flow.sweep.points import Outcome
 
 
@@ -25,16 +24,20 @@ class FusedLauncher(BasicLauncher):
     """Runs all jobs at once in this process."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        jobs, context = self.task_function, cast(HydraContext, self.hydra_context)
-        if isinstance(jobs, Jobs):
+        if isinstance(self.task_function, Jobs):
             setup_globals()
-            compose, master = context.config_loader.load_sweep_config, cast(DictConfig, self.config)
-            pairs = enumerate(job_overrides, initial_job_idx)
-            configs = [numbered(compose(master, list(lines)), number) for number, lines in pairs]
-            if not any(one.hydra.job.chdir or one.hydra.job.env_set for one in configs):
-                outcomes = jobs.together([_prepared(one) for one in configs])
-                return [self._returned(config, outcome) for config, outcome in zip(configs, outcomes, strict=True)]
+            master = cast(DictConfig, self.config)
+            return self.launch_checked(self.task_function.checked(master, job_overrides, initial_job_idx))
         return super().launch(job_overrides, initial_job_idx)
+
+    def launch_checked(self, jobs: Sequence[Job]) -> Sequence[JobReturn]:
+        """`launch`, of jobs of ours."""
+        if any(job.config.hydra.job.chdir or job.config.hydra.job.env_set for job in jobs):
+            return super().launch([job.lines for job in jobs], jobs[0].config.hydra.job.num)
+        for job in jobs:
+            _prepare(job)
+        outcomes = cast(Jobs, self.task_function).together(jobs)
+        return [self._returned(job.config, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
 
     def _returned(self, config: DictConfig, outcome: Outcome) -> JobReturn:
         """What Hydra makes of a job that has ended."""
@@ -49,14 +52,10 @@ class FusedLauncher(BasicLauncher):
         return run_job(ended, config, hydra_context=context, configure_logging=False, **keys)
 
 
-def _prepared(config: DictConfig) -> DictConfig:
-    """With its folder, and in it what was asked for, so that a process that is killed leaves that."""
-    HydraConfig.instance().set_config(config)  # references such as ${hydra:job.num} look there
-    own = config.hydra
-    folder = point_folder(config)
-    with read_write(own.runtime), open_dict(own.runtime):
-        own.runtime.output_dir = str(folder)
+def _prepare(job: Job) -> None:
+    """Write what was asked for into its folder, so that a process that is killed leaves that."""
+    own = job.config.hydra
     if own.output_subdir is not None:
-        (folder / own.output_subdir).mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(own.overrides.task, folder / own.output_subdir / "overrides.yaml")
-    return config
+        folder = job.point.folder / own.output_subdir
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(own.overrides.task, folder / "overrides.yaml")

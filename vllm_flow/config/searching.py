@@ -9,6 +9,7 @@ from typing import Literal
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from vllm_flow.config.job import Job
 from vllm_flow.config.space import probes
 from vllm_flow.core.errors import ConfigError, Fault, FlowError, RecordError
 from vllm_flow.evaluation.objective import Objective, objective
@@ -16,6 +17,9 @@ from vllm_flow.sweep.index import FILE, Index
 from vllm_flow.sweep.points import Point
 from vllm_flow.sweep.search import Dimension, Proposed, Trials, need_optuna
 from vllm_flow.sweep.settings import Search
+
+Checked = Callable[[list[list[str]], int], list[Job]]
+"""The jobs of overrides, numbered from a first one. Raises ConfigError, and writes nothing."""
 
 
 @dataclass
@@ -27,19 +31,18 @@ class Searching:
     space: Sequence[Dimension]
     folder: Path
     seed: str
-    check: Callable[[list[list[str]], int], list[Point]]
-    """The points of overrides, numbered from a first one. Raises ConfigError, and writes nothing."""
-    launch: Callable[[list[list[str]], int], Sequence[JobReturn]]
+    checked: Checked
+    launch: Callable[[Sequence[Job], int], Sequence[JobReturn]]
     fail_fast: bool = False
 
     def run(self, begin: Callable[[], None]) -> list[Sequence[JobReturn]]:
         """What became of each point, by batches. Raises ConfigError before the first file; then calls `begin`."""
         need_optuna()
-        ends = self.check(list(probes(self.fixed, self.space)), 0)
-        self._objective = objective(self.settings.metric, ends[0].spec)
+        first, *_ = self.checked(list(probes(self.fixed, self.space)), 0)
+        self._objective = objective(self.settings.metric, first.point.spec)
         self._value = self._objective.of
         settings = replace(self.settings, direction=self.settings.direction or _direction(self._objective))
-        index = self._index(ends[0])
+        index = self._index(first.point)
         begin()
         trials = Trials(settings, self.space, self.folder, self.seed)
         batches: list[Sequence[JobReturn]] = []
@@ -82,12 +85,13 @@ class Searching:
 
     def _batch(self, batch: Sequence[Proposed], index: Index, trials: Trials) -> Sequence[JobReturn]:
         overrides, first = [[*self.fixed, *one.overrides] for one in batch], len(index.points)
-        points = self.check(overrides, first)
+        jobs = self.checked(overrides, first)
+        points = [job.point for job in jobs]
         for one, point in zip(batch, points, strict=True):
             trials.begun(one, point.folder)
         index.points += map(index.listed, points)
         index.write()
-        returns = self.launch(overrides, first)
+        returns = self.launch(jobs, first)
         values = [self._value(point.folder) for point in points]
         for one, value in zip(batch, values, strict=True):
             trials.tell(one, value)

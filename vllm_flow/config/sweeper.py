@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
@@ -25,9 +25,9 @@ from omegaconf import DictConfig, OmegaConf
 from vllm_flow.config.axes import flat, points_of
 from vllm_flow.config.composition import typed
 from vllm_flow.config.folders import sweep_folder
-from vllm_flow.config.job import Jobs, numbered, sweep_of, value_at
+from vllm_flow.config.job import Job, Jobs, sweep_of, value_at
 from vllm_flow.config.launcher import FusedLauncher
-from vllm_flow.config.searching import Searching
+from vllm_flow.config.searching import Checked, Searching
 from vllm_flow.config.space import space_of
 from vllm_flow.core.errors import ConfigError, Fault, FlowError, told
 from vllm_flow.core.record import refuse_used
@@ -35,6 +35,7 @@ from vllm_flow.sweep.index import Index, refuse_swept
 from vllm_flow.sweep.points import LaunchFailed, Point
 from vllm_flow.sweep.settings import Search, Sweep
 
+T = TypeVar("T")
 HOME = "hydra_plugins.vllm_flow"
 """Hydra instantiates launchers and sweepers of this name space only."""
 
@@ -51,38 +52,43 @@ class FlowSweeper(Sweeper):
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
-        settings = sweep_of(self.master) if isinstance(self.task, Jobs) else Sweep()
         said, seed = self._said(arguments), str(self.master.get("seed"))
         folder = sweep_folder(self.master)
+        if not isinstance(self.task, Jobs):  # another's program, which has no section `sweep`
+            overrides = points_of(Sweep(), said, seed)
+            self._begin(folder)
+            return list(self._batches(overrides, self.launcher.launch))
+        settings, checked = sweep_of(self.master), partial(self.task.checked, self.master)
         if settings.search is not None:
-            return self._searched(settings, settings.search, said, folder, seed)
-        overrides = points_of(settings, said, seed)
-        index = self._index(folder, overrides, settings) if isinstance(self.task, Jobs) else None
+            return self._searched(checked, settings, settings.search, said, folder, seed)
+        jobs = checked(points_of(settings, said, seed), 0)
+        index = self._index(folder, jobs, settings)
         self._begin(folder)
-        with index or nullcontext():
-            returns = list(self._launched(overrides, settings.fail_fast))
-            if index and any(one.status != JobStatus.COMPLETED for batch in returns for one in batch):
+        with index:
+            returns = list(self._batches(jobs, self._launch, settings.fail_fast))
+            if any(one.status != JobStatus.COMPLETED for batch in returns for one in batch):
                 index.status = "failed"
         return returns
 
-    def planned(self, arguments: list[str]) -> list[Point]:
+    def planned(self, arguments: list[str], jobs: Jobs) -> list[Point]:
         """The points, checked; of a search those that it can only find while it runs are none."""
         settings = sweep_of(self.master)
         if settings.search is not None:
             raise ConfigError([Fault("sweep.search", "a search finds its points while it runs. Plan without it.")])
-        return self._checked(points_of(settings, self._said(arguments), str(self.master.get("seed"))), 0)
+        overrides = points_of(settings, self._said(arguments), str(self.master.get("seed")))
+        return [job.point for job in jobs.checked(self.master, overrides, 0)]
 
     def _said(self, arguments: list[str]) -> list[Override]:
         parser = OverridesParser.create(config_loader=self.context.config_loader)
         return parser.parse_overrides([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
 
-    def _searched(
-        self, settings: Sweep, search: Search, said: list[Override], folder: Path, seed: str
+    def _searched(  # noqa: PLR0917  what a sweep knows when it begins
+        self, checked: Checked, settings: Sweep, search: Search, said: list[Override], folder: Path, seed: str
     ) -> list[Sequence[JobReturn]]:
         fixed, space = space_of(settings, said)
         size = min(search.batch, self.max_batch_size or search.batch)
         searching = Searching(
-            replace(search, batch=size), fixed, space, folder, seed, self._checked, self._launch, settings.fail_fast
+            replace(search, batch=size), fixed, space, folder, seed, checked, self._launch, settings.fail_fast
         )
         return searching.run(lambda: self._begin(folder))
 
@@ -90,11 +96,13 @@ class FlowSweeper(Sweeper):
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.master, folder / "multirun.yaml")
 
-    def _launched(self, overrides: list[list[str]], fail_fast: bool) -> Iterator[Sequence[JobReturn]]:
-        size = self.max_batch_size or max(1, len(overrides))
+    def _batches(
+        self, jobs: Sequence[T], launch: Callable[[Sequence[T], int], Sequence[JobReturn]], fail_fast: bool = False
+    ) -> Iterator[Sequence[JobReturn]]:
+        size = self.max_batch_size or max(1, len(jobs))
         size = 1 if fail_fast and not self._stops_by_itself else size
-        for start in range(0, len(overrides), size):
-            batch = self._launch(overrides[start : start + size], start)
+        for start in range(0, len(jobs), size):
+            batch = launch(jobs[start : start + size], start)
             yield batch
             if fail_fast and any(one.status != JobStatus.COMPLETED for one in batch):
                 return
@@ -105,32 +113,26 @@ class FlowSweeper(Sweeper):
         job = self.master.hydra.job
         return isinstance(self.launcher, FusedLauncher) and not (job.chdir or job.env_set)
 
-    def _launch(self, overrides: list[list[str]], start: int) -> Sequence[JobReturn]:
+    def _launch(self, jobs: Sequence[Job], first: int) -> Sequence[JobReturn]:
         try:
-            return self.launcher.launch(overrides, initial_job_idx=start)
+            if isinstance(self.launcher, FusedLauncher):
+                return self.launcher.launch_checked(jobs)
+            return self.launcher.launch([job.lines for job in jobs], initial_job_idx=first)
         except (FlowError, OSError):
             raise
         except Exception as error:
-            if isinstance(self.launcher, BasicLauncher) or not isinstance(self.task, Jobs):
+            if isinstance(self.launcher, BasicLauncher):
                 raise
             what = f"the launcher gave up ({told(error)}). Go on with what is left: vllm-flow resume"
             raise LaunchFailed(f"{what} {sweep_folder(self.master)}") from error
 
-    def _index(self, folder: Path, overrides: list[list[str]], settings: Sweep) -> Index:
-        configs = self._composed(overrides)
-        points = self.task.check(configs) if isinstance(self.task, Jobs) else []
-        baseline = _baseline(configs, flat(settings.baseline))
+    @staticmethod
+    def _index(folder: Path, jobs: Sequence[Job], settings: Sweep) -> Index:
+        baseline = _baseline([job.config for job in jobs], flat(settings.baseline))
         refuse_swept(folder)
-        for point in points:
-            refuse_used(point.folder)
-        return Index.of(folder, points, baseline, settings.fail_fast)
-
-    def _checked(self, overrides: list[list[str]], first: int) -> list[Point]:
-        return self.task.check(self._composed(overrides, first)) if isinstance(self.task, Jobs) else []
-
-    def _composed(self, overrides: list[list[str]], first: int = 0) -> list[DictConfig]:
-        compose = self.context.config_loader.load_sweep_config
-        return [numbered(compose(self.master, lines), number) for number, lines in enumerate(overrides, first)]
+        for job in jobs:
+            refuse_used(job.point.folder)
+        return Index.of(folder, [job.point for job in jobs], baseline, settings.fail_fast)
 
 
 def points_without_running(context: HydraContext, master: DictConfig, jobs: Jobs) -> list[Point]:
@@ -138,7 +140,7 @@ def points_without_running(context: HydraContext, master: DictConfig, jobs: Jobs
     sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=jobs, config=master)
     if not isinstance(sweeper, FlowSweeper):
         raise ConfigError([Fault("hydra/sweeper", "only hydra/sweeper=flow knows its points beforehand. Choose it.")])
-    return sweeper.planned(list(typed(master.hydra)))
+    return sweeper.planned(list(typed(master.hydra)), jobs)
 
 
 def _baseline(configs: Sequence[DictConfig], wanted: Mapping[str, Any]) -> int:

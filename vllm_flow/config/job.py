@@ -33,6 +33,8 @@ class Job:
     """What the sweeper said for it."""
     config: DictConfig
     """As Hydra composed it, with its own part under `hydra`."""
+    task: DictConfig
+    """The same without that part."""
     point: Point
 
 
@@ -64,21 +66,21 @@ class Jobs:
 
         Raises ConfigError with every fault of every one of them.
         """
-        configs = [self._composed(master, lines, number) for number, lines in enumerate(overrides, first)]
         found: dict[Fault, list[int]] = {}
-        points: list[Point] = []
-        for number, config in enumerate(configs, first):
+        jobs: list[Job] = []
+        for number, lines in enumerate(overrides, first):
+            config = self._composed(master, lines, number)
             try:
-                points.append(self._of_sweep(config))
-                runnable(points[-1].spec)
+                jobs.append(self._job(lines, config))
+                runnable(jobs[-1].point.spec)
             except ConfigError as error:
                 for fault in error.faults:
                     found.setdefault(fault, []).append(number)
-        for fault in _shared_folders(points):
-            found.setdefault(fault, list(range(len(configs))))
+        for fault in _shared_folders(jobs):
+            found.setdefault(fault, list(range(len(overrides))))
         if found:
-            raise ConfigError(_at(fault, numbers, len(configs)) for fault, numbers in found.items())
-        return [Job(*parts) for parts in zip(overrides, configs, points, strict=True)]
+            raise ConfigError(_at(fault, numbers, len(overrides)) for fault, numbers in found.items())
+        return jobs
 
     def _composed(self, master: DictConfig, lines: Sequence[str], number: int) -> DictConfig:
         """With the job's number, which its folder is called by."""
@@ -87,10 +89,11 @@ class Jobs:
             config.hydra.job.id, config.hydra.job.num = str(number), number
         return config
 
-    def _of_sweep(self, config: DictConfig) -> Point:
-        HydraConfig.instance().set_config(config)  # references such as ${hydra:job.num} look there
+    def _job(self, lines: Sequence[str], config: DictConfig) -> Job:
+        # References such as ${hydra:job.num} look there. `set_config` would copy what is under `hydra`.
+        HydraConfig.instance().cfg = cast(Any, config)
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        return self._point(task, config.hydra, point_folder(config))
+        return Job(lines, config, task, self._point(task, config.hydra, point_folder(config)))
 
     def _point(self, config: DictConfig, own: DictConfig, folder: Path) -> Point:
         return Point(folder.absolute(), typed(own), spec_of(self._loader.composed(config, own), self._loader))
@@ -104,11 +107,12 @@ def sweep_of(config: DictConfig) -> Sweep:
     return build(Sweep, given)  # type: ignore[arg-type]  # a mapping, or there would be problems
 
 
-def _shared_folders(points: Sequence[Point]) -> Iterator[Fault]:
+def _shared_folders(jobs: Sequence[Job]) -> Iterator[Fault]:
     """A folder holds one record."""
     known: dict[Path, int] = {}
-    for number, point in enumerate(points):
-        if (other := known.setdefault(point.folder, number)) != number:
+    for job in jobs:
+        number = job.config.hydra.job.num
+        if (other := known.setdefault(job.point.folder, number)) != number:
             problem = f"points {other} and {number} would have one folder. Put ${{hydra.job.num}} into it."
             yield Fault("hydra.sweep.subdir", problem)
 

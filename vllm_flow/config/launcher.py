@@ -1,20 +1,23 @@
 """The launcher that is ours: a thin adapter between Hydra and `vllm_flow.sweep`.
 
-It hands the points of all jobs over at once, and lets Hydra make of each outcome what it makes of a job: folder,
-`.hydra/`, callbacks, JobReturn. Jobs that a sweeper has composed to check them are not composed again. A task function
-that is not ours, or a job that wants a working directory or an environment of its own, which a process has only one of,
-is launched one by one as Hydra's own launcher does.
+It hands the points of all jobs over at once, and makes of each outcome what Hydra makes of a job: folder, `.hydra/`,
+callbacks, JobReturn. Jobs that a sweeper has composed to check them are not composed again. A task function that is not
+ours, or a job that wants a working directory or an environment of its own, which a process has only one of, is launched
+one by one as Hydra's own launcher does.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra.core.utils import JobReturn, run_job, setup_globals
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobRuntime, JobStatus, setup_globals
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vllm_flow.config.job import Job, Jobs
 from vllm_flow.sweep.points import Outcome
@@ -37,25 +40,45 @@ class FusedLauncher(BasicLauncher):
         for job in jobs:
             _prepare(job)
         outcomes = cast(Jobs, self.task_function).together(jobs)
-        return [self._returned(job.config, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
+        return [self._ended(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
 
-    def _returned(self, config: DictConfig, outcome: Outcome) -> JobReturn:
-        """What Hydra makes of a job that has ended."""
-
-        def ended(_: DictConfig) -> Outcome:
-            if outcome.error is not None:
-                raise outcome.error
-            return outcome
-
-        keys = {"job_dir_key": "hydra.sweep.dir", "job_subdir_key": "hydra.sweep.subdir"}
-        context = cast(HydraContext, self.hydra_context)
-        return run_job(ended, config, hydra_context=context, configure_logging=False, **keys)
+    def _ended(self, job: Job, outcome: Outcome) -> JobReturn:
+        """What `run_job` of Hydra's would make of it. That copies the configuration four times, 7 ms of each point."""
+        hydra, callbacks = HydraConfig.instance(), cast(HydraContext, self.hydra_context).callbacks
+        before = hydra.cfg
+        hydra.set_config(job.config)
+        own, said = cast(DictConfig, hydra.cfg), list(job.point.overrides)
+        returned = JobReturn(said, job.task, own, os.getcwd(), JobRuntime.instance().get("name"))
+        try:
+            _write(job, own)
+            callbacks.on_job_start(config=job.config, task_function=cast(Jobs, self.task_function))
+            returned.status = JobStatus.FAILED if outcome.error else JobStatus.COMPLETED
+            returned.return_value = outcome.error or outcome
+            callbacks.on_job_end(config=job.config, job_return=returned)
+        finally:
+            hydra.cfg = before
+        return returned
 
 
 def _prepare(job: Job) -> None:
-    """Write what was asked for into its folder, so that a process that is killed leaves that."""
-    own = job.config.hydra
-    if own.output_subdir is not None:
-        folder = job.point.folder / own.output_subdir
+    """With its folder, and in it what was asked for, so that a process that is killed leaves that."""
+    runtime = job.config.hydra.runtime
+    with open_dict(runtime):
+        runtime.output_dir = str(job.point.folder)
+    job.point.folder.mkdir(parents=True, exist_ok=True)
+    if folder := _about(job):
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(own.overrides.task, folder / "overrides.yaml")
+        OmegaConf.save(job.config.hydra.overrides.task, folder / "overrides.yaml")
+
+
+def _write(job: Job, own: DictConfig) -> None:
+    """own: what Hydra has for itself."""
+    if folder := _about(job):
+        OmegaConf.save(job.task, folder / "config.yaml")
+        OmegaConf.save(own, folder / "hydra.yaml")
+
+
+def _about(job: Job) -> Path | None:
+    """Where Hydra writes what it composed."""
+    name = job.config.hydra.output_subdir
+    return None if name is None else job.point.folder / str(name)

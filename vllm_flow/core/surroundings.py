@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,16 @@ def surroundings(spec: RunSpec, revision: Revision | None) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of Python, this package and the libraries that can change an answer; read without importing them."""
-    found = {"python": sys.version.split()[0], "vllm-flow": __version__}
-    for name in VERSIONS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+    found = {name: version for name in VERSIONS if (version := _version(name))}
+    return {"python": sys.version.split()[0], "vllm-flow": __version__, **found}
+
+
+@cache  # a sweep has many records
+def _version(name: str) -> str:
+    """Empty where it is not installed."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(name)
+    return ""
 
 
 def code_of(spec: RunSpec) -> dict[str, str]:

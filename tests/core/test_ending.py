@@ -42,3 +42,47 @@ SESSIONS = "session 2\nsession 0\n"
 def test_sessions_end_first_then_what_computes_then_the_rest(words: list[str], code: int, said: str) -> None:
     done = subprocess.run([sys.executable, "-c", ENDING, *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (code, said, "")
+
+
+LEAVING = """
+import atexit, sys, threading, time, types
+from vllm_flow.core.ending import at_end, leave
+
+class Left:
+    def __del__(self):
+        print("taken apart")
+
+def slow():
+    time.sleep(0.1)
+    print("the thread is done")
+
+left = Left()
+atexit.register(print, "registered")
+at_end(lambda: print("engine"))
+if "torch" in sys.argv:
+    import torch
+if "thread" in sys.argv:
+    threading.Thread(target=slow).start()
+if "profile" in sys.argv:
+    sys.setprofile(lambda *_: None)
+print("said", end=" ")
+leave(3)
+sys.exit(4)
+"""
+OF_PYTHON = "engine\nregistered\ntaken apart\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["torch"], 3, "said engine\nregistered\n"),
+        ([], 4, f"said {OF_PYTHON}"),
+        (["torch", "thread"], 4, f"said the thread is done\n{OF_PYTHON}"),
+        (["torch", "profile"], 4, "said engine\nregistered\n"),
+    ],
+)
+def test_a_process_with_pytorch_in_it_goes_as_soon_as_all_is_called_and_said(
+    words: list[str], code: int, said: str
+) -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVING, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, said, "")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from vllm_flow import __version__
-from vllm_flow.core.ending import INTERRUPTED
+from vllm_flow.core.ending import INTERRUPTED, leave
 from vllm_flow.core.errors import ConfigError, FlowError, listed, nearest
 
 COMMANDS = {
@@ -65,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()  # here, where a reader that is gone is no error
+        if argv is None:  # the process is this command's own
+            leave(code)
         return code
     except ConfigError as error:
         print(error, file=sys.stderr)

@@ -15,16 +15,15 @@ from vllm_flow.core.errors import RecordError
 if TYPE_CHECKING:
     from filelock import FileLock
 
+ESCAPED = "backslashreplace"
+"""UTF-8 has no half surrogate pairs. So they are written as JSON escapes them."""
 ELSEWHERE = "hydra.run.dir, or record=… in Python."
 
 
 def private_file(path: Path) -> IO[str]:
-    """A file to write on at its end, which only its owner may read, where the system knows owners.
-
-    UTF-8 has no half surrogate pairs. With backslashreplace they are written as JSON escapes them.
-    """
+    """A file to write on at its end, which only its owner may read, where the system knows owners."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace", newline="\n")
+    return os.fdopen(descriptor, "a", encoding="utf-8", errors=ESCAPED, newline="\n")
 
 
 @contextmanager

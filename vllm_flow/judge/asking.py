@@ -5,16 +5,17 @@ What is there is never replaced: verdicts of another judge, or on other answers,
 
 from __future__ import annotations
 
-import filecmp
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from vllm_flow.core.differences import differences
 from vllm_flow.core.errors import ConfigError, Fault, RecordError
-from vllm_flow.core.files import private_file
+from vllm_flow.core.files import ESCAPED, replaced
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.ports import fits, type_name
 from vllm_flow.core.recorded import Recorded, read
@@ -101,27 +102,26 @@ class Asking:
 
 def ask(sweep: Sweep, spec: RunSpec) -> Asking:
     """Write the questions and say what is left of them. Raises RecordError where others have been asked before."""
-    folder, name = sweep.folder / FOLDER, f".{PAIRS}.new"
-    fresh = folder / name
+    folder = sweep.folder / FOLDER
+    begun = _begun(folder)
     try:
         folder.mkdir(exist_ok=True, mode=0o700)
-        fresh.unlink(missing_ok=True)  # of a process that was killed
-        with private_file(fresh) as file:
-            pairs = write_pairs(sweep.folders, sweep.baseline, file)
-        begun = _begun(folder)
         if begun is None:
             (folder / "config.yaml").unlink(missing_ok=True)  # of a process that was killed before its first turn
-            fresh.replace(folder / PAIRS)
-        elif found := list(_other(begun, spec, fresh)):
-            lines = "".join(f"\n  {line}" for line in found)
-            keep = f"Move {folder} away to judge anew"
-            raise RecordError(
-                f"{folder}: it holds verdicts that were asked for otherwise. {keep}. What differs:{lines}"
-            )
+            with replaced(folder / PAIRS) as file:
+                pairs = write_pairs(sweep.folders, sweep.baseline, file)
+        else:
+            with TemporaryFile("w+", encoding="utf-8", errors=ESCAPED, newline="\n", dir=folder) as fresh:
+                pairs = write_pairs(sweep.folders, sweep.baseline, fresh)
+                found = list(_other(begun, spec, fresh))
+            if found:
+                lines = "".join(f"\n  {line}" for line in found)
+                keep = f"Move {folder} away to judge anew"
+                raise RecordError(
+                    f"{folder}: it holds verdicts that were asked for otherwise. {keep}. What differs:{lines}"
+                )
     except OSError as error:
         raise RecordError(f"{folder}: it cannot be written: {error.strerror or error}. Free space.") from error
-    finally:
-        fresh.unlink(missing_ok=True)
     done = begun is not None and begun.run["status"] == "finished"
     return Asking(pairs, Point(folder, (), spec, resume=True), done)
 
@@ -131,7 +131,7 @@ def _begun(folder: Path) -> Recorded | None:
     return read(folder) if (folder / "run.json").exists() else None
 
 
-def _other(begun: Recorded, spec: RunSpec, fresh: Path) -> Iterator[str]:
+def _other(begun: Recorded, spec: RunSpec, fresh: IO[str]) -> Iterator[str]:
     """What is not as it was, one line each. Of a run that is complete neither versions nor its place matter."""
     done = begun.run["status"] == "finished"
     then, now = begun.spec.content(), spec.content()
@@ -144,7 +144,10 @@ def _other(begun: Recorded, spec: RunSpec, fresh: Path) -> Iterator[str]:
         for path, (old, new) in differences(before, after).items():
             said = "another content" if path[0] == "code" else f"{old} → {new}"
             yield f"{'.'.join(path)}: {said}"
-    if not filecmp.cmp(fresh, fresh.with_name(PAIRS), shallow=False):
+    fresh.seek(0)
+    with (begun.folder / PAIRS).open(encoding="utf-8", newline="\n") as asked:
+        same = all(one == other for one, other in zip_longest(asked, fresh))
+    if not same:
         yield "the answers: they are others than when they were judged"
 
 

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tests import tiny
-from tests.engines.test_batching import ids
+from tests.engines.looping import ids
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Prompt, Request, Token, user

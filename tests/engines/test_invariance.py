@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.engines.test_batching import LONG, SHAPE, job, run
+from tests.engines.looping import LONG, SHAPE, job, run
 from vllm_flow.engines.transformers import drawing, kv
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loop import Limits, Loop

@@ -26,7 +26,7 @@ from vllm_flow.engines.transformers.network import Network
 from vllm_flow.engines.transformers.row import Job, Reading
 from vllm_flow.models.spec import Architecture, Model
 
-from .test_batching import LONG, job, run
+from .looping import LONG, job, run
 from .test_scoring import scored, scoring
 
 SHAPE = Architecture(32, 2, 4, kv_heads=2, max_context=600)

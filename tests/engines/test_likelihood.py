@@ -26,8 +26,8 @@ from vllm_flow.engines.transformers.row import Job
 from vllm_flow.engines.transformers.sampler import processed
 from vllm_flow.models.spec import Architecture, Model
 
+from .looping import run
 from .reference import distribution
-from .test_batching import run
 from .test_sampler import LOGITS, OUTPUT, PROMPT, VARIETY, history
 from .test_sampler import tokens as spelled
 

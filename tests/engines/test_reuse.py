@@ -9,7 +9,7 @@ import pytest
 
 import vllm_flow
 from tests import tiny
-from tests.engines.test_batching import LONG, STRIPPING
+from tests.engines.looping import LONG, STRIPPING
 
 
 @pytest.mark.parametrize("rewrites", [False, True])

@@ -27,7 +27,7 @@ from vllm_flow.models.spec import Architecture, Model
 from vllm_flow.stages.infer import complete
 from vllm_flow.testing import ask, prompt, schedule
 
-from .test_batching import LONG, job, run
+from .looping import LONG, job, run
 
 SHAPE = Architecture(32, 2, 4, kv_heads=2, max_context=600)
 SAID = "It was the best of times, it was the worst of times. " * 3

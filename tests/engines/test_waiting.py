@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.engines.test_batching import LONG, job
+from tests.engines.looping import LONG, job
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.values import Request
 from vllm_flow.engines.transformers.engine import TransformersEngine

@@ -1,0 +1,128 @@
+"""What prompts have in common is read once: of one tenant, to the token, and as far as a template lets it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from tests.engines.looping import LONG, SHAPE, STRIPPING, ids, job, run
+from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.schedule import Schedule
+from vllm_flow.core.values import Prompt, Request, assistant, user
+from vllm_flow.engines.transformers.load import Loaded, load
+from vllm_flow.engines.transformers.loop import Limits, Loop
+from vllm_flow.engines.transformers.network import Span
+from vllm_flow.engines.transformers.prefix import PrefixCache
+from vllm_flow.engines.transformers.row import Job
+from vllm_flow.models.spec import Model
+
+
+def test_a_prompt_is_read_again_only_from_where_it_differs(loaded: Loaded) -> None:
+    loop = Loop(loaded, Limits())
+
+    def cached(text: str) -> tuple[int, int]:
+        (tokens,) = run(loop, [job(text)]).values()
+        finish = tokens[-1].finish
+        assert finish
+        return finish.cached_tokens, finish.usage.prompt_tokens
+
+    assert cached(LONG)[0] == 0
+    read, whole = cached(LONG)
+    assert read == whole  # an equal prompt is not read again at all
+    assert cached(LONG[:100] + "?")[0] == 64
+    assert cached("?" + LONG)[0] == 0
+
+
+def test_what_one_tenant_has_asked_serves_no_other(loaded: Loaded) -> None:
+    loop = Loop(loaded, Limits())
+
+    def cached(tenant: str) -> tuple[int, int | None]:
+        asked = job(LONG)
+        asked.request = dataclasses.replace(asked.request, tenant=tenant)
+        finish = run(loop, [asked])[asked][-1].finish
+        assert finish
+        return finish.cached_tokens, finish.reuse_stopped_at
+
+    whole = len(loaded.renderer.ids(Prompt((user(LONG),))))
+    assert [cached("ann"), cached("ben"), cached("")] == [(0, 0)] * 3
+    assert [cached("ann"), cached("ben"), cached("")] == [(whole, None)] * 3
+    both = [dataclasses.replace(job(LONG + "!").request, tenant=one) for one in ("ann", "cid")]
+    jobs = [Job(one, loop=None) for one in both]  # type: ignore[arg-type]
+    found = run(loop, jobs)  # side by side too
+    assert [found[one][-1].finish.cached_tokens for one in jobs] == [128, 0]
+
+
+def test_a_tenant_of_whom_nothing_is_remembered_leaves_nothing() -> None:
+    cache = PrefixCache(limit=100)
+    for number in range(9):
+        cache.add(cache.root(f"tenant {number}"), (1,), [torch.zeros(1, 1, 1, 20)], None)
+    assert (cache.bytes, len(cache._roots)) == (80, 1)
+
+
+def stopped(loop: Loop, prompt: Prompt) -> tuple[int, int | None, int]:
+    """Of a prompt: how much was cached, where reuse stopped, and how long it is."""
+    asked = Job(Request(prompt, Schedule(Sampling(max_tokens=1))), loop=None)  # type: ignore[arg-type]
+    finish = run(loop, [asked])[asked][-1].finish
+    assert finish
+    return finish.cached_tokens, finish.reuse_stopped_at, finish.usage.prompt_tokens
+
+
+def test_where_reuse_stops_is_told_to_the_token(loaded: Loaded) -> None:
+    """A token is a byte here, and six stand before the first message's text."""
+    loop = Loop(loaded, Limits())
+
+    def of(text: str) -> tuple[int, int | None, int]:
+        return stopped(loop, Prompt((user(text),)))
+
+    whole = len(LONG) + 6 + 13
+    assert of(LONG) == (0, 0, whole)
+    assert of(LONG) == (whole, None, whole)
+    assert of(f"{LONG[:100]}?")[:2] == (64, 106)
+    assert of(f"{LONG[:30]}?")[:2] == (0, 36)
+    assert of(f"{LONG[:100]}!")[:2] == (64, 106)
+    assert of("?")[:2] == (0, 6)
+    assert stopped(loop, Prompt((user(LONG), assistant("No."), user("Why?"))))[:2] == (128, whole)
+
+
+def test_a_template_that_rewrites_history_is_seen_in_where_reuse_stops() -> None:
+    loaded = load(Model("random", architecture=SHAPE), "cpu", "float32")
+    loop, answer = Loop(loaded, Limits()), assistant("<think>Well, it may be so.</think>It is so.")
+    said = (user(LONG[:80]), answer, user("Why?"), answer, user("Indeed?"))
+    for template, rewritten in ((loaded.renderer._tokenizer.chat_template, False), (STRIPPING, True)):
+        loaded.renderer._tokenizer.chat_template = template
+        loop = Loop(loaded, Limits())
+        before = stopped(loop, Prompt(said[:3]))[2]
+        cached, stop, _ = stopped(loop, Prompt(said))
+        assert stop is not None
+        assert cached <= stop
+        assert stop == (6 + 80 + 2 + 11 if rewritten else before)
+    loaded.network.close()
+
+
+def test_the_history_of_a_conversation_is_not_read_again(loaded: Loaded) -> None:
+    loop = Loop(loaded, Limits())
+    run(loop, [job(LONG)])
+    history = (user(LONG), assistant("No."), user("And then?"))
+    asked = Job(Request(Prompt(history), Schedule(Sampling(max_tokens=2))), loop=None)  # type: ignore[arg-type]
+    finish = run(loop, [asked])[asked][-1].finish
+    assert finish is not None
+    assert finish.cached_tokens == 128
+
+
+def test_one_prompt_of_many_answers_is_read_once(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    real = type(loaded.network).read
+
+    def counting(self: Any, spans: list[Span]) -> torch.Tensor:
+        read.extend(len(span.tokens) for span in spans)
+        return real(self, spans)
+
+    monkeypatch.setattr(type(loaded.network), "read", counting)
+    prompt = len(loaded.renderer.ids(Prompt((user(LONG),))))
+    answers = run(Loop(loaded, Limits()), [job(LONG, seed, tokens=4, stop=()) for seed in range(16)])
+    decoded = sum(len(tokens) - 1 for tokens in answers.values())
+    assert sum(read) == prompt + decoded
+    assert len({tuple(ids(tokens)) for tokens in answers.values()}) > 8

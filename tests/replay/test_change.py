@@ -50,7 +50,8 @@ def test_a_store_on_the_disk_is_not_written(flow: Flow) -> None:
     ("word", "problem"),
     [
         ("sampling.temperature=-1", "sampling.temperature (command line): -1 does not fit. It takes a number of 0 or more."),
-        ("sampling=greedy", "sampling (command line): 'greedy' cannot take the place of a table. Change one of its keys: max_tokens, repetition_penalty, temperature, top_p."),
+        ("sampling=greedy", "sampling (command line): 'greedy' is no table, and a record holds no files to look it up in. Change one of its keys: max_tokens, repetition_penalty, temperature, top_p; or write all of it: 'sampling={…}'."),
+        ("engine=echo", "engine (command line): 'echo' is no table, and a record holds no files to look it up in. Change one of its keys: use; or write all of it: 'engine={…}'."),
         ("samplin.top_p=1", "samplin.top_p (command line): the record has no such key. Did you mean 'sampling'? There are: {KEYS}."),
         ("seed", "seed (command line): it is no change. Write key=value, such as sampling.temperature=0.3."),
         ("model.path=x", "model.path (command line): the record has no such key. There are: {KEYS}."),
@@ -63,6 +64,14 @@ def test_what_cannot_be_changed_is_told_before_anything_is_written(flow: Flow, w
     said = flow("replay", first, "--change", word)
     assert (said.code, said.err) == (2, problem.replace("{KEYS}", KEYS) + "\n")
     assert newest() == first
+
+
+def test_a_whole_table_takes_the_place_of_another(flow: Flow) -> None:
+    flow("model=custom", "model.architecture.hidden_size=32", "sampling.max_tokens=4", "input.text=one two three")
+    said = flow("replay", newest(), "--change", "engine={use: engine/echo}", "sampling={max_tokens: 2}")
+    assert (said.code, said.out) == (0, "one two\n")
+    spec = read(newest()).spec
+    assert (spec.resources["engine"], spec.sampling) == ({"use": "engine/echo"}, {"max_tokens": 2})
 
 
 def test_a_model_is_changed_wherever_it_is_read(flow: Flow) -> None:

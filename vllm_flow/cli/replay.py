@@ -36,7 +36,7 @@ of one point of a sweep.
   --verify   compute every answer again in the recorded configuration, with the time clocks told then, and name the
              first stage, turn and token that differ; exit code 1 if any does
   --change   run the recorded turns again with these values in place of the recorded ones, into a new record:
-             --change sampling.temperature=0.3
+             --change sampling.temperature=0.3, or a whole table: --change 'engine={use: engine/echo}'
   --json     JSON lines on stdout: the results, or with --verify what came of it
 """
 FLAGS = {"--json": "json", "--verify": "verify", "--change": "change", "--help": "help", "-h": "help"}

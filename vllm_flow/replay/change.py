@@ -47,8 +47,9 @@ def _meant(content: Mapping[str, Any], word: str) -> Iterator[tuple[Path, Any]]:
     for place in places:
         before = _at(content, place)
         if isinstance(before, Mapping) and not isinstance(value, Mapping):
-            keys = listed(before)
-            raise ValueError(f"{shown(value)} cannot take the place of a table. Change one of its keys: {keys}.")
+            problem = f"{shown(value)} is no table, and a record holds no files to look it up in"
+            whole = f"or write all of it: '{key}={{…}}'"
+            raise ValueError(f"{problem}. Change one of its keys: {listed(before)}; {whole}.")
         yield place, value
 
 

@@ -10,6 +10,8 @@ import pytest
 from tests.config.conftest import Project
 from vllm_flow.core.errors import ConfigError
 from vllm_flow.core.pipeline import Pipeline
+from vllm_flow.core.sampling_plan import SamplingPlan
+from vllm_flow.core.spec import RunSpec
 
 STAGE = '''"""A stage of the project."""
 
@@ -131,3 +133,95 @@ def test_the_choices_that_were_made_are_known_and_no_part_of_the_run(loud: Proje
         "model": "smollm2",
     }
     assert "choices" not in spec.content()
+
+
+FEEL = '''"""Schedules of the project."""
+
+from dataclasses import dataclass
+
+from vllm_flow import Now, schedule
+
+
+@schedule("{0}")
+@dataclass(frozen=True)
+class Calm:
+    """Less and less."""
+
+    rate: float = 0.5
+
+    def at(self, now: Now) -> float:
+        return self.rate / (1 + now.token)
+
+
+@schedule("{0}-hush", per_token=False)
+def hush(now: Now) -> float:
+    """Little."""
+    return 0.25
+'''
+
+
+def values_of(spec: RunSpec, tokens: int = 3) -> list[float]:
+    schedule = Pipeline.build(spec).sampling.schedule()
+    return [schedule.at(token).temperature for token in range(tokens)]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "values"),
+    [
+        ("calm-a", "calm-a", [0.5, 0.25, 0.5 / 3]),
+        ("calm-b", "{calm-b: {rate: 0.8}}", [0.8, 0.4, 0.8 / 3]),
+        ("calm-c", "{clip: {of: calm-c, low: 0.3}}", [0.5, 0.3, 0.3]),
+        ("calm-d", "{sum: [1, {calm-d: {rate: 1}}]}", [2.0, 1.5, 1 + 1 / 3]),
+        ("calm-e", "calm-e-hush", [0.25, 0.25, 0.25]),
+    ],
+)
+def test_a_schedule_of_the_project_needs_no_line_but_its_name(
+    name: str, given: str, values: list[float], project: Project
+) -> None:
+    project.write("stages/feel.py", FEEL.format(name))
+    project.write("stages/broken.py", '@schedule("broken")\nraise SystemExit(9)\n')
+    spec = project.compose("engine=echo", f"sampling.temperature={given}")
+    assert spec.plugins == {"stages/feel": "stages/feel.py"}
+    assert values_of(spec) == values
+    assert modules_of(project) == ["feel.py"]
+
+
+def test_a_schedule_is_found_in_what_one_node_sets(project: Project) -> None:
+    project.write("stages/feel.py", FEEL.format("calm-set"))
+    spec = project.compose("engine=echo", "graph.schedule.set.temperature=calm-set")
+    assert spec.plugins == {"stages/feel": "stages/feel.py"}
+    (node,) = (node for node in Pipeline.build(spec).graph.nodes if node.name == "schedule")
+    assert node.stage.foresee(SamplingPlan()).at(1).temperature == 0.25
+
+
+def test_a_stage_is_named_by_its_use_and_by_no_other_text(loud: Project) -> None:
+    assert loud.compose("engine=echo", "graph.prompt.system=louder/shout").plugins == {}
+    assert loud.compose("engine=echo", "sampling.temperature=louder/shout").plugins == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("calm-q", "sampling.temperature (command line): there is no schedule 'calm-q'. Did you mean 'calm-x'? There are: "),
+        ("{calm-q: {rate: 1}}", "sampling.temperature.calm-q (command line): there is no schedule 'calm-q'. Did you mean 'calm-x'? There are: "),
+        ("acme:calm", "sampling.temperature (command line): no installed package offers the plugin 'acme'. Installed: none."),
+        ("{sum: [0.1, acme:calm]}", "sampling.temperature.sum.1 (command line): no installed package offers the plugin 'acme'. Installed: none."),
+    ],
+)  # fmt: skip
+def test_a_schedule_that_nobody_has_is_one_line(given: str, line: str, project: Project) -> None:
+    project.write("stages/feel.py", FEEL.format("calm-x"))
+    (fault,) = build_faults(project, "engine=echo", f"sampling.temperature={given}")
+    assert fault.startswith(line)
+
+
+def test_a_text_that_reads_like_a_package_is_no_schedule_where_texts_are_meant(project: Project) -> None:
+    spec = project.compose("engine=echo", "sampling.stop=['acme:calm']", "graph.prompt.system='acme:calm'")
+    assert Pipeline.build(spec).sampling.numbers.stop == ("acme:calm",)
+
+
+def test_a_broken_file_of_a_schedule_is_the_one_fault(project: Project) -> None:
+    project.write("stages/feel.py", FEEL.format("calm-y").replace("rate: float", "1 / 0\n    rate: float"))
+    assert build_faults(project, "engine=echo", "sampling.temperature=calm-y") == [
+        "plugins.stages/feel (command line): 'stages/feel.py' cannot be imported: "
+        "ZeroDivisionError: division by zero (line 13). Mend it, or do without it."
+    ]

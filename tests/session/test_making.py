@@ -13,13 +13,14 @@ import pytest
 
 import vllm_flow
 from tests import fakes
-from vllm_flow import Sampling, Text, Turn, node
+from vllm_flow import FlowError, Now, Sampling, Text, Turn, node, schedule
 from vllm_flow.clocks import System
 from vllm_flow.core.errors import ConfigError
 from vllm_flow.engines import Echo, Transformers
 from vllm_flow.inputs import Text as OneText
 from vllm_flow.metrics import Mean, Number, words
 from vllm_flow.models.spec import Architecture, Model
+from vllm_flow.schedules import Sum
 from vllm_flow.stages import Chat, FromSampling, Full, Generate, Update, Window
 from vllm_flow.stores import Memory
 
@@ -264,3 +265,43 @@ class Shout:
     def run(self, turn: Turn) -> Text:
         return Text(turn.text.upper())
 '''
+
+
+def test_a_parameter_follows_a_function_or_an_instance_from_python() -> None:
+    @schedule("making-hush")
+    def hush(now: Now) -> float:
+        """Less and less."""
+        return 1 / (1 + now.token)
+
+    @schedule("making-calm")
+    @dataclass(frozen=True)
+    class Calm:
+        """As calm as it is said to be."""
+
+        rate: float = 0.5
+        to: float = 0.1
+
+        def at(self, now: Now) -> float:
+            return max(self.to, self.rate / (1 + now.token))
+
+    given = {"temperature": hush, "top_p": Calm(0.8), "min_p": Sum((Calm(rate=0.2), 0.1)), "max_tokens": 9}
+    with vllm_flow.build(DIALOGUE, "reply", resources=PARTS, sampling=given, record=False) as session:
+        assert session.spec.sampling == {
+            "max_tokens": 9,
+            "temperature": {"making-hush": {}},
+            "top_p": {"making-calm": {"rate": 0.8}},
+            "min_p": {"sum": {"of": [{"making-calm": {"rate": 0.2}}, {"constant": {"value": 0.1}}]}},
+        }
+        plan = session.pipeline.sampling.schedule()
+    assert [plan.at(token).temperature for token in range(3)] == [1.0, 0.5, 1 / 3]
+    assert [plan.at(token).top_p for token in (0, 1, 99)] == [0.8, 0.4, 0.1]
+    assert [plan.at(token).min_p for token in (0, 1)] == pytest.approx([0.3, 0.2])
+
+
+def test_a_function_that_nobody_registered_is_no_schedule() -> None:
+    def hush(now: Now) -> float:
+        return 0.5
+
+    with pytest.raises(FlowError) as caught:
+        vllm_flow.build(DIALOGUE, "reply", resources=PARTS, sampling={"temperature": hush}, record=False)
+    assert str(caught.value) == 'hush is no schedule. Register its class or function with @schedule("name").'

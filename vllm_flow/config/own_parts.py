@@ -16,7 +16,7 @@ class OwnPart:
 
     name: str
     kind: str
-    """`stage`, `resource`, `input` or `metric`."""
+    """`stage`, `resource`, `input`, `metric` or `schedule`."""
     file: OwnFile
     summary: str
     """The first line of its docstring, or why the file is no Python."""

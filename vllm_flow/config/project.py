@@ -14,12 +14,14 @@ from typing import Any
 
 from vllm_flow.config.layers import PRIMARY, TOP_FOLDERS, foreign, project_root, shipped_root
 from vllm_flow.core.errors import Fault
+from vllm_flow.core.plugins import schedule_names
 
 FOLDER = "stages"
+KINDS = {"stage": "stage", "resource": "resource", "source": "input", "metric": "metric", "schedule": "schedule"}
+"""What registers a part, and what kind of part that is."""
 REGISTERED = re.compile(
-    r"""^[ \t]*@[ \t]*(?:\w+\.)*(?P<kind>stage|resource|source|metric)\(\s*(['"])(?P<name>[^'"\n]+)\2""", re.MULTILINE
+    rf"""^[ \t]*@[ \t]*(?:\w+\.)*(?P<kind>{"|".join(KINDS)})\(\s*(['"])(?P<name>[^'"\n]+)\2""", re.MULTILINE
 )
-KINDS = {"stage": "stage", "resource": "resource", "source": "input", "metric": "metric"}
 Place = tuple[str, ...]
 
 
@@ -29,7 +31,7 @@ class OwnFile:
 
     path: Path
     registers: Mapping[str, str]
-    """Name to `stage`, `resource`, `input` or `metric`."""
+    """Name to `stage`, `resource`, `input`, `metric` or `schedule`."""
 
     @property
     def label(self) -> str:
@@ -63,25 +65,33 @@ def unread() -> Iterator[Fault]:
 
 
 def named(values: Mapping[str, Any], pipelines: Mapping[str, Any]) -> Iterator[tuple[OwnFile, Place]]:
-    """The files that register what a `use` of this configuration names, each with the place of the first such `use`."""
+    """The files that register what this configuration names, by a `use` or as a schedule; each with the first place."""
     own = own_files()
     found: set[Path] = set()
-    for place, use in _uses(values, pipelines):
+    for place, name, is_schedule in _names(values, pipelines):
         for file in own:
-            if use in file.registers and file.path not in found:
+            kind = file.registers.get(name)
+            if kind is not None and (kind == "schedule") == is_schedule and file.path not in found:
                 found.add(file.path)
                 yield file, place
 
 
-def _uses(values: Mapping[str, Any], pipelines: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+def _names(values: Mapping[str, Any], pipelines: Mapping[str, Any]) -> Iterator[tuple[Place, str, bool]]:
+    """Place and name of every `use`, then of all that may be a schedule."""
     tables: list[tuple[Place, Any]] = [((name,), values.get(name)) for name in ("graph", "resources", "metrics")]
     tables += [(("pipelines", name, "graph"), inner.get("graph")) for name, inner in pipelines.items()]
-    tables += [((), {"input": values.get("input")})]
-    for place, table in tables:
-        for name, entry in table.items() if isinstance(table, Mapping) else ():
-            use = entry.get("use") if isinstance(entry, Mapping) else None
-            if isinstance(use, str):
-                yield (*place, str(name), "use"), use
+    entries: list[tuple[Place, Mapping[str, Any]]] = [
+        ((*place, str(name)), entry)
+        for place, table in (*tables, ((), {"input": values.get("input")}))
+        for name, entry in (table.items() if isinstance(table, Mapping) else ())
+        if isinstance(entry, Mapping)
+    ]
+    for place, entry in entries:
+        if isinstance(use := entry.get("use"), str):
+            yield (*place, "use"), use, False
+    for place, entry in [(("sampling",), values.get("sampling", {})), *entries]:
+        for inner, name in schedule_names(entry):
+            yield (*place, *inner), name, True
 
 
 def from_here(path: Path) -> str:

@@ -44,13 +44,13 @@ class Part:
 
     name: str
     kind: str
-    """`stage`, `resource`, `input` or `metric`."""
+    """`stage`, `resource`, `input`, `metric` or `schedule`."""
     summary: str
     details: str
     """The docstring below its first line."""
     options: tuple[Option, ...] = ()
     reads: Mapping[str, str] = field(default_factory=dict)
-    """Parameter of `run`, or of `score`, to its type."""
+    """Parameter of `run`, or of `score`, to its type; of a schedule, the signals that it follows."""
     optional: tuple[str, ...] = ()
     """Those parameters that need no value."""
     makes: str = ""
@@ -67,6 +67,10 @@ def part_of(kind: Registry, entry: Entry) -> Part:
         part = dataclasses.replace(part, options=options_of(entry.cls))
         if kind is registry.source:
             return dataclasses.replace(part, makes="turns")
+        if kind is registry.schedule:
+            needs = getattr(entry.cls, "needs", entry.needs)
+            signals = () if isinstance(needs, property) else sorted(needs)  # of one made of others: what those need
+            return dataclasses.replace(part, reads=dict.fromkeys(signals, "a signal"), makes="a number")
         ports = ports_for(kind, entry.cls)
     except Exception as error:  # the class is somebody else's, its annotations and factories too
         return dataclasses.replace(part, problem=told(error))

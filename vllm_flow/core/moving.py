@@ -94,7 +94,8 @@ class Moving:
         if isinstance(made, int | float) and not isinstance(made, bool):
             return cls._read({"constant": made})
         if (entry := schedule.of(type(made)) or (schedule.of_function(made) if callable(made) else None)) is None:
-            raise FlowError(f'{shown(made)} is no schedule. Register its class or function with @schedule("name").')
+            what = made.__name__ if hasattr(made, "__name__") else shown(made)
+            raise FlowError(f'{what} is no schedule. Register its class or function with @schedule("name").')
         return cls(entry.name, made if isinstance(made, entry.cls) else entry.cls())
 
     @property
@@ -136,7 +137,8 @@ class Moving:
     @classmethod
     def option_schema(cls) -> dict[str, Any]:
         """Shallow: what stands inside is for the class to check that the name leads to."""
-        return {"anyOf": [{"type": "number"}, {"type": "object"}, {"type": "string"}]}
+        anything = [{"type": "number"}, {"type": "object"}, {"type": "string"}]
+        return {"title": "a number or a schedule", "anyOf": anything}
 
     @classmethod
     def option_problems(cls, given: Any) -> Iterator[OptionProblem]:

@@ -23,15 +23,23 @@ class Parts:
         self.faults: dict[tuple[Path, str], Fault] = {}
         self.unloaded: set[str] = set()
         """Packages that could not be imported, "" for a project's own file: names may be unknown because of them."""
+        self._instead: dict[str, str] = {}
+        """What to say of a schedule that nobody knows, which only the whole spec tells; empty for nothing."""
 
     def fault(self, path: Path, problem: str) -> None:
-        self.faults.setdefault((path, problem), Fault(".".join(path), problem, self.spec.origin(path)))
+        problem = self._instead.get(problem, problem)
+        if problem:
+            self.faults.setdefault((path, problem), Fault(".".join(path), problem, self.spec.origin(path)))
 
     def load(self) -> None:
         """Import what the spec names."""
         for path, package, problem in plugins.load(self.spec):
             self.fault(path, problem)
             self.unloaded.add(package)
+        own = [name for name, kind in self.spec.offered.items() if kind == registry.schedule.kind]
+        for _, name in plugins.schedules_named_in(self.spec):
+            lost = name.rpartition(":")[0] in self.unloaded and (":" in name or name in own)
+            self._instead[registry.schedule.unknown(name)] = "" if lost else registry.schedule.unknown(name, own)
 
     def error(self) -> ConfigError:
         """All faults, in the order in which their places are written."""

@@ -12,6 +12,8 @@ NOUNS = {"integer": "an integer", "number": "a number", "string": "a text", "boo
 
 def takes(schema: JsonSchema) -> str:
     """The schema as a phrase: `a number from 0 to 1`, `one of: a, b`, `an integer of 1 or more, or null`."""
+    if "title" in schema:
+        return str(schema["title"])
     if "enum" in schema:
         return "one of: " + ", ".join(map(str, schema["enum"]))
     if "anyOf" in schema:

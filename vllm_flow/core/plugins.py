@@ -20,6 +20,8 @@ from typing import Any
 
 from vllm_flow.core import spec
 from vllm_flow.core.errors import FlowError, listed, nearest, told
+from vllm_flow.core.ranges import RANGES
+from vllm_flow.core.registry import WORD
 
 PACKAGES = ("stages", "schedules", "engines", "stores", "clocks", "inputs", "metrics")
 BUILT_IN = tuple(f"vllm_flow.{name}" for name in PACKAGES)
@@ -53,7 +55,39 @@ def _packages_named_in(run: spec.RunSpec) -> dict[str, spec.Path]:
             use = entry.get("use") if isinstance(entry, Mapping) else None
             if isinstance(use, str) and ":" in use:
                 named.setdefault(use.rpartition(":")[0], (*path, str(name), "use"))
+    for path, name in schedules_named_in(run):
+        if ":" in name and WORD.fullmatch(name):
+            named.setdefault(name.rpartition(":")[0], path)
     return named
+
+
+def schedules_named_in(run: spec.RunSpec) -> Iterator[tuple[spec.Path, str]]:
+    """All that may name the schedule of a sampling parameter, under `sampling` or in a node's `set`, with its place."""
+    graphs: dict[spec.Path, Any] = {("graph",): run.graph}
+    graphs |= {("pipelines", name, "graph"): inner.get("graph") or {} for name, inner in run.pipelines.items()}
+    given: list[tuple[spec.Path, Any]] = [(("sampling",), run.sampling)]
+    for path, nodes in graphs.items():
+        for name, node in nodes.items() if isinstance(nodes, Mapping) else ():
+            given.append(((*path, str(name), "set"), node.get("set") if isinstance(node, Mapping) else None))
+    for path, parameters in given:
+        for name, value in parameters.items() if isinstance(parameters, Mapping) else ():
+            if name in RANGES:
+                yield from schedule_names(value, (*path, name))
+
+
+def schedule_names(value: Any, path: spec.Path = ()) -> Iterator[tuple[spec.Path, str]]:
+    """All that may name a schedule in what is configured: each text, and the key of each mapping of one entry."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            place = (*path, str(key))
+            if len(value) == 1:
+                yield place, str(key)
+            yield from schedule_names(item, place)
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from schedule_names(item, (*path, str(number)))
 
 
 def _load_package(name: str) -> str | None:

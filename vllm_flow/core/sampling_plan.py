@@ -15,7 +15,7 @@ from vllm_flow.core.errors import listed, nearest, shown
 from vllm_flow.core.moving import Moving, Now
 from vllm_flow.core.option_checks import problems
 from vllm_flow.core.options import OptionProblem, build, schema_of, written
-from vllm_flow.core.phrases import JsonSchema
+from vllm_flow.core.phrases import JsonSchema, takes
 from vllm_flow.core.ranges import RANGES
 from vllm_flow.core.registry import schedule
 from vllm_flow.core.sampling import NEUTRAL, FrozenDict, Sampling
@@ -143,7 +143,8 @@ def _moves(name: str, value: Any) -> bool:
 def _or_moving(name: str, schema: JsonSchema) -> JsonSchema:
     if name not in RANGES:
         return schema
-    return {"anyOf": [*schema.get("anyOf", [schema]), {"type": "object"}, {"type": "string"}]}
+    anything = [*schema.get("anyOf", [schema]), {"type": "object"}, {"type": "string"}]
+    return {"title": f"{takes(schema)}, or a schedule", "anyOf": anything}
 
 
 def _unfit(name: str, moving: Moving) -> Iterator[str]:

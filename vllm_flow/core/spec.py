@@ -53,7 +53,7 @@ class RunSpec:
     choices: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=ABOUT)
     """Group to the choice that was made, such as `experiment: cold`."""
     offered: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=ABOUT)
-    """What the project's own files would register: name to `stage`, `resource`, `input` or `metric`. For messages."""
+    """What the project's own files would register: name to its kind, such as `stage`. For messages."""
 
     project: str = field(default="", repr=False, metadata=ABOUT)
     """The folder that the project's files lie in; empty for the working directory."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from tests.cli.test_command import COMMAND, POSIX
@@ -22,6 +23,7 @@ from vllm_flow.core.metrics import ALWAYS
 plugins.load_built_in()
 REGISTRIES = {
     "stages": registry.stage, "resources": registry.resource, "sources": registry.source, "measures": registry.metric,
+    "schedules": registry.schedule,
 }  # fmt: skip
 PARTS = [
     (kind, one.name)
@@ -29,7 +31,9 @@ PARTS = [
     for one in known
     if one.cls.__module__.startswith("vllm_flow.")
 ]
-USED = [part for part in PARTS if part[1] not in ALWAYS.values()]  # of what is always measured no file speaks
+USED = [
+    part for part in PARTS if part[1] not in ALWAYS.values() and part[0] != "schedules"
+]  # of what is always measured no file speaks
 ROOT = Path(__file__).parents[2]
 SHOUT = '''from dataclasses import dataclass, replace
 from typing import Annotated
@@ -129,7 +133,8 @@ def test_text_and_json_say_the_same(ls: Any) -> None:
     ]
     assert list(kinds) == [
         "clocks", "contexts", "engines", "experiments", "inputs", "metrics", "models", "pipelines", "samplings",
-        "stores", "stages", "resources", "sources", "measures", "plugins",
+        "stores", "stages", "resources", "sources", "measures", "schedules",
+        "plugins",
     ]  # fmt: skip
     assert [name for names in kinds.values() for name, line in names.items() if not line] == []
     assert [(kind, name) for kind in REGISTRIES for name in kinds[kind]] == PARTS
@@ -237,6 +242,62 @@ def test_the_example_of_every_built_in_part_comes_from_a_file_and_passes_check(
     assert isinstance(shown, dict)
     assert within(shown, compose(example["overrides"]).content())
     assert name in example["yaml"]
+
+
+@pytest.mark.parametrize("name", [name for kind, name in PARTS if kind == "schedules"])
+def test_the_example_of_every_schedule_is_what_a_sampling_parameter_may_follow(
+    name: str, told: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (part,) = (one for one in told(name) if one["kind"] == "schedules")
+    shown = OmegaConf.to_container(OmegaConf.create(part["example"]["yaml"]))
+    _, override = part["example"]["overrides"]
+    assert main(["check", "--config", override, "engine=echo"]) == 0, capsys.readouterr().err
+    composed = yaml.safe_load(capsys.readouterr().out.rpartition("\n")[0])
+    assert within(shown, composed)
+    assert name in str(shown)
+
+
+def test_a_schedule_is_told_with_its_options_and_how_a_parameter_follows_it(ls: Any) -> None:
+    assert ls("linear") == (
+        "linear: schedule\n"
+        "In a straight line from one value to another, and then that: from + (to - from) x / over.\n"
+        "\n"
+        "makes     a number\n"
+        "\n"
+        "options\n"
+        "  from: a number; required\n"
+        "  to: a number; required\n"
+        "  over: a number above 0; required\n"
+        "      After how many tokens or turns, or at which share of the task, `to` is reached.\n"
+        "  by: one of: token, turn, progress; default 'token'\n"
+        "\n"
+        "example\n"
+        "  sampling:\n"
+        "    temperature: {linear: {from: 1.0, to: 0.2, over: 256}}\n"
+        "\n"
+        "vllm-flow check --sampling 'sampling.temperature={linear: {from: 1.0, to: 0.2, over: 256}}'\n"
+    )
+    assert "  of: a list, each item a number or a schedule; required\n" in ls("schedules/sum")
+    assert ls("schedule") == ls("schedules")
+
+
+CALM = '''from vllm_flow import Now, schedule
+
+
+@schedule("calm", needs=("entropy",))
+def calm(now: Now) -> float:
+    """Calmer and calmer."""
+    return 1 / (1 + now.token)
+'''
+
+
+def test_a_schedule_of_the_project_is_listed_and_told(project: Path, ls: Any) -> None:
+    write(project / "stages/feel.py", CALM)
+    assert "schedules\tcalm\tCalmer and calmer.\n" in ls("schedules")
+    assert ls("calm") == (
+        "calm: schedule\nCalmer and calmer.\n\nasks for  entropy: a signal\nmakes     a number\n\n"
+        "example\n  sampling:\n    temperature: calm\n\nvllm-flow check --sampling sampling.temperature=calm\n"
+    )
 
 
 def within(shown: Any, composed: Any) -> bool:
@@ -353,7 +414,7 @@ def test_a_sampling_parameter_is_told_with_what_the_presets_set(ls: Any, told: A
         "sampling.temperature: key\n"
         "Divides the logits; 0 is greedy: always the most probable token.\n"
         "\n"
-        "takes a number of 0 or more; default 1.0\n"
+        "takes a number of 0 or more, or a schedule; default 1.0\n"
         "set by sampling: balanced 0.7, creative 1.0, diverse 0.9, greedy 0, inventive 1.0, plain 0.7\n"
         "\n"
         "vllm-flow sampling.temperature=VALUE\n"
@@ -509,7 +570,7 @@ def test_a_plugin_that_cannot_be_had_is_one_line(
     assert capsys.readouterr() == ("", f"{line}\n")
 
 
-KINDS = "clocks, contexts, engines, experiments, inputs, keys, measures, metrics, models, pipelines, plugins, resources, samplings, sources, stages, stores, words"
+KINDS = "clocks, contexts, engines, experiments, inputs, keys, measures, metrics, models, pipelines, plugins, resources, samplings, schedules, sources, stages, stores, words"
 
 
 def test_names_that_nothing_has_are_told_at_once_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

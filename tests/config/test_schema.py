@@ -22,6 +22,7 @@ from vllm_flow.config.described import described
 from vllm_flow.config.files import ConfigFile, read
 from vllm_flow.config.layers import Layer
 from vllm_flow.core.errors import ConfigError, Fault
+from vllm_flow.core.moving import Moving
 from vllm_flow.core.options import at_least
 from vllm_flow.core.pipeline import Pipeline
 
@@ -102,6 +103,15 @@ MUTANTS = [
     ("conf/sampling/diverse.yaml", "n: 5", "stop: [a, 3]"),
     ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: -1"),
     ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {value: 0}"),
+    ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {linear: {from: 1, to: 0, ovr: 8}}"),
+    ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {linaer: {from: 1, to: 0, over: 8}}"),
+    ("conf/sampling/greedy.yaml", "temperature: 0", "temperature:\n  linear:\n    from: 1\n    to: 0\n    over: 0"),
+    ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {constant: 1, linear: {from: 1, to: 0, over: 8}}"),
+    ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {sum: [1, {constant: {vaule: 1}}]}"),
+    ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {then: {first: 1, next: {clip: {of: x}}, after: 3}}"),
+    ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: linear"),
+    ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: clam"),
+    ("conf/sampling/greedy.yaml", "temperature: 0", "stop: {linear: {from: 1, to: 0, over: 8}}"),
     ("conf/sampling/inventive.yaml", "xtc_threshold: 0.1", "xtc_threshold: 0.6"),
     ("conf/sampling/inventive.yaml", "min_p: 0.02", "logit_bias: {cat: 1}"),
     ("conf/sampling/inventive.yaml", "min_p: 0.02", "logit_bias: {7: 101}"),
@@ -121,6 +131,7 @@ MUTANTS = [
     ("pipelines/dialogue.yaml", "{use: infer/generate}", "{use: infer/generate, each: 3}"),
     ("pipelines/dialogue.yaml", "{use: infer/generate}", "{use: infer/generate, from: prompt}"),
     ("pipelines/dialogue.yaml", "{use: schedule/sampling}", "{use: schedule/sampling, set: {top_p: 2}}"),
+    ("pipelines/dialogue.yaml", "{use: schedule/sampling}", "{use: schedule/sampling, set: {top_p: {linaer: 2}}}"),
     ("pipelines/dialogue.yaml", "output: reply", "  my prompt: {use: fuse/chat}"),
     ("pipelines/dialogue.yaml", "output: reply", "  sampling: {use: schedule/sampling}"),
     ("pipelines/dialogue.yaml", "output: reply", "output: [reply]"),
@@ -241,6 +252,17 @@ def test_the_schema_is_one_for_old_servers_and_new() -> None:
         ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: ${seed}"),
         ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: ???"),
         ("conf/sampling/greedy.yaml", "temperature: 0", "stop: ${oc.env:STOP}"),
+        ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {linear: {from: 1, to: '${seed}', over: 8}}"),
+        ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {linear: {to: 0}}"),
+        ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {constant: 0.5}\ntop_k: {piecewise: [[0, 5]]}"),
+        ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {sum: [0.5, {product: [2, {constant: 1}]}]}"),
+        ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {warmup: {to: 1, over: 8, then: null}}"),
+        ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {acme:calm: {rate: 3}}\ntop_p: acme:calm"),
+        (
+            "pipelines/dialogue.yaml",
+            "{use: schedule/sampling}",
+            "{use: schedule/sampling, set: {top_p: {constant: 1}}}",
+        ),
         ("conf/sampling/greedy.yaml", "temperature: 0", "defaults: [balanced, /shipped/sampling/greedy, _self_]"),
         ("conf/engine/transformers.yaml", "device: auto", "device: ${oc.env:DEVICE}"),
         ("conf/model/qwen.yaml", "revision: null", "defaults:\n  - override /engine@_global_.engine: echo"),
@@ -272,6 +294,30 @@ def test_the_parts_of_a_project_are_in_its_schema(project: Project) -> None:
     assert "edit/shout" in stages["enum"]
     assert made["$defs"]["speech"]["allOf"] == [{"$ref": "#/$defs/Resource"}]
     assert errors(made, {"defaults": [{"/speech": "loud"}, {"/speech": "lout"}]}) == [("defaults", "1", "/speech")]
+
+
+def test_a_wrong_number_is_told_as_such_though_a_schedule_might_stand_there() -> None:
+    (error,) = Draft202012Validator(COMMITTED).iter_errors({"sampling": {"temperature": -1}})
+    assert (error.validator, error.message) == ("minimum", "-1 is less than the minimum of 0")
+    number = COMMITTED["$defs"]["Sampling"]["properties"]["temperature"]
+    assert number["patternErrorMessage"] == "It takes a number, a schedule, or ${KEY}, or ???."
+
+
+def test_every_example_of_a_schedule_fits_and_is_what_check_takes() -> None:
+    examples = COMMITTED["$defs"]["Schedule"]["examples"]
+    assert {"linear": {"from": 1.0, "to": 0.2, "over": 256}} in examples
+    assert [next(iter(one)) for one in examples] == sorted(COMMITTED["$defs"]["Schedule"]["properties"])
+    for one in examples:
+        assert errors(COMMITTED, {"sampling": {"temperature": one}}) == []
+        assert list(Moving.option_problems(one)) == []
+
+
+def test_a_schedule_of_the_project_may_be_named_alone_or_with_options(project: Project) -> None:
+    project.write("stages/feel.py", '@schedule("calm")\nclass Calm:\n    """Calmer."""\n')
+    made = schema()
+    assert made["$defs"]["Schedule"]["properties"]["calm"] == {"description": "Calmer."}
+    assert errors(made, {"sampling": {"temperature": "calm", "top_p": {"calm": {"rate": 3}}}}) == []
+    assert errors(made, {"sampling": {"temperature": "clam"}}) == [("sampling", "temperature")]
 
 
 def test_a_stage_whose_options_cannot_be_read_takes_anything() -> None:

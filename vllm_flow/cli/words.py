@@ -14,7 +14,7 @@ from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 # Everything below a space but newline and tab, and the C1 range: a model must not be able to move the cursor.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
-OTHER_KINDS = ("stages", "resources", "sources", "measures", "plugins", "keys", "words")
+OTHER_KINDS = ("stages", "resources", "sources", "measures", "schedules", "plugins", "keys", "words")
 """What `ls` lists beside the groups of the configuration."""
 
 
@@ -64,6 +64,15 @@ def json_line(value: Any) -> str:
     """JSON for stdout. Where its encoding lacks characters all but ASCII is escaped as JSON does it."""
     encoding = getattr(sys.stdout, "encoding", None) or ""
     return json.dumps(value, default=str, ensure_ascii=not encoding.lower().startswith("utf"))
+
+
+def flow(value: Any) -> str:
+    """Plain data in one line, as a command line and YAML take it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(flow, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def is_terminal(stream: IO[str]) -> bool:

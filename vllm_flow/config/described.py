@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import typing
 from collections.abc import Iterator
 from typing import Any
 
 from vllm_flow.core.describe import default_of, field_docs, paragraphs
+from vllm_flow.core.moving import Moving
 from vllm_flow.core.options import ChangesOf, by_key, schema_of
 from vllm_flow.core.phrases import NOUNS, JsonSchema
+from vllm_flow.core.sampling_plan import SamplingPlan
 
 REFERENCE = r"^\?\?\?$|\$\{"
 KINDS = {**NOUNS, "object": "a mapping", "array": "a list", "null": "null"}
 Classes = tuple[type, ...]
+MOVING, CHANGES = "#/$defs/Moving", "#/$defs/Changes"
+"""What takes a schedule, and sampling parameters in place of others: described once, for schedules hold schedules."""
 
 
 def described(cls: type) -> JsonSchema:
@@ -41,6 +46,11 @@ def summary(cls: type) -> str:
 
 def opened(schema: JsonSchema, classes: Classes = ()) -> JsonSchema:
     """`schema`, but a reference is accepted too, here and below; `classes` are those whose schemas may lie in it."""
+    if schema.get("properties") == SamplingPlan.option_schema()["properties"]:
+        return {"$ref": CHANGES}
+    if Moving.option_schema() in (schema, *schema.get("anyOf", ())):
+        moving: JsonSchema = {"$ref": MOVING}
+        return {"anyOf": [moving, {"type": "null"}]} if {"type": "null"} in schema["anyOf"] else moving
     options = [_inside(one, classes) for one in _alternatives(schema)]
     kinds = [one.get("type") for one in options]
     if {} in options:
@@ -90,6 +100,9 @@ def _classes(hint: Any) -> Iterator[type]:
 
 
 def _default(field: dataclasses.Field[Any]) -> JsonSchema:
-    """Null is left out: nobody needs help to write it, and yaml-language-server 1.25 cannot complete beside it."""
+    """Null is left out: nobody needs help to write it, and yaml-language-server 1.25 cannot complete beside it.
+
+    So is what is without limit, for which JSON has no word.
+    """
     made = default_of(field)
-    return {} if made is None else {"default": made}
+    return {} if made is None or made in (math.inf, -math.inf) else {"default": made}

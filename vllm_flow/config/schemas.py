@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from vllm_flow.config import keys
+from vllm_flow.config import keys, schedules
 from vllm_flow.config.described import REFERENCE, described, opened, reference
 from vllm_flow.config.groups import OPTIONAL, Group, read_groups
 from vllm_flow.config.layers import PRIMARY, SHIPPED, Layer, shipped_root
 from vllm_flow.config.limits import REFUSED_HYDRA
+from vllm_flow.config.own_parts import own_parts
 from vllm_flow.config.project import own_files
 from vllm_flow.config.spec import NESTED, SAMPLE, Settings
 from vllm_flow.core import plugins, registry
@@ -23,7 +24,6 @@ from vllm_flow.core.metric_ports import GIVEN as GIVEN_TO_METRICS
 from vllm_flow.core.metrics import ALWAYS
 from vllm_flow.core.options import schema_of
 from vllm_flow.core.phrases import JsonSchema
-from vllm_flow.core.sampling import Sampling
 from vllm_flow.models.spec import Model
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -59,7 +59,7 @@ def schema() -> JsonSchema:
         "Input": _chosen_by_use(registry.source, "Where turns come from.", _sample(groups)),
         "Metric": _chosen_by_use(registry.metric, "What it measures.", words={"from": WORDS["from"]}),
         "Metrics": _part(_metrics()),
-        "Sampling": _part(opened(schema_of(Sampling), (Sampling,))),
+        **_sampling(),
         "Model": _part(opened(schema_of(Model), (Model,))),
         "Choice": _choice(groups, ("/", "override /")),
         "Whole": {"enum": ["_self_", *_whole_files(groups)]},
@@ -97,6 +97,20 @@ def _always(use: str) -> JsonSchema:
     entry = registry.metric.find(use)
     rule = _rule(use, _options(entry), ("from",)) if entry else {}
     return {**rule, "if": {"type": "object", "properties": {"use": False}}}
+
+
+def _sampling() -> JsonSchema:
+    """The sampling parameters, in a file of theirs and in the place of others, and the schedules they may follow."""
+    own = {part.name: part.summary for part in own_parts() if part.kind == registry.schedule.kind}
+    options = {entry.name: _options(entry) for entry in registry.schedule}
+    alone = own.keys() | {name for name, one in options.items() if not one.get("required")}
+    plain = schedules.sampling(alone)
+    return {
+        "Sampling": _part(plain),
+        "Changes": _partial({**plain, "type": ["object", "string"], "pattern": REFERENCE}),
+        "Moving": schedules.may_move({"type": "number"}, alone),
+        "Schedule": _partial(schedules.whole(own, options, [schedules.example(one) for one in registry.schedule])),
+    }
 
 
 def _hydra() -> JsonSchema:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_flow.cli import COMMANDS
-from vllm_flow.cli.completing.key_tree import Leaf, Tree, below, dotted, key_tree, parts
+from vllm_flow.cli.completing.key_tree import Leaf, Tree, below, dotted, key_tree, parts, schedule_names, schedules
 from vllm_flow.cli.completing.scripts import SCRIPTS
 from vllm_flow.cli.words import OTHER_KINDS, kind_of
 from vllm_flow.config.groups import OPTIONAL, Group, read_groups
@@ -112,7 +112,7 @@ def _names() -> Iterator[Candidate]:
     groups = read_groups()
     yield from (Candidate(kind) for kind in (*map(kind_of, groups), *OTHER_KINDS))
     yield from (Candidate(name, about) for group in groups.values() for name, about in group.comments.items())
-    yield from (Candidate(name, about) for name, about in parts().items())
+    yield from (Candidate(name, about) for name, about in (parts() | schedule_names()).items())
     yield from (Candidate(name, leaf.about) for name, leaf in dotted(key_tree({})) if not name.startswith(NOT_LISTED))
     yield from (Candidate(word, about) for word, about in WORDS.items())
 
@@ -154,6 +154,8 @@ def _values(tree: Tree, key: str, value: str) -> Iterator[Candidate]:
         yield from _files("@", value[1:])
     elif leaf.is_file:
         yield from _files("", value)
+    if leaf.moves and value.startswith("{"):
+        yield from (Candidate(text, about) for text, about in schedules().items())
     yield from (Candidate(text) for text, _ in _listed(value, dict.fromkeys(leaf.values, "")))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Union
 
+from vllm_flow.cli.words import flow
 from vllm_flow.config.groups import IMPLIED_INPUT, read_groups
 from vllm_flow.config.layers import shipped_root
 from vllm_flow.config.outline import contents, outline
@@ -18,6 +19,7 @@ from vllm_flow.config.own_parts import own_parts
 
 FILES = ("path", "gguf")
 """Options whose value is the name of a file or folder."""
+WHOLE = {"$ref": "#/$defs/Schedule"}
 KINDS = ("Stage", "Resource", "Input", "Metric")
 TOP = ("seed", "concurrency", "sweep")
 
@@ -30,6 +32,8 @@ class Leaf:
     values: tuple[str, ...] = ()
     """Those it can be chosen from, as a command line writes them."""
     is_file: bool = False
+    moves: bool = False
+    """Whether a schedule may stand for the value."""
 
 
 Tree = dict[str, Union[Leaf, "Tree"]]
@@ -79,6 +83,22 @@ def parts(*kinds: str) -> dict[str, str]:
     return found | {part.name: part.summary for part in own_parts() if part.kind.title() in (kinds or KINDS)}
 
 
+def schedule_names() -> dict[str, str]:
+    """Each schedule with its one line."""
+    shipped = _shipped()["Schedule"]["properties"]
+    own = {part.name: part.summary for part in own_parts() if part.kind == "schedule"}
+    return {name: str(one["description"]) for name, one in shipped.items()} | own
+
+
+def schedules() -> dict[str, str]:
+    """How each schedule is written, as a command line takes it, with its one line."""
+    about, found = schedule_names(), {}
+    for one in _shipped()["Schedule"]["examples"]:
+        name = one if isinstance(one, str) else next(iter(one))
+        found[flow({name: {}} if isinstance(one, str) else one)] = about.pop(name)
+    return found | {f"{{{name}: {{}}}}": line for name, line in about.items()}
+
+
 def _shipped() -> dict[str, Any]:
     """The parts of the JSON Schema."""
     found: dict[str, Any] = json.loads((shipped_root() / "conf" / "schema.json").read_text(encoding="utf-8"))
@@ -107,7 +127,7 @@ def _options_by_use(shipped: Mapping[str, Any]) -> dict[str, Tree]:
     found = {rule["if"]["properties"]["use"]["const"]: _tree(rule["then"]["properties"]) for rule in rules}
     for part in own_parts():
         found[part.name] = {
-            name: Leaf(values=tuple(map(_text, values)), is_file=name in FILES) for name, values in part.options.items()
+            name: Leaf(values=tuple(map(flow, values)), is_file=name in FILES) for name, values in part.options.items()
         }
     return found
 
@@ -122,19 +142,15 @@ def _leaf(name: str, schema: Mapping[str, Any]) -> Leaf | Tree:
     if inner is not None:
         return _tree(inner)
     values = tuple(value for one in alternatives for value in _values(one))
-    return Leaf(schema.get("description", ""), values, name in FILES)
+    return Leaf(schema.get("description", ""), values, name in FILES, schema.get("allOf") == [WHOLE])
 
 
 def _values(schema: Mapping[str, Any]) -> Iterator[str]:
-    yield from map(_text, schema.get("enum", ()))
+    yield from map(flow, schema.get("enum", ()))
     kinds = schema.get("type", ())
     kinds = [kinds] if isinstance(kinds, str) else kinds
     yield from ("true", "false") if "boolean" in kinds else ()
     yield from ("null",) if "null" in kinds else ()
-
-
-def _text(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -10,10 +10,12 @@ from typing import Any
 
 import yaml
 
-from vllm_flow.config import groups
+from vllm_flow.cli.words import flow
+from vllm_flow.config import groups, schedules
 from vllm_flow.config.outline import LOADER, contents, find, text_of
 from vllm_flow.config.project import from_here
 from vllm_flow.core.describe import Option, Part
+from vllm_flow.core.registry import schedule
 
 PIPELINE = "pipeline"
 MISSING = "???"
@@ -34,6 +36,8 @@ class Example:
 
 def example_of(part: Part) -> Example:
     """From a file of a group, which is there to be chosen, or from the smallest pipeline; else written out."""
+    if part.kind == schedule.kind:
+        return _of_schedule(part)
     for group, choices in groups().items():
         for choice in choices:
             values = contents(f"{group}/{choice}")[1]
@@ -42,6 +46,15 @@ def example_of(part: Part) -> Example:
             if part.kind == "metric" and any(_use(one) == part.name for one in values.values()):
                 return _of_file(group, choice)
     return _of_node(lambda node: node.get("use") == part.name) or Example(_written_out(part))
+
+
+def _of_schedule(part: Part) -> Example:
+    """In the place of a number: no `use` names it."""
+    entry = schedule.find(part.name)
+    if entry is None or part.problem:
+        return Example(below(("sampling",), f"temperature: {part.name}"))
+    text, steered = flow(schedules.example(entry)), schedules.parameter(entry)
+    return Example(below(("sampling",), f"{steered}: {text}"), "", ("--sampling", f"sampling.{steered}={text}"))
 
 
 def example_of_word(word: str) -> Example:

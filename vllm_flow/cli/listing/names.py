@@ -17,6 +17,7 @@ from vllm_flow.core.describe import Option, options_of, paragraphs
 
 PARTS = {
     "stages": registry.stage, "resources": registry.resource, "sources": registry.source, "measures": registry.metric,
+    "schedules": registry.schedule,
 }  # fmt: skip
 TOP_KEYS = ("seed", "concurrency", "output")
 Kinds = dict[str, dict[str, str]]
@@ -59,6 +60,7 @@ def package(point: EntryPoint) -> str:
 def keys() -> dict[str, Option]:
     """What `key=value` can set, apart from nodes, which differ from pipeline to pipeline."""
     from vllm_flow.config.keys import ABOUT
+    from vllm_flow.core.ranges import RANGES
     from vllm_flow.core.sampling import Sampling
     from vllm_flow.core.spec import RunSpec
     from vllm_flow.models.spec import Architecture, Model
@@ -74,6 +76,9 @@ def keys() -> dict[str, Option]:
         ("model.architecture", Architecture),
     ):
         found |= {f"{place}.{option.name}": option for option in options_of(cls)}
+    for name in RANGES:
+        option = found[f"sampling.{name}"]
+        found[f"sampling.{name}"] = dataclasses.replace(option, takes=f"{option.takes}, or a schedule")
     for group, names in groups().items():
         for choice in names:
             found |= {f"{group}.{option.name}": option for option in _options(f"{group}/{choice}")}

@@ -21,7 +21,7 @@ from vllm_flow.config import compose, groups
 from vllm_flow.core.errors import ConfigError
 from vllm_flow.core.pipeline import Pipeline
 
-FLAGS = "--config, --graph, --help, --json, --mermaid, --multirun, --plan, --schema, --svg, -h, -m"
+FLAGS = "--config, --graph, --help, --json, --mermaid, --multirun, --plan, --sampling, --schema, --svg, -h, -m"
 NO_FILE = (
     "--svg (command line): the file to write is missing. Write --svg FILE, or --svg=FILE for a name with - or = in it."
 )
@@ -58,6 +58,9 @@ def check(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, st
         (["--graph", "--json"], "--graph --json (command line): each of these flags shows something else. Choose one."),
         (["--svg", "a.svg", "--mermaid", "--config"], "--svg --mermaid --config (command line): each of these flags shows something else. Choose one."),
         (["--svg", "a.svg", "--svg=b.svg"], "--svg (command line): it is given 2 times. Choose one file."),
+        (["--sampling", "--graph"], "--graph --sampling (command line): each of these flags shows something else. Choose one."),
+        (["--sampling", "--svg", "a.svg", "--graph"], "--graph --svg --sampling (command line): each of these flags shows something else. Choose one."),
+        (["--sampling", "--svg", "nowhere/a.svg"], "--svg (command line): nowhere/a.svg cannot be written: No such file or directory. Choose another place."),
         (["--svg"], NO_FILE),
         (["--svg="], NO_FILE),
         (["--svg", "engine=echo"], NO_FILE),
@@ -76,7 +79,7 @@ def test_what_cannot_be_shown_is_one_line(words: list[str], line: str, capsys: p
     assert list(Path().iterdir()) == [Path("pipelines")]
 
 
-@pytest.mark.parametrize("flag", ["--graph", "--mermaid", "--json", "--svg=a.svg"])
+@pytest.mark.parametrize("flag", ["--graph", "--mermaid", "--json", "--svg=a.svg", "--sampling"])
 def test_what_cannot_run_is_not_drawn(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     fault = (
         "graph.reply.use (command line): there is no stage 'infer/generat'. Did you mean 'infer/generate'? There are: "
@@ -102,6 +105,40 @@ def test_the_graph_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = check(capsys, "--mermaid", "engine=echo")
     assert (code, err) == (0, "")
     assert out.startswith('flowchart TB\n  n0_turn(["turn<br/>given<br/>Turn"]):::given\n')
+
+
+FALL = "sampling.temperature={linear: {from: 1.0, to: 0.2, over: 8}}"
+
+
+def test_what_is_planned_of_the_sampling_parameters_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--sampling", "engine=echo", "sampling.max_tokens=16", "sampling=plain", FALL)
+    code, out, err = check(capsys, *words)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[:2] == ["temperature  linear, token by token", "  1 ┤⠉⠉⠉⠉⠦⠤⠤⠤⡀"]
+    assert out.splitlines()[-3:] == [
+        "",
+        "stays: max_tokens 16, top_p 0.9; all else is neutral",
+        "dialogue: 5 nodes, output 'reply', no faults.",
+    ]
+    assert check(capsys, *words, "--svg", "a.svg") == (0, "dialogue: 5 nodes, output 'reply', no faults.\n", "")
+    root = Xml.parse("a.svg").getroot()
+    assert root.findtext("{http://www.w3.org/2000/svg}title") == "dialogue"
+    assert "temperature" in Path("a.svg").read_text(encoding="utf-8")
+    nothing = "nothing moves; stays: max_tokens 192, temperature 0; all else is neutral\n"
+    assert check(capsys, "--sampling", "engine=echo", "sampling=greedy")[1].startswith(nothing)
+
+
+def test_a_plan_that_leaves_its_range_is_a_fault(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "stages").mkdir()
+    (folder / "stages" / "sink.py").write_text(
+        "from vllm_flow import Now, schedule\n\n"
+        '@schedule("check-sinks")\ndef sinks(now: Now) -> float:\n    """Sinks."""\n    return 0.1 - now.token / 10\n',
+        encoding="utf-8",
+    )
+    words = ("engine=echo", "sampling.temperature=check-sinks")
+    assert check(capsys, *words)[0] == 0
+    line = "sampling.temperature: the schedule 'check-sinks' gave -0.1 at token 2. It takes a number of 0 or more.\n"
+    assert check(capsys, "--sampling", *words) == (2, "", line)
 
 
 @POSIX

@@ -118,7 +118,7 @@ def offered(line: str) -> list[str]:
         ("input.text=", []),
         ("input.text=@a", ["input.text=@a.jsonl"]),
         ("model.path=sta", ["model.path=stages/"]),
-        ("check --s", ["--schema", "--svg"]),
+        ("check --s", ["--sampling", "--schema", "--svg"]),
         ("check --svg a", ["a.jsonl"]),
         ("check --svg=a", ["--svg=a.jsonl"]),
         ("chat -", ["--continue", "--help", "-c"]),

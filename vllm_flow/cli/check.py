@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from vllm_flow.cli.words import is_terminal, printed, table, take_flags
@@ -19,8 +18,8 @@ from vllm_flow.core.ports import type_name
 from vllm_flow.core.spec import RunSpec
 
 HEAD = ("value", "made by", "from", "type")
-HELP = """usage: vllm-flow check [--graph | --svg FILE | --mermaid | --config | --plan [-m] | --schema | --json]
-                       [key=value ...]
+HELP = """usage: vllm-flow check [--graph | --svg FILE | --mermaid | --sampling [--svg FILE] | --config | --plan [-m] |
+                        --schema | --json] [key=value ...]
 
 Composes and checks a configuration as `vllm-flow` would run it: prints every fault, one line each, and exits with 2 if
 there is one. What would run, but is hardly meant so, is a warning. Loads no model and runs nothing. Shows the table of
@@ -29,14 +28,16 @@ named values, in running order, or
   --graph      that table drawn: each value a lane that runs down to its readers
   --svg FILE   the drawing as a picture
   --mermaid    the drawing as Mermaid text, for a README or an issue
+  --sampling   what is planned of each sampling parameter that moves, as a curve; with --svg FILE as a picture
   --config     every value in force, as YAML, with the file and line it came from
   --plan       what a run, or with -m a sweep, would do and take: points, prompt tokens, memory, time, what is done
   --schema     the JSON Schema of configuration files, for an editor
   --json       the table for other programs
 """
 FLAGS = {
-    "--graph": "graph", "--svg": "svg", "--mermaid": "mermaid", "--config": "config", "--schema": "schema",
-    "--json": "json", "--plan": "plan", "-m": "many", "--multirun": "many", "--help": "help", "-h": "help",
+    "--graph": "graph", "--svg": "svg", "--mermaid": "mermaid", "--sampling": "sampling", "--config": "config",
+    "--schema": "schema", "--json": "json", "--plan": "plan", "-m": "many", "--multirun": "many", "--help": "help",
+    "-h": "help",
 }  # fmt: skip
 
 
@@ -70,14 +71,18 @@ def main(arguments: list[str]) -> int:
     if "mermaid" in flags:
         _print_mermaid(pipeline)
     elif "config" not in flags:
-        _show(spec, pipeline, files, graph="graph" in flags)
+        _show(spec, pipeline, files, flags)
     for fault in pipeline.advice:
         print(f"warning: {printed(str(fault))}", file=sys.stderr)
     return 0
 
 
-def _show(spec: RunSpec, pipeline: Pipeline, files: Sequence[str], *, graph: bool) -> None:
-    if graph:
+def _show(spec: RunSpec, pipeline: Pipeline, files: Sequence[str], flags: set[str]) -> None:
+    if "sampling" in flags:
+        from vllm_flow.cli.sampling_shown import show_sampling
+
+        show_sampling(pipeline, files[0] if files else None)
+    elif "graph" in flags:
         _print_graph(pipeline)
     elif files:
         _write_svg(pipeline, files[0])
@@ -109,7 +114,7 @@ def _refuse_together(flags: set[str], files: list[str], overrides: list[str]) ->
     asked = [word for word, name in FLAGS.items() if name in flags - {"many"}]
     if "many" in flags and "plan" not in flags:
         raise ConfigError([Fault("-m", "one run is checked. Plan a sweep with --plan -m.", "command line")])
-    if len(asked) > 1:
+    if len(asked) > 1 and set(asked) != {"--sampling", "--svg"}:
         problem = "each of these flags shows something else. Choose one."
         raise ConfigError([Fault(" ".join(asked), problem, "command line")])
     if len(files) > 1:
@@ -190,11 +195,6 @@ def _takes_unicode() -> bool:
 
 def _write_svg(pipeline: Pipeline, path: str) -> None:
     from vllm_flow.cli.drawing.picture import Picture
-    from vllm_flow.cli.drawing.svg import to_svg
+    from vllm_flow.cli.drawing.svg import to_svg, write_svg
 
-    drawing = to_svg(Picture.of(pipeline))
-    try:
-        Path(path).write_text(drawing, encoding="utf-8", newline="\n")
-    except OSError as error:
-        problem = f"{path} cannot be written: {error.strerror}. Choose another place."
-        raise ConfigError([Fault("--svg", problem, "command line")]) from error
+    write_svg(to_svg(Picture.of(pipeline)), path)

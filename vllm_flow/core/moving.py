@@ -64,7 +64,9 @@ class Now:
 
     def on(self, axis: Axis) -> float:
         """Where this is on an axis, from 0."""
-        return {"token": self.token, "turn": self.turn - 1, "progress": self.progress}[axis]
+        if axis == "token":
+            return self.token
+        return self.turn - 1 if axis == "turn" else self.progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,22 +23,23 @@ class FromSampling:
     """Values for this schedule alone: a second inference with `set: {temperature: 0}`."""
 
     def run(self, sampling: SamplingPlan, turn: Turn, context: Context | None = None) -> Schedule:
-        return self._planned(sampling).schedule(turn, {} if context is None else context.state)
+        return self.planned(sampling).schedule(turn, {} if context is None else context.state)
 
     def foresee(self, sampling: SamplingPlan) -> Schedule:
         """Of the first turn: the configuration alone determines it, so an engine can refuse it beforehand."""
-        return self._planned(sampling).schedule()
+        return self.planned(sampling).schedule()
 
     def check(self, sampling: SamplingPlan) -> Iterator[tuple[Path, str]]:
-        now = self._planned(sampling).start
+        now = self.planned(sampling).start
         if now.min_tokens > now.max_tokens:
             own = {"min_tokens", "max_tokens"} & set(self.set)
             what = f"min_tokens {now.min_tokens} is more than max_tokens {now.max_tokens}."
             yield () if own else ("sampling", "min_tokens"), f"{what} Lower the one, or raise the other."
 
     def advise(self, sampling: SamplingPlan) -> Iterator[tuple[Path, str]]:
-        if self.set and self._planned(sampling) == sampling:
+        if self.set and self.planned(sampling) == sampling:
             yield (), "its 'set' repeats what 'sampling' says. Leave it out, or set another value."
 
-    def _planned(self, sampling: SamplingPlan) -> SamplingPlan:
+    def planned(self, sampling: SamplingPlan) -> SamplingPlan:
+        """What this node plans, of which each turn's schedule is made."""
         return sampling.changed(self.set) if self.set else sampling

@@ -7,12 +7,14 @@ show as a tooltip and screen readers read.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from rich.cells import cell_len
 
 from vllm_flow.cli.drawing.layered import Box, Layout, laid_out
 from vllm_flow.cli.drawing.picture import Item, Picture, Wire
+from vllm_flow.core.errors import ConfigError, Fault
 
 MARGIN, PADDING, LINE = 24.0, 14.0, 18.0
 NAME_SIZE, SMALL_SIZE = 14.0, 11.0
@@ -35,27 +37,44 @@ text{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",m
 .output>rect{stroke-width:3.5px}
 .effect>.box{stroke:var(--faint)}
 .wire{fill:none;stroke-width:1.8px;stroke-linecap:round}
+.field{fill-opacity:.14}
+.rule{stroke:var(--faint);fill:none}
 """
 
 
 def to_svg(picture: Picture) -> str:
     """The whole file. Equal pictures give equal bytes."""
     drawn = _drawn(picture, 0)
-    width, height = drawn.width + 2 * MARGIN, drawn.height + 2 * MARGIN
+    return svg_file(picture.name, drawn.width, drawn.height, drawn.body)
+
+
+def svg_file(title: str, width: float, height: float, body: str) -> str:
+    """A file that needs nothing else, with this drawing in it."""
+    width, height = width + 2 * MARGIN, height + 2 * MARGIN
     colours = [f"--c{number}:{light};" for number, light in enumerate(LIGHT)]
     darks = [f"--c{number}:{dark};" for number, dark in enumerate(DARK)]
     classes = "".join(
-        f".c{one}>.box,.c{one}>.inside,.wire.c{one}{{stroke:var(--c{one})}}.end.c{one}{{fill:var(--c{one})}}\n"
+        f".c{one}>.box,.c{one}>.inside,.wire.c{one}{{stroke:var(--c{one})}}"
+        f".end.c{one},.field.c{one}{{fill:var(--c{one})}}\n"
         for one in range(len(LIGHT))
     )
     style = classes + STYLE.replace("LIGHT", "".join(colours)).replace("DARK", "".join(darks))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" role="img">\n'
-        f"<title>{escape(picture.name)}</title>\n<style>{style}</style>\n"
+        f"<title>{escape(title)}</title>\n<style>{style}</style>\n"
         f'<rect class="paper" width="100%" height="100%"/>\n'
-        f'<g transform="translate({MARGIN:.0f} {MARGIN:.0f})">\n{drawn.body}</g>\n</svg>\n'
+        f'<g transform="translate({MARGIN:.0f} {MARGIN:.0f})">\n{body}</g>\n</svg>\n'
     )
+
+
+def write_svg(drawing: str, path: str) -> None:
+    """Raises ConfigError where it cannot be written."""
+    try:
+        Path(path).write_text(drawing, encoding="utf-8", newline="\n")
+    except OSError as error:
+        problem = f"{path} cannot be written: {error.strerror}. Choose another place."
+        raise ConfigError([Fault("--svg", problem, "command line")]) from error
 
 
 @dataclass(frozen=True, slots=True)

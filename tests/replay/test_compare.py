@@ -119,3 +119,24 @@ def test_it_takes_two_folders(flow: Flow, folders: tuple[str, ...]) -> None:
 )
 def test_two_texts_are_shown_as_one(first: str, second: str, both: str) -> None:
     assert marked(first, second) == both
+
+
+FALLS = "sampling.temperature={linear: {from: 1.0, to: 0.2, over: %s}}"
+
+
+def test_the_first_token_with_another_value_of_a_parameter_is_named(flow: Flow) -> None:
+    rows = write_rows("to be or not to be", "that is the question")
+    folders = []
+    for own in (FALLS % 8, FALLS % 8, FALLS % 4, "sampling.temperature=0.9"):
+        flow("engine=echo", own, rows)
+        folders.append(newest())
+    first, same, faster, still = folders
+    assert "value in force" not in flow("compare", first, same).out
+    line = "first value in force that differs: sampling.temperature at token {} of reply, turn 1 of a: {}"
+    assert line.format(1, "0.9 → 0.8") in flow("compare", first, faster).lines
+    assert line.format(0, "0.9 → 1") in flow("compare", still, faster).lines
+    told = json.loads(flow("compare", first, faster, "--json").out)["course"]
+    assert told == {
+        "node": "reply", "conversation": "a", "turn": 1, "parameter": "temperature", "token": 1, "first": "0.9",
+        "second": "0.8",
+    }  # fmt: skip

@@ -188,3 +188,35 @@ def test_the_record_of_a_killed_run_is_shown_and_verified_and_so_it_is_when_the_
     assert len(flow("replay", newest(), "--json").lines) == 3_000
     assert flow("replay", newest(), "--verify").out == "all 3000 answers equal\n"
     assert len(read(newest()).calls()) == 3_000
+
+
+def test_a_value_of_a_parameter_that_was_another_is_named_with_its_token(flow: Flow) -> None:
+    flow("engine=echo", "sampling.temperature={linear: {from: 1.0, to: 0.2, over: 8}}", write_rows("to be or not"))
+    assert flow("replay", newest(), "--verify").out == "the answer is equal\n"
+
+    def plant(place: int, row: dict) -> None:  # type: ignore[type-arg]
+        (call,) = row["calls"]
+        call["moving"]["temperature"][2] = 0.75
+        call["signals"] = {"entropy": [None, 1.5, 2.25, 0.5]}
+
+    edit(newest() / "calls.jsonl", plant)
+    said = flow("replay", newest(), "--verify")
+    assert said.lines[1] == (
+        "graph.reply (infer/generate), turn 1 of a: sampling.temperature is 0.8 at token 2, and was 0.75."
+    )
+    assert "entropy 2.25" in said.out
+
+
+def test_a_value_that_followed_from_another_token_is_not_what_made_the_difference(flow: Flow) -> None:
+    flow("engine=echo", "sampling.temperature={linear: {from: 1.0, to: 0.2, over: 8}}", write_rows("to be or not"))
+
+    def other(place: int, row: dict) -> None:  # type: ignore[type-arg]
+        row["value"]["token_ids"][1] = 7
+
+    def plant(place: int, row: dict) -> None:  # type: ignore[type-arg]
+        row["calls"][0]["moving"]["temperature"][2] = 0.75
+
+    edit(newest() / "results.jsonl", other)
+    edit(newest() / "calls.jsonl", plant)
+    said = flow("replay", newest(), "--verify")
+    assert said.lines[1] == f"graph.reply (infer/generate), turn 1 of a: token 1 is {token_id(' be')}, and was 7."

@@ -122,6 +122,10 @@ def _lines(found: Comparison) -> Iterator[str]:
             yield f"first stage whose inputs differ: {name}, {where}: {', '.join(one.inputs)}"
         else:
             yield f"first stage whose value differs, of equal inputs: {one.node} ({one.use}), {where}"
+    if found.course is not None:
+        at = found.course
+        where = f"token {at.token} of {at.node}, turn {at.turn} of {at.conversation}"
+        yield f"first value in force that differs: sampling.{at.parameter} at {where}: {at.first} → {at.second}"
     yield _outputs(found)
     for example in found.examples:
         yield f"turn {example.turn} of {example.conversation}"

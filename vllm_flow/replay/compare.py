@@ -18,8 +18,11 @@ from vllm_flow.core.errors import FlowError
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.record_rows import text_in
 from vllm_flow.core.recorded import Recorded, Row
+from vllm_flow.replay.courses import parting
 
 EXAMPLES = 3
+Pairs = list[tuple[Row, Row]]
+Calls = dict[int, Row]
 WORDS = r"\s+|\w+|[^\w\s]"
 
 
@@ -49,6 +52,20 @@ class StageDifference:
 
 
 @dataclass(frozen=True, slots=True)
+class CourseDifference:
+    """The first sampling parameter that had another value at one of its answer's tokens."""
+
+    node: str
+    conversation: str
+    turn: int | None
+    parameter: str
+    token: int
+    """From 0, in the answer."""
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     conversation: str
     turn: int | None
@@ -62,6 +79,7 @@ class Comparison:
     facts: tuple[KeyDifference, ...]
     """Commit, versions, weights and what else a record says of a run."""
     stage: StageDifference | None
+    course: CourseDifference | None
     paired: int
     unpaired: tuple[int, int]
     """Rows that only the first, or only the second, has."""
@@ -78,10 +96,12 @@ def compare(first: Recorded, second: Recorded) -> Comparison:
     """Raises RecordError when a file of either is not as it was written."""
     pairs, unpaired = _paired(first, second)
     others = [(one, other) for one, other in pairs if _output(one) != _output(other)]
+    calls = first.calls(), second.calls()
     return Comparison(
         tuple(_keys(first, second)),
         tuple(_facts(first, second)),
-        _stage(first, second, pairs),
+        _stage(first, second, pairs, calls),
+        _course(pairs, calls),
         len(pairs),
         unpaired,
         len(others),
@@ -122,7 +142,7 @@ def _said(run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _paired(first: Recorded, second: Recorded) -> tuple[list[tuple[Row, Row]], tuple[int, int]]:
+def _paired(first: Recorded, second: Recorded) -> tuple[Pairs, tuple[int, int]]:
     one, other = (_by_asking(record) for record in (first, second))
     common = [key for key in one if key in other]
     return [(one[key], other[key]) for key in common], (len(one) - len(common), len(other) - len(common))
@@ -151,8 +171,8 @@ def _text(row: Row) -> str:
     return text_in(row["value"]) or str(row["value"])
 
 
-def _stage(first: Recorded, second: Recorded, pairs: list[tuple[Row, Row]]) -> StageDifference | None:
-    before, after = first.calls(), second.calls()
+def _stage(first: Recorded, second: Recorded, pairs: Pairs, calls: tuple[Calls, Calls]) -> StageDifference | None:
+    before, after = calls
     for one, other in pairs:
         asked = ("message", "history")
         if [one.get(name) for name in asked] != [other.get(name) for name in asked]:
@@ -162,6 +182,21 @@ def _stage(first: Recorded, second: Recorded, pairs: list[tuple[Row, Row]]) -> S
             use = _use(first, node) or _use(second, node)
             return StageDifference(node, use, one["conversation"], one["turn"], tuple(_given(first, second, node)))
     return None
+
+
+def _course(pairs: Pairs, calls: tuple[Calls, Calls]) -> CourseDifference | None:
+    for one, other in pairs:
+        rows = calls[0].get(one["index"]), calls[1].get(other["index"])
+        first, second = ({_request(call): call for call in row["calls"]} if row else {} for row in rows)
+        for request in (asked for asked in first if asked in second and asked[1] == "generate"):
+            if found := parting(first[request], second[request]):
+                where = request[0], one["conversation"], one["turn"]
+                return CourseDifference(*where, found.parameter, found.token, found.first, found.second)
+    return None
+
+
+def _request(call: Row) -> tuple[Any, ...]:
+    return call["node"], call["method"], call.get("sample")
 
 
 def _first_value(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:

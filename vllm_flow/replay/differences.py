@@ -6,6 +6,7 @@ no earlier one does, its inputs were equal, so the node itself, or what it asked
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 from vllm_flow.core.calls_kept import shared
 from vllm_flow.core.recorded import Row
+from vllm_flow.replay.courses import parting
 
 ITEM = re.compile(r"\[\d+\]$")
 ANSWER = {"token_ids", "text", "finish_reason"}
@@ -96,8 +98,16 @@ class _Passes:
                 yield self._at(node, f"other sampling parameters are in force from token {new[0]} on", texts, new[0])
         if then["seed"] != now["seed"]:
             yield self._at(node, f"the seed is {now['seed']}, and was {then['seed']}")
+        yield from self._in_course(node, then, now)
         if then["completion"] is not None and now["completion"] is not None:
             yield from self._in_completion(node, then["completion"], now["completion"])
+
+    def _in_course(self, node: str, then: Row, now: Row) -> Iterator[Difference]:
+        """The first token for which a parameter had another value, unless the tokens before it were others already."""
+        found = parting(then, now)
+        if found and found.token <= _same_tokens(then["completion"], now["completion"]):
+            what = f"sampling.{found.parameter} is {found.second} at token {found.token}, and was {found.first}"
+            yield self._at(node, what, found.signals, found.token)
 
     def _in_prompt(self, then: Row, now: Row) -> Difference | None:
         node = then["node"]
@@ -186,6 +196,12 @@ def around(then: str, now: str) -> tuple[str, str]:
     start = max(0, shared(then, now) - AROUND)
     span, before = slice(start, start + 2 * AROUND), "…" if start else ""
     return before + then[span], before + now[span]
+
+
+def _same_tokens(then: Row | None, now: Row | None) -> float:
+    """How many of the first tokens are the same; infinity where none differs."""
+    old, new = (one["token_ids"] if one else () for one in (then, now))
+    return shared(old, new) if old != new else math.inf
 
 
 def _id(ids: Sequence[int], at: int) -> str:

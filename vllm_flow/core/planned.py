@@ -6,6 +6,7 @@ seen from what a schedule reads, so that nobody need declare it, and no plan is 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ TOLD_BY_A_RUN = {
     "entropy": "entropy", "surprise": "surprise", "output": "the tokens generated", "feedback": "feedback",
     "used_prompt_tokens": "the tokens used", "used_answer_tokens": "the tokens used",
 }  # fmt: skip
+KNOWN = frozenset(one.name for one in dataclasses.fields(Now))
 Point = tuple[float, float]
 
 
@@ -68,23 +70,23 @@ class Planned:
 
 
 class Watched(Now):
-    """A Now that knows what was asked of it."""
+    """A Now that knows what was read of it."""
 
     __slots__ = ("seen",)
 
     def __init__(self, **known: Any) -> None:
-        object.__setattr__(self, "seen", set[str]())
+        self.seen = set[str]()
         super().__init__(**known)
 
     def __getattribute__(self, name: str) -> Any:
-        if name in TOLD_BY_A_RUN or name == "token":
+        if name in KNOWN:
             object.__getattribute__(self, "seen").add(name)
         return object.__getattribute__(self, name)
 
     def __copy__(self) -> Watched:
         """It sees with the same eyes; to be copied is not to be read."""
         other = object.__new__(Watched)
-        for name in ("seen", *Now.__dataclass_fields__):
+        for name in ("seen", *KNOWN):
             object.__setattr__(other, name, object.__getattribute__(self, name))
         return other
 
@@ -189,4 +191,4 @@ def _settled(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _watched(now: Now) -> Watched:
-    return Watched(**{name: getattr(now, name) for name in Now.__dataclass_fields__})
+    return Watched(**{name: getattr(now, name) for name in KNOWN})

@@ -1,4 +1,4 @@
-"""For whoever writes a stage, a metric, an engine or a store: parts to try it with, and checks of what each promises.
+"""For whoever writes a stage, a metric, a schedule, an engine or a store: parts to try it with, and checks of what each promises.
 
 A check raises AssertionError, without `assert`, so that it works under `python -O`, in any test runner and at a prompt.
 The built-in parts are held to the same checks.
@@ -10,6 +10,7 @@ from vllm_flow.stores.memory import MemoryStore
 from vllm_flow.testing.asking import ask
 from vllm_flow.testing.engines import check_engine, engine_promises
 from vllm_flow.testing.metrics import check_metric
+from vllm_flow.testing.schedules import check_schedule, values_of
 from vllm_flow.testing.stages import check_stage
 from vllm_flow.testing.stores import check_store, store_promises
 from vllm_flow.testing.values import completion, context, prompt, schedule, turn
@@ -21,6 +22,7 @@ __all__ = [
     "ask",
     "check_engine",
     "check_metric",
+    "check_schedule",
     "check_stage",
     "check_store",
     "completion",
@@ -30,4 +32,5 @@ __all__ = [
     "schedule",
     "store_promises",
     "turn",
+    "values_of",
 ]

@@ -18,7 +18,8 @@ def registered(kind: Registry, part: Any) -> Entry:
     require(not isinstance(part, type), f"{name} is a class. Give an instance of it: {name}(…).")
     entry = kind.of(type(part))
     if entry is None:
-        raise AssertionError(f"{name}: it is not registered. Put @{kind.kind}('role/manner') above the class.")
+        form = "name" if kind.words else "role/manner"
+        raise AssertionError(f"{name}: it is not registered. Put @{kind.kind}('{form}') above the class.")
     return entry
 
 

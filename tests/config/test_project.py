@@ -202,7 +202,7 @@ def test_a_stage_is_named_by_its_use_and_by_no_other_text(loud: Project) -> None
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ("calm-q", "sampling.temperature (command line): there is no schedule 'calm-q'. Did you mean 'calm-x'? There are: "),
+        ("calm-q", "sampling.temperature (command line): 'calm-q' does not fit. Did you mean 'calm-x'? It takes a number of 0 or more, or a schedule: "),
         ("{calm-q: {rate: 1}}", "sampling.temperature.calm-q (command line): there is no schedule 'calm-q'. Did you mean 'calm-x'? There are: "),
         ("acme:calm", "sampling.temperature (command line): no installed package offers the plugin 'acme'. Installed: none."),
         ("{sum: [0.1, acme:calm]}", "sampling.temperature.sum.1 (command line): no installed package offers the plugin 'acme'. Installed: none."),

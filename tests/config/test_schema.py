@@ -106,7 +106,6 @@ MUTANTS = [
     ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {linear: {from: 1, to: 0, ovr: 8}}"),
     ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {linaer: {from: 1, to: 0, over: 8}}"),
     ("conf/sampling/greedy.yaml", "temperature: 0", "temperature:\n  linear:\n    from: 1\n    to: 0\n    over: 0"),
-    ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {constant: 1, linear: {from: 1, to: 0, over: 8}}"),
     ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {sum: [1, {constant: {vaule: 1}}]}"),
     ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {then: {first: 1, next: {clip: {of: x}}, after: 3}}"),
     ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: linear"),

@@ -70,5 +70,5 @@ def test_of_the_output_a_token_sees_what_is_before_it() -> None:
 def test_a_word_that_now_has_not_is_told_with_those_it_has() -> None:
     with pytest.raises(TypeError, match=r"^Now has no 'entrpy'\. Did you mean 'entropy'\? It has: before, done, "):
         values_of(Linear(1.0, 0.2, 4), entrpy=[1.0])
-    with pytest.raises(FlowError, match="^unregistered is no schedule"):
+    with pytest.raises(FlowError, match=r"^unregistered is no schedule\. "):
         values_of(broken.unregistered)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -100,9 +99,6 @@ def _classes(hint: Any) -> Iterator[type]:
 
 
 def _default(field: dataclasses.Field[Any]) -> JsonSchema:
-    """Null is left out: nobody needs help to write it, and yaml-language-server 1.25 cannot complete beside it.
-
-    So is what is without limit, for which JSON has no word.
-    """
+    """Null is left out: nobody needs help to write it, and yaml-language-server 1.25 cannot complete beside it."""
     made = default_of(field)
-    return {} if made is None or made in (math.inf, -math.inf) else {"default": made}
+    return {} if made is None else {"default": made}

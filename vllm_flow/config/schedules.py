@@ -12,6 +12,7 @@ from typing import Any
 
 from vllm_flow.config.described import REFERENCE, described
 from vllm_flow.core import registry
+from vllm_flow.core.moving import Moving
 from vllm_flow.core.options import schema_of
 from vllm_flow.core.phrases import JsonSchema
 from vllm_flow.core.ranges import RANGES
@@ -21,17 +22,25 @@ OF_A_PACKAGE = r"^[\w.-]+:[\w-]+$"
 WHOLE = {"$ref": "#/$defs/Schedule"}
 USUAL = {
     "from": 1.0, "to": 0.2, "over": 256, "low": 0.2, "high": 1.0, "period": 64, "factor": 0.5, "every": 64, "after": 64,
-    "value": 0.7, "points": [[0, 1.0], [64, 0.5]],
+    "value": 0.7, "points": [[0, 1.0], [64, 0.5]], "t0": 1.0, "start": 0.7, "gain": 0.1, "most": 256, "tokens": 1000,
 }  # fmt: skip
-"""What options are in an example, by the names that curves share; any other has the least that it takes."""
+"""What options are in an example, by the names that schedules share; any other has the least that it takes."""
 CURVE = ("from", "to", "over")
 
 
 def example(entry: registry.Entry) -> Any:
     """A schedule with what it needs and no more: its name alone, or `{linear: {from: 1.0, to: 0.2, over: 256}}`."""
     schema = schema_of(entry.cls)
-    given = {name: USUAL.get(name, _least(schema["properties"][name])) for name in schema["required"]}
+    others = [name for name in schema["properties"] if name not in schema["required"]]
+    given = {name: _sample(name, schema) for name in schema["required"]}
+    while others and given and any(Moving.option_problems({entry.name: given})):  # of several it takes one
+        name = others.pop(0)
+        given[name] = _sample(name, schema)
     return {entry.name: given} if given else entry.name
+
+
+def _sample(name: str, schema: JsonSchema) -> Any:
+    return USUAL.get(name, _least(schema["properties"][name]))
 
 
 def parameter(entry: registry.Entry) -> str:

@@ -12,6 +12,8 @@ from vllm_flow.core.errors import ConfigError, Fault, FlowError, listed, shown, 
 from vllm_flow.core.metric_ports import ports_for
 from vllm_flow.core.option_checks import own_problems, position, problems
 from vllm_flow.core.ports import Ports
+from vllm_flow.core.ranges import RANGES
+from vllm_flow.core.sampling_plan import neither
 from vllm_flow.core.spec import Path, RunSpec
 
 
@@ -37,9 +39,12 @@ class Parts:
             self.fault(path, problem)
             self.unloaded.add(package)
         own = [name for name, kind in self.spec.offered.items() if kind == registry.schedule.kind]
-        for _, name in plugins.schedules_named_in(self.spec):
+        for (*_, last), name in plugins.schedules_named_in(self.spec):
             lost = name.rpartition(":")[0] in self.unloaded and (":" in name or name in own)
-            self._instead[registry.schedule.unknown(name)] = "" if lost else registry.schedule.unknown(name, own)
+            unknown = registry.schedule.unknown
+            self._instead[unknown(name)] = "" if lost else unknown(name, own)
+            if last in RANGES:
+                self._instead[neither(last, name)] = "" if lost else neither(last, name, own)
 
     def error(self) -> ConfigError:
         """All faults, in the order in which their places are written."""

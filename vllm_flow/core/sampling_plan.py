@@ -7,7 +7,7 @@ token stays a function. A parameter that moves has no number here, so nobody can
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -112,8 +112,7 @@ class SamplingPlan:
             if not _moves(name, value):
                 continue
             if isinstance(value, str) and schedule.find(value) is None:
-                takes = f"It takes {RANGES[name].phrase}, or a schedule: {listed(_names())}."
-                yield OptionProblem((name,), f"{shown(value)} does not fit.{nearest(value, _names())} {takes}")
+                yield OptionProblem((name,), neither(name, value))
                 continue
             found = list(Moving.option_problems(value))
             yield from (OptionProblem((name, *one.path), one.problem) for one in found)
@@ -132,8 +131,11 @@ class SamplingPlan:
         return {**numbers, **{name: one.option_written(defaults) for name, one in self.moving.items()}}
 
 
-def _names() -> list[str]:
-    return [one.name for one in schedule]
+def neither(name: str, value: str, also: Iterable[str] = ()) -> str:
+    """What to say of a text that is no schedule's name; `also` are names that could have been registered."""
+    names = {*(one.name for one in schedule), *also}
+    takes = f"It takes {RANGES[name].phrase}, or a schedule: {listed(names)}."
+    return f"{shown(value)} does not fit.{nearest(value, names)} {takes}"
 
 
 def _moves(name: str, value: Any) -> bool:

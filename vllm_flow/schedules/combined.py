@@ -111,7 +111,7 @@ class Product(Several):
         for one in self.of:
             if one.bounds is None:
                 return None
-            corners = [mine * its for mine in (low, high) for its in one.bounds]
+            corners = [mine * its if mine and its else 0.0 for mine in (low, high) for its in one.bounds]  # 0 · inf
             low, high = min(corners), max(corners)
         return low, high
 
@@ -126,14 +126,14 @@ class Clip(Several):
     """Another one, kept between two values."""
 
     of: Moving
-    low: float = -math.inf
-    high: float = math.inf
+    low: float | None = None
+    high: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "of", Moving.of(self.of))
 
     def problems(self) -> Iterator[OptionProblem]:
-        yield from crossed(self.low, self.high)
+        yield from crossed(*self._limits)
         yield from super().problems()
 
     @property
@@ -141,13 +141,17 @@ class Clip(Several):
         return (self.of,)
 
     @property
+    def _limits(self) -> Bounds:
+        return -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
+
+    @property
     def bounds(self) -> Bounds:
-        low, high = self.of.bounds or (-math.inf, math.inf)
-        return min(max(low, self.low), self.high), max(min(high, self.high), self.low)
+        (least, most), (low, high) = self._limits, self.of.bounds or (-math.inf, math.inf)
+        return min(max(low, least), most), max(min(high, most), least)
 
     def at(self, now: Now) -> Steered:
-        given = told(self.parts, now)
-        return Steered(min(self.high, max(self.low, given[0].value)), kept(given))
+        (low, high), given = self._limits, told(self.parts, now)
+        return Steered(min(high, max(low, given[0].value)), kept(given))
 
 
 @schedule("then")

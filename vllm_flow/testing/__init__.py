@@ -1,4 +1,4 @@
-"""For whoever writes a stage, a metric, a schedule, an engine or a store: parts to try it with, and checks of what each promises.
+"""For whoever writes a stage, a metric, a schedule, an engine or a store: parts to try it with, and checks of each.
 
 A check raises AssertionError, without `assert`, so that it works under `python -O`, in any test runner and at a prompt.
 The built-in parts are held to the same checks.

@@ -1,6 +1,6 @@
 """The check of a schedule: it is asked as an answer asks it, token by token, and as a conversation does, turn by turn.
 
-What a run would tell it is made up: seeded signals, some of them missing, as they are at the first token and after a
+What a run would tell it is made up: signals, some of them missing, as they are at the first token and after a
 turn that nobody judged.
 """
 
@@ -10,7 +10,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 from vllm_flow.core.codec import decode, encode
@@ -61,7 +60,7 @@ def check_schedule(moving: Any, /, parameter: str | None = None) -> list[float]:
     _refuse([*option_problems(entry.name, trial.moving.made), *trial.misnamed()])
     answer, conversation = _moments(TOKENS, _token), _moments(TURNS, _turn)
     given, turns = trial.run(answer), trial.run(conversation)
-    _refuse(trial.found)
+    _refuse(trial.found[:1])
     _refuse(trial.unlike(given, answer))
     _refuse(trial.unlike(turns, conversation))
     _refuse([*trial.undeclared(), *trial.restless()])
@@ -97,7 +96,8 @@ class Trial:
     def misnamed(self) -> Iterator[str]:
         for name in (*(self.moving.steers or ()), *([self.parameter] if self.parameter else [])):
             if name not in RANGES:
-                yield f"{self.name}: '{name}' is no parameter that moves.{nearest(name, RANGES)} Those: {listed(RANGES)}."
+                those = f"{nearest(name, RANGES)} Those: {listed(RANGES)}."
+                yield f"{self.name}: '{name}' is no parameter that moves.{those}"
         for name in sorted(self.moving.needs - SIGNALS):
             yield f"{self.name}: '{name}' is no signal.{nearest(name, SIGNALS)} An engine gives: {listed(SIGNALS)}."
 
@@ -186,23 +186,28 @@ def _through_json(given: Steered) -> Steered:
 
 
 def _moments(count: int, put: Callable[[Watched, int], None]) -> list[Watched]:
-    """Made up, the same each time. Every third lacks its signals."""
-    random, found = Random(0), []
+    """Made up, the same each time, and spread evenly. Every third lacks its signals."""
+    found = []
     for place in range(count):
-        told = place % 3 != 0
+        share, told = _share(place), place % 3 != 0
         one = Watched(
             max_tokens=count,
-            entropy=random.uniform(0, 8) if told else None,
-            surprise=random.expovariate(0.5) if told else None,
-            feedback=random.uniform(-1, 1) if told else None,
+            entropy=8 * share if told else None,
+            surprise=-2 * math.log(1 - _share(7 * place)) if told else None,
+            feedback=2 * share - 1 if told else None,
         )
         put(one, place)
         found.append(one)
     return found
 
 
+def _share(place: int) -> float:
+    """From 0 to 1, never near the ones before: the multiples of the golden ratio."""
+    return place * (math.sqrt(5) - 1) / 2 % 1
+
+
 def _token(moment: Watched, place: int) -> None:
-    moment.token, moment.output = place, tuple(Random(0).choices(range(VOCABULARY), k=place))
+    moment.token, moment.output = place, tuple(int(VOCABULARY * _share(one)) for one in range(place))
 
 
 def _turn(moment: Watched, place: int) -> None:

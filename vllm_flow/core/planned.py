@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm_flow.core.moving import Axis, Moving, Now, Steered
+from vllm_flow.core.pipeline import Pipeline
+from vllm_flow.core.refusals import foreseen
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
-from vllm_flow.core.schedule import steer
+from vllm_flow.core.schedule import Schedule, steer
+from vllm_flow.core.spec import Path
 
 MOST_TOKENS = 65_536
 """Further than this nothing is planned."""
@@ -98,6 +101,17 @@ class Watched(Now):
         seen &= before
         seen.add("progress")
         return found
+
+
+def plans_of(pipeline: Pipeline) -> Iterator[tuple[Path, SamplingPlan]]:
+    """What each node that makes a schedule plans: by its own word, or by what it foresees of a first turn."""
+    options = {name: one.options for name, one in pipeline.resources.items() if one.options is not None}
+    for one in foreseen(pipeline.graph, {"sampling": pipeline.sampling, **options}):
+        own, sampling = getattr(one.node.stage, "planned", None), one.known.get("sampling")
+        if callable(own) and isinstance(sampling, SamplingPlan):
+            yield one.path, own(sampling)
+        elif isinstance(one.value, Schedule):
+            yield one.path, SamplingPlan(one.value.sampling, one.value.moving)
 
 
 def planned(plan: SamplingPlan) -> list[Planned]:

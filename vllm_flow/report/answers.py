@@ -15,6 +15,7 @@ from vllm_flow.core.answers import Answer
 from vllm_flow.core.recorded import read
 from vllm_flow.evaluation.answers import answers_of
 from vllm_flow.evaluation.scores import Prompt
+from vllm_flow.report.courses import MOST_POINTS, Courses
 from vllm_flow.report.reading import Sweep, Swept
 
 MAX_PROMPTS = 200
@@ -59,14 +60,16 @@ def embedded(sweep: Sweep, max_characters: int = MAX_CHARACTERS) -> Embedded:
         answers.append(row)
     shown = [one for row in answers for samples in row for one in samples]
     any_cut = any(one.get("cut") for one in [*shown, *(one for prompt in prompts for one in prompt["asked"])])
-    return Embedded(prompts, answers, _left_out(len(prompts), len(all_prompts), cut if any_cut else None))
+    any_thin = any(one.get("course", {}).get("thin") for one in shown)
+    return Embedded(prompts, answers, _left_out(len(prompts), len(all_prompts), cut if any_cut else None, any_thin))
 
 
-def _left_out(kept: int, there_are: int, cut: int | None) -> str:
+def _left_out(kept: int, there_are: int, cut: int | None, any_thin: bool) -> str:
     where = "All of them are in results.jsonl in each point's folder."
     said = f"These are the first {kept} of {there_are} prompts. " if kept < there_are else ""
     said += f"Texts of more than {cut} characters are cut off. " if cut else ""
-    return said + where if said else ""
+    thin = f"Curves of more than {MOST_POINTS} tokens are thinned out; every value is in calls.jsonl."
+    return " ".join([*([said + where] if said else []), *([thin] if any_thin else [])])
 
 
 def _of_point(
@@ -79,13 +82,18 @@ def _of_point(
     rows = {prompt: row for row, prompt in enumerate(scores.prompts)}
     columns = {sample: column for column, sample in enumerate(scores.samples)}
     shown = [name for name in configured if name in scores.summaries and not scores.summaries[name].over_samples]
-    for answer in answers_of(read(point.folder)):
+    recorded = read(point.folder)
+    answers = [one for one in answers_of(recorded) if Prompt(*one.prompt) in wanted]
+    courses = Courses(recorded)
+    courses.read(frozenset(one.index for one in answers))
+    for answer in answers:
         prompt = Prompt(*answer.prompt)
-        if prompt not in wanted:
-            continue
         asked.setdefault(prompt, _asked(answer, prompt, cut))
         marks = {name: scores.values[name][rows[prompt]][columns[answer.sample]] for name in shown}
-        found.setdefault(prompt, {})[answer.sample] = _answer(answer, marks, cut)
+        place = (answer.sample - answer.repeat) // recorded.spec.repeat
+        course = courses.of(answer.index, answer.turn, place)
+        told = {} if course is None else {"course": course}
+        found.setdefault(prompt, {})[answer.sample] = {**_answer(answer, marks, cut), **told}
     return found
 
 

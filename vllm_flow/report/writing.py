@@ -25,7 +25,7 @@ from vllm_flow.core.files import replaced
 from vllm_flow.report.tables import all_metrics_table, costs_table, points_table
 
 FILE = "report.html"
-SCRIPTS = ("drawing.js", "tables.js", "plots.js", "plotting.js", "answers.js", "main.js")
+SCRIPTS = ("drawing.js", "tables.js", "plots.js", "plotting.js", "courses.js", "answers.js", "main.js")
 """In this order, as one script: each uses names of those before it."""
 
 COMPANY = (

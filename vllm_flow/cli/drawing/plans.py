@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from vllm_flow.core.errors import ConfigError, EngineError, Fault, listed, shown
 from vllm_flow.core.moving import Axis
 from vllm_flow.core.pipeline import Pipeline
-from vllm_flow.core.planned import Planned, planned
-from vllm_flow.core.refusals import foreseen
+from vllm_flow.core.planned import Planned, planned, plans_of
 from vllm_flow.core.sampling import in_force
 from vllm_flow.core.sampling_plan import SamplingPlan
-from vllm_flow.core.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +32,10 @@ WORDS: dict[Axis, str] = {
 
 def plans(pipeline: Pipeline) -> list[Plan]:
     """Of each node that makes a schedule. Raises ConfigError where a schedule gives what its parameter cannot be."""
-    options = {name: one.options for name, one in pipeline.resources.items() if one.options is not None}
     by_plan: dict[SamplingPlan, list[str]] = {}
-    for one in foreseen(pipeline.graph, {"sampling": pipeline.sampling, **options}):
-        plan = _plan(one.node.stage, one.known.get("sampling"), one.value)
-        if plan is not None:
-            inside = "" if one.path[0] == "graph" else f"{one.path[1]}/"
-            by_plan.setdefault(plan, []).append(f"{inside}{one.node.name}")
+    for path, plan in plans_of(pipeline):
+        inside = "" if path[0] == "graph" else f"{path[1]}/"
+        by_plan.setdefault(plan, []).append(f"{inside}{path[-1]}")
     if not by_plan:
         problem = f"no node of '{pipeline.name}' makes a schedule, so no parameter is in force. Add schedule/sampling."
         raise ConfigError([Fault("graph", problem)])
@@ -68,14 +63,6 @@ def ends(one: Planned) -> tuple[str, str]:
 
 def number(value: float) -> str:
     return f"{value:.4g}"
-
-
-def _plan(stage: object, sampling: object, made: object) -> SamplingPlan | None:
-    """What a stage plans, by its own word, or by the schedule that it will make of a first turn."""
-    if callable(own := getattr(stage, "planned", None)) and isinstance(sampling, SamplingPlan):
-        found = own(sampling)
-        return found if isinstance(found, SamplingPlan) else None
-    return SamplingPlan(made.sampling, made.moving) if isinstance(made, Schedule) else None
 
 
 def _rest(plan: SamplingPlan) -> str:

@@ -80,7 +80,7 @@ const card = (point, place, answer, base, marked) => {
     : answer.text === null ? make("p", { class: "text" }, "(the output is no text)")
     : make("p", { class: "text", tabindex: answer.text.length > 600 ? 0 : null }, ...written(answer, isBase ? null : base, marked), cutMark(answer));
   return make("article", { class: isBase ? "card of-base" : "card" }, make("h3", {}, titled(point) + (isBase ? " (baseline)" : "")),
-    make("p", { class: "facts" }, facts.join(" · ")), text);
+    make("p", { class: "facts" }, facts.join(" · ")), text, ...courses(answer));
 };
 
 const answering = (section) => {

@@ -124,7 +124,7 @@ class FlowSweeper(Sweeper):
             if isinstance(self.launcher, BasicLauncher):
                 raise
             what = f"the launcher gave up ({told(error)}). Go on with what is left: vllm-flow resume"
-            raise LaunchFailed(f"{what} {sweep_folder(self.master)}") from error
+            raise LaunchFailed(f"{what} {self.master.hydra.sweep.dir}") from error
 
     @staticmethod
     def _index(folder: Path, jobs: Sequence[Job], settings: Sweep) -> Index:

@@ -22,6 +22,10 @@ STAGES = {
     ],
     "perplexity": ["score/given"],
     "complete": ["fuse/plain", "schedule/sampling", "infer/generate"],
+    "adaptive": [
+        "context/full", "fuse/chat", "schedule/bandit", "schedule/deadline", "infer/generate", "score/metric",
+        "schedule/measured", "context/update",
+    ],
     "judge": [
         "context/full", "fuse/chat", "schedule/sampling", "infer/generate", "judge/verdict", "context/update",
     ],

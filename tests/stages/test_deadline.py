@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from vllm_flow.core.errors import FlowError
-from vllm_flow.core.sampling_plan import STATE, SamplingPlan
+from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Usage
 from vllm_flow.stages.context import Update
-from vllm_flow.stages.deadline import Deadline
+from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.testing import FixedClock, MemoryStore, completion, context, turn
 
 START = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
@@ -25,7 +24,7 @@ def at(seconds: float) -> FixedClock:
 
 
 class Conversation:
-    """Turns at given times, each answered after some seconds with so many tokens; update has a clock or has none."""
+    """Turns at given times, each answered after some seconds with so many tokens; that is measured, or it is not."""
 
     def __init__(self, deadline: Deadline, watched: bool = True) -> None:
         self.deadline, self.watched, self.store = deadline, watched, MemoryStore()
@@ -38,12 +37,11 @@ class Conversation:
         state = self.store.state("test")
         return self.deadline.run(PLAN.schedule(asked, state), context(state=state), at(seconds))
 
-    def answered(self, schedule: Schedule, seconds: float, tokens: int) -> None:
-        reply = completion("x")
-        reply = type(reply)(reply.text, reply.token_ids, reply.finish_reason, Usage(7, tokens))
-        clock = at(seconds) if self.watched else None
+    def answered(self, schedule: Schedule, seconds: float, tokens: int | None) -> None:
+        reply = replace(completion("x"), usage=Usage(7, tokens))
+        kept = Measured().run(schedule, reply, at(seconds)) if self.watched else schedule
         state = context(state=self.store.state("test"))
-        Update().run(turn("hm", number=self.number), reply, state, self.store, schedule=schedule, clock=clock)
+        Update().run(turn("hm", number=self.number), reply, state, self.store, schedule=kept)
 
 
 def test_answers_get_shorter_by_how_fast_they_came_whatever_the_pauses() -> None:
@@ -59,8 +57,8 @@ def test_answers_get_shorter_by_how_fast_they_came_whatever_the_pauses() -> None
     assert third.keeps["deadline"] == {
         "began": START.isoformat(),
         "asked": (START + timedelta(seconds=94)).isoformat(),
-        "answered": 400,
-        "pace": [50.0, 400],
+        "seconds": 50.0,
+        "tokens": 400,
     }
     talk.answered(third, 99, 40)
     with pytest.raises(FlowError) as caught:
@@ -79,7 +77,7 @@ def test_a_pace_that_is_given_holds_until_one_is_measured() -> None:
     assert talk.asked(10).at(0).max_tokens == 200  # 20 tokens a second, and 10 seconds are left
 
 
-def test_without_a_clock_at_the_end_of_a_turn_nothing_is_measured() -> None:
+def test_what_is_not_measured_is_what_was_given_or_nothing() -> None:
     talk = Conversation(Deadline(20.0), watched=False)
     talk.answered(talk.asked(0), 5, 100)
     assert talk.asked(19).at(0).max_tokens == 400
@@ -106,20 +104,17 @@ def test_the_rest_of_the_schedule_stays_and_what_it_remembers_goes_along() -> No
 
 
 def test_an_engine_that_does_not_tell_its_tokens_leaves_the_pace_that_is_given() -> None:
-    state: Mapping[str, Any] = {
-        STATE: {
-            "last": {"deadline": {"began": START.isoformat(), "asked": START.isoformat(), "answered": None, "pace": [0.0, 0]}},
-            "used_prompt_tokens": None,
-            "used_answer_tokens": None,
-            "ended": at(5).now().isoformat(),
-        }
-    }  # fmt: skip
-    schedule = PLAN.schedule(turn("hm", number=2), state)
-    made = Deadline(20.0, tokens_per_second=6.0).run(schedule, context(state=state), at(10))
-    assert made.at(0).max_tokens == 60
+    talk = Conversation(Deadline(20.0, tokens_per_second=6.0))
+    talk.answered(talk.asked(0), 5, None)
+    assert talk.asked(10).at(0).max_tokens == 60
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_it_is_foreseen_without_the_time(number: int) -> None:
+def test_without_a_deadline_there_is_nothing_to_measure_for() -> None:
+    with pytest.raises(FlowError) as caught:
+        Measured().run(PLAN.schedule(), completion("x"), at(0))
+    assert str(caught.value) == "the schedule has no deadline. Give it the one that schedule/deadline makes."
+
+
+def test_it_is_foreseen_without_the_time() -> None:
     found = Deadline(5.0).foresee(PLAN.schedule(), at(0))
     assert (found.at(0), "deadline" in found.keeps) == (PLAN.schedule().at(0), True)

@@ -17,7 +17,7 @@ from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.values import Context, Score, Usage, assistant, system, user
 from vllm_flow.stages.bandit import Bandit
 from vllm_flow.stages.context import Full, Update, Window
-from vllm_flow.stages.deadline import Deadline
+from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.fuse import Chat, Plain
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Verdict
@@ -54,7 +54,7 @@ ECHOED = replace(completion("to be"), usage=Usage(prompt_tokens=2, completion_to
 CLOCK, MOMENT = FixedClock(datetime(2026, 11, 28, tzinfo=UTC)), "2026-11-28T00:00:00+00:00"
 TIMED = replace(
     schedule(max_tokens=18),
-    keeps={"deadline": {"began": MOMENT, "asked": MOMENT, "answered": 0, "pace": [0.0, 0]}},
+    keeps={"deadline": {"began": MOMENT, "asked": MOMENT, "seconds": 0.0, "tokens": 0}},
 )
 TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
     (Full(), {"turn": NEW, "store": remembering}, Context(EARLIER, state={"mood": "calm"})),
@@ -73,6 +73,11 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
         replace(schedule(top_k=3), turn=1, keeps={"bandit": {"chosen": "a", "times": {}, "rewards": {}}}),
     ),
     (Deadline(9.0, tokens_per_second=2.0), {"schedule": schedule(), "context": context(), "clock": CLOCK}, TIMED),
+    (
+        Measured(),
+        {"schedule": TIMED, "reply": SAID, "clock": FixedClock(datetime(2026, 11, 28, 0, 0, 4, tzinfo=UTC))},
+        replace(TIMED, keeps={"deadline": {**TIMED.keeps["deadline"], "seconds": 4.0, "tokens": 2}}),
+    ),
     (
         Generate(logprobs=True),
         {**ASK, "schedule": schedule()},

@@ -11,7 +11,6 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from vllm_flow.core.errors import EngineError, FlowError, told
@@ -43,23 +42,18 @@ class Schedule:
     """What is to be saved with this turn for the next: JSON values, by the parameter's name or a stage's."""
 
     def after(
-        self,
-        prompt_tokens: int | None,
-        answer_tokens: int | None,
-        feedback: float | None = None,
-        ended: datetime | None = None,
+        self, prompt_tokens: int | None, answer_tokens: int | None, feedback: float | None = None
     ) -> dict[str, Any]:
         """What the conversation's state is to hold for the next turn; nothing when no schedule remembers anything.
 
-        feedback: how the answer is liked, from -1 to 1. ended: when it was committed, where there is a clock.
+        The tokens are those of this turn. feedback: how the answer is liked, from -1 to 1.
         """
         if not self.keeps and feedback is None:
             return {}
         state: dict[str, Any] = {"last": dict(self.keeps)}
         state["used_prompt_tokens"] = _more(self.used_prompt_tokens, prompt_tokens)
         state["used_answer_tokens"] = _more(self.used_answer_tokens, answer_tokens)
-        state |= {} if feedback is None else {"feedback": feedback}
-        return state | ({} if ended is None else {"ended": ended.isoformat()})
+        return state | ({} if feedback is None else {"feedback": feedback})
 
     @property
     def needs(self) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from vllm_flow.stages.bandit import Bandit
 from vllm_flow.stages.context import Full, Update, Window
-from vllm_flow.stages.deadline import Deadline
+from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.fuse import Chat
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Verdict
@@ -21,6 +21,7 @@ __all__ = [
     "Generate",
     "Given",
     "Likelihood",
+    "Measured",
     "Preference",
     "Sample",
     "Update",

@@ -7,17 +7,15 @@ answers has lost nothing the user said.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 
 from vllm_flow.core.options import at_least
 from vllm_flow.core.registry import stage
-from vllm_flow.core.resources import Clock, Store, StoredTurn
+from vllm_flow.core.resources import Store, StoredTurn
 from vllm_flow.core.sampling import NEUTRAL
 from vllm_flow.core.sampling_plan import STATE
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Completion, Context, Message, Score, Turn, assistant
-from vllm_flow.stages.deadline import DEADLINE
 
 
 @stage("context/full")
@@ -54,8 +52,7 @@ class Window:
 class Update:
     """Commit the reply and the conversation's state in one transaction.
 
-    With the schedule, what that has to remember; with a score as `feedback`, what the next turn's may follow. Of a
-    schedule that watches the time it is noted when the turn was over.
+    With the schedule, what that has to remember; with a score as `feedback`, what the next turn's may follow.
     """
 
     def run(
@@ -67,21 +64,16 @@ class Update:
         *,
         schedule: Schedule | None = None,
         feedback: Score | None = None,
-        clock: Clock | None = None,
     ) -> None:
-        timed = clock is not None and schedule is not None and DEADLINE in schedule.keeps
-        ended = clock.now() if clock is not None and timed else None
-        store.commit(turn, reply, {**context.state, **_remembered(reply, schedule, feedback, ended)})
+        store.commit(turn, reply, {**context.state, **_remembered(reply, schedule, feedback)})
 
 
-def _remembered(
-    reply: Completion, schedule: Schedule | None, feedback: Score | None, ended: datetime | None
-) -> dict[str, Any]:
+def _remembered(reply: Completion, schedule: Schedule | None, feedback: Score | None) -> dict[str, Any]:
     if schedule is None and feedback is None:
         return {}
     liked = None if feedback is None else min(1.0, max(-1.0, feedback.value))
     usage = reply.usage
-    state = (schedule or Schedule(NEUTRAL)).after(usage.prompt_tokens, usage.completion_tokens, liked, ended)
+    state = (schedule or Schedule(NEUTRAL)).after(usage.prompt_tokens, usage.completion_tokens, liked)
     return {STATE: state} if state else {}
 
 

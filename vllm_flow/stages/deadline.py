@@ -15,29 +15,10 @@ from vllm_flow.core.resources import Clock
 from vllm_flow.core.sampling import FrozenDict
 from vllm_flow.core.sampling_plan import STATE
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Context
+from vllm_flow.core.values import Completion, Context
 
 DEADLINE = "deadline"
 """The name under which a schedule keeps what is known of the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How long a conversation's answers took so far, and how many tokens they had."""
-
-    seconds: float = 0.0
-    tokens: int = 0
-
-    def after(self, asked: datetime, ended: str | None, tokens: int) -> Pace:
-        """With one more turn. When it ended is None where context/update has no clock: then it tells nothing."""
-        if ended is None:
-            return self
-        took = (datetime.fromisoformat(ended) - asked).total_seconds()
-        return Pace(self.seconds + max(0.0, took), self.tokens + tokens)
-
-    @property
-    def tokens_per_second(self) -> float | None:
-        return self.tokens / self.seconds if self.seconds > 0 and self.tokens > 0 else None
 
 
 @stage("schedule/deadline")
@@ -45,9 +26,9 @@ class Pace:
 class Deadline:
     """A schedule whose max_tokens is what can be said in the time that is left to the conversation.
 
-    The time runs from when the first turn was planned, pauses of the user included. How fast answers come is measured
-    from the turns before, from planning to commit, if context/update has this schedule and the clock. When too little
-    time is left, the turn fails and says so. A turn that is being answered is never cut off by the clock.
+    The time runs from when the first turn was planned, pauses of the user included; how fast answers come is what
+    schedule/measured saw of the turns before. When too little time is left, the turn fails and says so. A turn that is
+    being answered is never cut off by the clock.
     """
 
     seconds: Annotated[float, above(0)]
@@ -58,38 +39,49 @@ class Deadline:
     """An answer of fewer tokens is not worth its prompt."""
 
     def run(self, schedule: Schedule, context: Context, clock: Clock) -> Schedule:
-        state: Mapping[str, Any] = context.state.get(STATE, {})
-        known, now = state.get("last", {}).get(DEADLINE), clock.now()
-        began, pace, answered = now, Pace(), schedule.used_answer_tokens
-        if known is not None:
-            began, pace = datetime.fromisoformat(known["began"]), Pace(*known["pace"])
-            if answered is not None and known["answered"] is not None:
-                asked = datetime.fromisoformat(known["asked"])
-                pace = pace.after(asked, state.get("ended"), answered - known["answered"])
-        left = self.seconds - (now - began).total_seconds()
-        most = min(schedule.sampling.max_tokens, self._room(left, pace))
-        kept = {"began": began.isoformat(), "asked": now.isoformat(), "answered": answered}
-        return _shortened(schedule, most, {**kept, "pace": [pace.seconds, pace.tokens]})
+        now = clock.now()
+        last: Mapping[str, Any] = context.state.get(STATE, {}).get("last", {}).get(DEADLINE) or {}
+        began = datetime.fromisoformat(last["began"]) if last else now
+        seconds, tokens = last.get("seconds", 0.0), last.get("tokens", 0)
+        speed = tokens / seconds if seconds > 0 and tokens > 0 else self.tokens_per_second
+        room = self._room(self.seconds - (now - began).total_seconds(), speed)
+        most = schedule.sampling.max_tokens if room is None else min(room, schedule.sampling.max_tokens)
+        kept = {"began": began.isoformat(), "asked": now.isoformat(), "seconds": seconds, "tokens": tokens}
+        return _keeping(schedule, most, kept)
 
     def foresee(self, schedule: Schedule, clock: object) -> Schedule:
         """All of it but how long the answer may be, which the clock says."""
-        return _shortened(schedule, schedule.sampling.max_tokens, None)
+        return _keeping(schedule, schedule.sampling.max_tokens, {})
 
-    def _room(self, left: float, pace: Pace) -> int:
-        """How many tokens there is time for. Raises FlowError when it is too late."""
-        speed = pace.tokens_per_second or self.tokens_per_second
+    def _room(self, left: float, speed: float | None) -> int | None:
+        """How many tokens there is time for, as far as that is known. Raises FlowError when it is too late."""
         over = f"the {self.seconds:g} seconds of this conversation are"
         advice = "Raise `seconds`, or begin another conversation."
         if left <= 0:
             raise FlowError(f"{over} over since {-left:.1f} seconds. {advice}")
-        if speed is None:
-            return 2**31
-        if (room := int(left * speed)) < self.least:
+        room = None if speed is None else int(left * speed)
+        if room is not None and room < self.least:
             enough = f"enough for {room} tokens at {speed:.3g} a second, and {self.least} is the least"
             raise FlowError(f"{over} nearly over: {left:.1f} are left, {enough}. {advice}")
         return room
 
 
-def _shortened(schedule: Schedule, most: int, kept: Mapping[str, Any] | None) -> Schedule:
+@stage("schedule/measured")
+@dataclass(frozen=True)
+class Measured:
+    """A schedule with a deadline that has seen how long its answer took: what context/update is to remember."""
+
+    def run(self, schedule: Schedule, reply: Completion, clock: Clock) -> Schedule:
+        kept = schedule.keeps.get(DEADLINE)
+        if not kept:
+            raise FlowError("the schedule has no deadline. Give it the one that schedule/deadline makes.")
+        if reply.usage.completion_tokens is None:
+            return schedule
+        took = (clock.now() - datetime.fromisoformat(kept["asked"])).total_seconds()
+        seconds, tokens = kept["seconds"] + max(0.0, took), kept["tokens"] + reply.usage.completion_tokens
+        return _keeping(schedule, schedule.sampling.max_tokens, {**kept, "seconds": seconds, "tokens": tokens})
+
+
+def _keeping(schedule: Schedule, most: int, kept: Mapping[str, Any]) -> Schedule:
     sampling = dataclasses.replace(schedule.sampling, max_tokens=most)
     return dataclasses.replace(schedule, sampling=sampling, keeps=FrozenDict({**schedule.keeps, DEADLINE: kept}))

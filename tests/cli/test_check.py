@@ -204,6 +204,7 @@ def test_nothing_that_is_shipped_deserves_a_warning() -> None:
         except ConfigError:
             refused.add((pipeline, sampling))
     assert refused == {
+        ("adaptive", "diverse"),
         ("complete", "diverse"),
         ("dialogue", "diverse"),
         ("judge", "diverse"),

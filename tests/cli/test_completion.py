@@ -67,9 +67,9 @@ def offered(line: str) -> list[str]:
         ("init mine --example ", ["dialogue", "plugin", "sweep", "weather"]),
         ("samp", ["sampling.", "sampling="]),
         ("run samp", ["sampling.", "sampling="]),
-        ("pipeline=", ["pipeline=best_of", "pipeline=complete", "pipeline=dialogue", "pipeline=judge", "pipeline=loud", "pipeline=most_likely", "pipeline=perplexity", "pipeline=story"]),
+        ("pipeline=", ["pipeline=adaptive", "pipeline=best_of", "pipeline=complete", "pipeline=dialogue", "pipeline=judge", "pipeline=loud", "pipeline=most_likely", "pipeline=perplexity", "pipeline=story"]),
         ("chat sampling=gr", ["sampling=greedy"]),
-        ("sampling=greedy,", ["sampling=greedy,balanced", "sampling=greedy,creative", "sampling=greedy,diverse", "sampling=greedy,inventive", "sampling=greedy,plain"]),
+        ("sampling=greedy,", ["sampling=greedy,annealed", "sampling=greedy,balanced", "sampling=greedy,creative", "sampling=greedy,diverse", "sampling=greedy,dynamic", "sampling=greedy,edt", "sampling=greedy,inventive", "sampling=greedy,mirostat", "sampling=greedy,plain", "sampling=greedy,warming"]),
         ("-m sampling=greedy,ba", ["sampling=greedy,balanced"]),
         ("experiment=", ["experiment=cold", "experiment=null", "experiment=temps"]),
         ("+experiment=c", ["+experiment=cold"]),
@@ -79,7 +79,7 @@ def offered(line: str) -> list[str]:
         ("sampling.temperature=", []),
         ("sampling.temperature={li", ["sampling.temperature={linear: {from: 1.0, to: 0.2, over: 256}}"]),
         ("sampling.stop={li", []),
-        ("ls warm", ["warmup"]),
+        ("ls warmu", ["warmup"]),
         ("model.p", ["model.package=", "model.path="]),
         ("model.architecture.h", ["model.architecture.head_dim=", "model.architecture.heads=", "model.architecture.hidden_size="]),
         ("engine.", ["engine.compile=", "engine.deterministic=", "engine.device=", "engine.dtype=", "engine.kv_cache_gib=", "engine.max_rows=", "engine.max_waiting=", "engine.prefix_cache_gib=", "engine.quantize=", "engine.threads="]),
@@ -151,7 +151,10 @@ def test_at_the_start_commands_and_keys_are_offered_each_with_its_line() -> None
     assert set(COMMANDS) < set(found)
     assert {"pipeline=", "sampling.", "graph.", "seed="} < set(found)
     assert [text for text, one in found.items() if not one.line and one.text not in ("clock.", "context.")] == []
-    assert found["pipeline="].line == "one of: best_of, complete, dialogue, judge, loud, most_likely, perplexity, story"
+    assert (
+        found["pipeline="].line
+        == "one of: adaptive, best_of, complete, dialogue, judge, loud, most_likely, perplexity, story"
+    )
     assert (
         found["engine."].line
         == "device, dtype, quantize, compile, threads, deterministic, max_rows, max_waiting, kv_cache_gib, prefix_cache_gib"

@@ -415,7 +415,7 @@ def test_a_sampling_parameter_is_told_with_what_the_presets_set(ls: Any, told: A
         "Divides the logits; 0 is greedy: always the most probable token.\n"
         "\n"
         "takes a number of 0 or more, or a schedule; default 1.0\n"
-        "set by sampling: balanced 0.7, creative 1.0, diverse 0.9, greedy 0, inventive 1.0, plain 0.7\n"
+        "set by sampling: annealed cosine, balanced 0.7, creative 1.0, diverse 0.9, dynamic entropy, edt edt, greedy 0, inventive 1.0, mirostat 1.0, plain 0.7, warming warmup\n"
         "\n"
         "vllm-flow sampling.temperature=VALUE\n"
     )  # fmt: skip

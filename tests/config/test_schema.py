@@ -103,7 +103,7 @@ MUTANTS = [
     ("conf/sampling/diverse.yaml", "n: 5", "n: 5.5"),
     ("conf/sampling/diverse.yaml", "n: 5", "stop: [a, 3]"),
     ("conf/sampling/dynamic.yaml", "min_p: 0.05", "min_p: true"),
-    ("conf/sampling/edt.yaml", "max_tokens: 256", "max_token: 256"),
+    ("conf/sampling/edt.yaml", "theta: 1.0", "teta: 1.0"),
     ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: -1"),
     ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {value: 0}"),
     ("conf/sampling/greedy.yaml", "temperature: 0", "temperature: {linear: {from: 1, to: 0, ovr: 8}}"),

@@ -106,8 +106,13 @@ def _takes(option: About) -> str:
 def _key(one: About) -> Iterator[Block]:
     yield from (GAP, Block(f"takes {_takes(one)}"))
     if one["choices"]:
-        written = ", ".join(f"{choice} {shown(value)}" for choice, value in one["choices"].items())
+        written = ", ".join(f"{choice} {_short(value)}" for choice, value in one["choices"].items())
         yield Block(f"set by {one['name'].partition('.')[0]}: {written}")
+
+
+def _short(value: Any) -> str:
+    """A schedule by its name alone."""
+    return str(next(iter(value))) if isinstance(value, Mapping) and len(value) == 1 else shown(value)
 
 
 def _file(one: About, seen: set[str]) -> Iterator[Block]:

@@ -9,7 +9,9 @@ import pytest
 
 from vllm_flow.core.errors import EngineError, FlowError
 from vllm_flow.core.moving import Now
+from vllm_flow.core.sampling import NEUTRAL
 from vllm_flow.core.sampling_plan import STATE, SamplingPlan
+from vllm_flow.core.schedule import Schedule
 from vllm_flow.schedules import Budget
 from vllm_flow.testing import turn
 
@@ -94,6 +96,17 @@ def test_the_turn_fails_with_the_parameter_s_name_before_it() -> None:
     with pytest.raises(EngineError) as caught:
         plan.schedule(turn("more", number=3), state)
     assert str(caught.value).startswith("sampling.max_tokens: the budget of 100 tokens is spent: 98 tokens for 2 turns")
+
+
+def test_what_was_used_adds_up_and_what_is_not_told_stays_unknown() -> None:
+    first = Schedule(NEUTRAL, keeps={"max_tokens": (9, 0)}).after(12, 5)
+    assert (first["used_prompt_tokens"], first["used_answer_tokens"]) == (12, 5)
+    plan = SamplingPlan().changed({"max_tokens": {"budget": {"most": 9, "tokens": 100}}})
+    second = plan.schedule(turn("more", number=2), {STATE: first}).after(None, 4)
+    assert (second["used_prompt_tokens"], second["used_answer_tokens"]) == (None, 9)
+    with pytest.raises(EngineError) as caught:
+        plan.schedule(turn("more", number=3), {STATE: second})
+    assert str(caught.value).startswith("sampling.max_tokens: the engine does not tell how many tokens it used.")
 
 
 @pytest.mark.parametrize(

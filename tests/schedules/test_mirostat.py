@@ -113,6 +113,7 @@ def test_a_short_answer_of_smollm2_comes_near_the_target(smollm2: Path) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("target", [2.0, 3.0])
 def test_smollm2_holds_the_target_within_5_percent_over_512_tokens(smollm2: Path, target: float) -> None:
     assert means(smollm2, range(1, 3), TOKENS, target) == pytest.approx([target] * 2, rel=0.05)

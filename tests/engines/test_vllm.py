@@ -1,7 +1,7 @@
 """The vllm engine: what can be set and what is refused; and, marked `full`, vLLM itself against our own engine.
 
 vLLM asks for a torch of its own and so mostly lives in an environment of its own: VLLM_PYTHON names the Python in it,
-which needs pytest and what this project needs, and runs this file once more.
+which needs pytest and what this project needs, and runs this file once more, and test_vllm_schedules.py.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from vllm_flow.cli import main
 from vllm_flow.core.errors import ContextOverflow, EngineError, ModelError
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import Request
+from vllm_flow.core.values import Completion, Request
 from vllm_flow.engines.loop_thread import LoopThread
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.engines.vllm import options as module
 from vllm_flow.engines.vllm.options import MISSING, Vllm
 from vllm_flow.models.spec import Architecture, Model
+from vllm_flow.stages.infer import complete
 from vllm_flow.testing import ask, check_engine, prompt
 from vllm_flow.testing.values import schedule
 
@@ -116,6 +117,7 @@ def test_it_honours_what_vllm_applies_as_we_do_and_promises_no_noise_of_ours() -
     }
     assert (can.seeded, can.batch_invariant, can.sampler_order) == ("best effort", False, None)
     assert (can.logprobs, can.likelihoods, can.score, can.counts, can.token_ids) == (True, False, False, True, True)
+    assert (can.moves, can.signals) == (True, {"entropy", "surprise"})
     assert can.ranges == {"temperature": (0, 2), "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2)}
 
 
@@ -126,6 +128,11 @@ def test_check_refuses_what_it_does_not_honour(installed: None, capsys: pytest.C
     assert "sampling.temperature (command line): 2.5 is more than the engine takes. Choose from 0 to 2" in said
     assert "sampling.dry_multiplier (command line): " in said
     assert main(["check", "engine=vllm", "sampling.temperature=0.7"]) == 0
+    for moving in ("temperature={linear: {from: 1.0, to: 0.2, over: 64}}", "temperature={edt: {t0: 1, theta: 0.3}}"):
+        assert main(["check", "engine=vllm", f"sampling.{moving}"]) == 0
+    capsys.readouterr()
+    assert main(["check", "engine=vllm", "sampling.epsilon_cutoff={mirostat: {target: 3}}"]) == 2
+    assert "sampling.epsilon_cutoff (command line): the engine cannot honour it." in capsys.readouterr().err
 
 
 def test_work_of_another_thread_is_waited_for_and_may_fail() -> None:
@@ -144,7 +151,8 @@ def test_work_of_another_thread_is_waited_for_and_may_fail() -> None:
 @pytest.mark.skipif(not PYTHON, reason="vLLM is not installed: set VLLM_PYTHON to a Python that has it")
 def test_where_vllm_is_installed_all_of_this_holds(smollm2: Path) -> None:
     root = Path(__file__).parents[2]
-    command = [PYTHON, "-m", "pytest", "-q", "-m", "full", "-p", "no:cacheprovider", __file__]
+    files = [__file__, str(Path(__file__).with_name("test_vllm_schedules.py"))]
+    command = [PYTHON, "-m", "pytest", "-q", "-m", "full", "-p", "no:cacheprovider", *files]
     outside = {**os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, cwd=root, env=outside, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
@@ -246,6 +254,18 @@ def test_cuts_leave_the_tokens_that_ours_leave(engine: Engine, ours: Engine) -> 
         theirs = {ask(engine, STORY, seed=seed, max_tokens=1, **cut).token_ids for seed in range(150)}  # type: ignore[arg-type]
         assert theirs == first
         assert len(first) > 1
+
+
+@needs_vllm
+def test_many_long_prompts_are_drawn_at_once(engine: Engine) -> None:
+    """More than vLLM reads in one step, which on a CPU it cannot begin in the middle of a prompt with a seed."""
+    requests = [Request(prompt(f"{seed} " + "word " * 900 + STORY), schedule(max_tokens=4), seed) for seed in range(8)]
+
+    async def all_at_once() -> list[Completion]:
+        return await asyncio.gather(*(complete(engine, request) for request in requests))
+
+    answers = asyncio.run(all_at_once())
+    assert [1 <= len(one.token_ids) <= 4 for one in answers] == [True] * 8
 
 
 @needs_vllm

@@ -73,7 +73,7 @@ def _more(used: int | None, tokens: int | None) -> int | None:
 
 
 class Course:
-    """One answer's way through its schedule: ask for each token once, in order."""
+    """One answer's way through its schedule: ask for each token once, in order. A copy goes on from the same place."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -86,7 +86,7 @@ class Course:
             used_prompt_tokens=schedule.used_prompt_tokens,
             used_answer_tokens=schedule.used_answer_tokens,
         )
-        self._last: dict[str, Steered] = {}
+        self._last: Mapping[str, Steered] = {}
         self.needs = schedule.needs
         self.values: Mapping[str, float] = {}
         """Of what moves, the values in force at the newest token."""
@@ -100,13 +100,13 @@ class Course:
             return self._sampling
         now.token, now.output = token, output
         now.entropy, now.surprise = signals.get("entropy"), signals.get("surprise")
-        values: dict[str, Any] = {}
+        given = dict[str, Steered]()
         for name, one in moving.items():
             last = self._last.get(name)
             now.before, now.state = (None, None) if last is None else (last.value, last.state)
-            steered = steer(name, one, now)
-            values[name] = steered.value
-            self._last[name] = steered
+            given[name] = steer(name, one, now)
+        self._last = given  # another one, so that a copy of this course stays where it is
+        values: dict[str, Any] = {name: steered.value for name, steered in given.items()}
         self.signals = {name: value for name, value in signals.items() if name in self.needs}
         if values != self.values:
             self.values = values

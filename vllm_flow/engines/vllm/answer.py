@@ -1,7 +1,7 @@
 """One answer: what vLLM is asked for, and what becomes of the ids that it gives.
 
-vLLM is told how to draw and never how to end but by tokens: stop strings are found here, in the text that every engine
-here makes of the same ids.
+vLLM is told how to draw, unless that moves, and never how to end but by tokens: stop strings are found here, in the
+text that every engine here makes of the same ids.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vllm_flow.core.errors import EngineError
-from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.sampling import NEUTRAL, Sampling
 from vllm_flow.core.values import Finish, Request, Token, Usage
 from vllm_flow.engines.openai.dialects import SEED_BITS
 from vllm_flow.engines.transformers.failures import check_room
 from vllm_flow.engines.transformers.text import Saying
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 from vllm_flow.engines.vllm.load import Loaded
+from vllm_flow.engines.vllm.steering import Steering
 
 if TYPE_CHECKING:
     from vllm import RequestOutput, SamplingParams
@@ -26,6 +27,11 @@ COLDEST = 0.01
 PLAIN = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
 """Parameters that vLLM calls as we do, with the same values."""
 
+UNSTEERED = (
+    "sampling: it moves within the answer, and this vLLM runs its second model runner, which takes one value for a "
+    "whole answer here. Set VLLM_USE_V2_MODEL_RUNNER=0 in the environment, or let it move `by: turn`."
+)
+
 
 class Answer:
     """Raises EngineError, at once for a request that cannot be served."""
@@ -34,7 +40,12 @@ class Answer:
         limits = request.schedule.at(0)
         self.prompt = loaded.renderer.ids(request.prompt)
         check_room(len(self.prompt), limits.max_tokens, loaded.context_length)
-        self.params = _params(request, limits, loaded.vocabulary)
+        self._steering: Steering | None = None
+        if request.schedule.moving:
+            if not loaded.steers:
+                raise EngineError(UNSTEERED)
+            self._steering = Steering(request, limits, self.prompt, loaded.vocabulary)
+        self.params = _params(request, limits, loaded.vocabulary, self._steering)
         self._saying = Saying(loaded.decode, limits, loaded.vocabulary.end_ids)
         self._cached = 0
 
@@ -53,35 +64,40 @@ class Answer:
             raise EngineError(f"{what}, where stop or length is known. Report this.")
 
     def _take(self, token_id: int, logprob: float | None) -> Token:
+        moved = self._steering.moved(self._saying.tokens) if self._steering else None
         said, reason = self._saying.take(token_id)
         if reason is None:
-            return Token(token_id, said, logprob)
+            return Token(token_id, said, logprob, moved=moved)
         usage = Usage(len(self.prompt), self._saying.tokens)
         finish = Finish(reason, usage, self._cached, prompt_ids=tuple(self.prompt))
-        return Token(token_id, said, logprob, finish)
+        return Token(token_id, said, logprob, finish, moved=moved)
 
 
-def _params(request: Request, now: Sampling, vocabulary: Vocabulary) -> SamplingParams:
+def _params(request: Request, now: Sampling, vocabulary: Vocabulary, steering: Steering | None) -> SamplingParams:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    if 0 < now.temperature < COLDEST:
-        what = f"sampling.temperature: vLLM draws with {COLDEST} or more, and {now.temperature:g} is less"
+    from vllm_flow.engines.vllm.processor import KEY
+
+    told = NEUTRAL if steering else now
+    if 0 < told.temperature < COLDEST:
+        what = f"sampling.temperature: vLLM draws with {COLDEST} or more, and {told.temperature:g} is less"
         raise EngineError(f"{what}. Choose 0 for the most probable token, or {COLDEST}.")
     vocabulary.check(now)
     params = SamplingParams(
-        **{name: getattr(now, name) for name in PLAIN},
-        top_k=now.top_k or 0,
-        logit_bias=dict(now.logit_bias) or None,
-        min_tokens=min(now.min_tokens, now.max_tokens),
+        **{name: getattr(told, name) for name in PLAIN},
+        top_k=told.top_k or 0,
+        logit_bias=dict(told.logit_bias) or None,
+        min_tokens=min(told.min_tokens, now.max_tokens),
         max_tokens=now.max_tokens,
         stop_token_ids=sorted(vocabulary.end_ids.union(now.stop_token_ids)),
-        seed=request.seed & SEED_BITS if now.temperature > 0 else None,
+        seed=request.seed & SEED_BITS if told.temperature > 0 else None,
         logprobs=0 if request.logprobs else None,
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
+        extra_args={KEY: steering} if steering else None,
     )
-    if now.bad_words:  # in our tokens: vLLM would leave out a spelling with a space that has more of them
-        banned = [list(ids) for word in now.bad_words for ids in vocabulary.spellings(word)]
+    if told.bad_words:  # in our tokens: vLLM would leave out a spelling with a space that has more of them
+        banned = [list(ids) for word in told.bad_words for ids in vocabulary.spellings(word)]
         params._bad_words_token_ids = banned
     return params

@@ -34,6 +34,11 @@ FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 """What is fetched of a model on the hub: no weights but safetensors, and no code."""
 DEFAULTS = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CONFIGURE_LOGGING": "0", "TOKENIZERS_PARALLELISM": "true"}
 """Of vLLM, where the environment says nothing: it sends nobody anything, and writes nothing to stdout."""
+AT_ONCE = 4096
+"""On a CPU, so many tokens of prompts are read in one step, or one prompt that is longer.
+
+Each is read whole: after a piece of one, vLLM sets the noise of its seed back, which it cannot do on a CPU.
+"""
 
 
 _place = threading.Lock()
@@ -54,6 +59,8 @@ class Loaded:
     """Token ids to text, special tokens left out."""
     vocabulary: Vocabulary
     context_length: int
+    steers: bool
+    """Whether it can draw an answer whose parameters move."""
     facts: Mapping[str, Any]
     """For the record: JSON values."""
 
@@ -100,7 +107,7 @@ def _load(options: Vllm) -> Loaded:
         "batch_invariant": False,
     }
     vocabulary = Vocabulary(tokenizer, model.get_vocab_size(), ends)
-    return Loaded(llm, renderer, decoder(tokenizer), vocabulary, length, facts)
+    return Loaded(llm, renderer, decoder(tokenizer), vocabulary, length, _steers(llm.vllm_config), facts)
 
 
 def _version() -> str:
@@ -112,7 +119,10 @@ def _version() -> str:
 def _started(options: Vllm, folder: Path, where: str, length: int) -> LLMEngine:
     with _alone():
         from vllm import EngineArgs
+        from vllm.platforms import current_platform
         from vllm.v1.engine.llm_engine import LLMEngine
+
+        whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(length, options.max_rows, AT_ONCE)}
 
         args = EngineArgs(
             model=str(folder),
@@ -125,11 +135,22 @@ def _started(options: Vllm, folder: Path, where: str, length: int) -> LLMEngine:
             skip_tokenizer_init=True,  # prompts come in tokens, and go out so
             disable_log_stats=True,
             use_tqdm_on_load=False,
+            **(whole if current_platform.is_cpu() else {}),
         )
         try:
-            return LLMEngine.from_engine_args(args)
+            config = args.create_engine_config()
+            if _steers(config):
+                from vllm_flow.engines.vllm.processor import Steered
+
+                config.model_config.logits_processors = [Steered]
+            return LLMEngine.from_vllm_config(config, disable_log_stats=args.disable_log_stats)
         except Exception as cause:  # whatever it does not know or has no room for
             raise ModelError(_why(where, cause)) from cause
+
+
+def _steers(config: Any) -> bool:
+    """vLLM has two model runners, and the newer one, of GPUs, asks for what changes logits in another way."""
+    return not getattr(config, "use_v2_model_runner", False)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Annotated
 
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.moving import SIGNALS
 from vllm_flow.core.options import OptionProblem, above, at_least
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities, Engine
@@ -54,8 +55,9 @@ class Vllm:
             yield MISSING
 
     def capabilities(self) -> Capabilities:
-        """Those of a vLLM server, but with the tokenizer at hand."""
-        return replace(DIALECTS["vllm"].capabilities(seeds=True), counts=True)
+        """Those of a vLLM server, but with the tokenizer at hand, and our sampler where parameters move."""
+        of_a_server = DIALECTS["vllm"].capabilities(seeds=True)
+        return replace(of_a_server, counts=True, moves=True, signals=SIGNALS)
 
     def open(self) -> Engine:
         """Load the weights, fetching them first if need be. Raises ModelError, and EngineError without the package."""

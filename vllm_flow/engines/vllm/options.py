@@ -27,7 +27,8 @@ class Vllm:
     """Runs a model in this process with vLLM, which batches many requests and samples in a way of its own.
 
     Parameters mean what they mean everywhere, but the noise is vLLM's: one seed gives another answer than on other
-    engines. Its logits change a little with the company, so near ties can, too; tokens that tie at a cut all stay.
+    engines. Its logits change a little with the company, so near ties can, too; tokens that tie at a cut all stay. An
+    answer whose parameters move is drawn from what our own sampler leaves, row by row, which takes longer.
     """
 
     model: Model

@@ -53,7 +53,7 @@ def fitted(model: Any, *, lean: bool | None = None) -> Fit:
     tried again.
     """
     if lean is not None:
-        packed, network = pack(model), Network(model, LEAST[0])
+        packed, network = pack(model, together=lean), Network(model, LEAST[0])
         network.lean = Lean(model, network.looks) if lean else None
         return Fit(network, packed)
     plain, before, replaced = PlainNetwork(model), model.config._attn_implementation, []
@@ -61,7 +61,7 @@ def fitted(model: Any, *, lean: bool | None = None) -> Fit:
     try:
         if rope := _moving_rope(model):
             raise Unfit(f"its positions are of the kind '{rope}', which depend on the longest sequence")
-        replaced = pack(model)
+        replaced = pack(model, together=Lean.knows(model))
         return Fit(_proven(model, wanted), replaced)
     except Exception as error:  # whatever an unknown model's code raises
         log.debug("the plain path is taken", exc_info=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import rms_norm, silu
 
 from vllm_flow.engines.transformers.attention import Look
-from vllm_flow.engines.transformers.packed import PackedLinear
+from vllm_flow.engines.transformers.packed import PackedLinear, PackedPart
 
 KIN = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """Model types whose forward pass this is; they differ in biases, norms of heads and windows."""
@@ -58,16 +58,27 @@ def block(layer: Any, look: Look, hidden: Tensor, rope: tuple[Tensor, Tensor], a
     """What one layer makes of [tokens, hidden size]."""
     attention, feed = layer.self_attn, layer.mlp
     rows = normed(layer.input_layernorm, hidden)
-    query, key, value = (
-        project(rows).unflatten(-1, (-1, attention.head_dim))
-        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )
-    if hasattr(attention, "q_norm"):
-        query, key = normed(attention.q_norm, query), normed(attention.k_norm, key)
-    found = attend(look, _turned(query, rope), _turned(key, rope), value)
+    found = attend(look, *_looking(attention, rows, rope))
     hidden = _plus(attention.o_proj, found.flatten(1), hidden)
     rows = normed(layer.post_attention_layernorm, hidden)
     return _plus(feed.down_proj, _gated(feed, rows), hidden)
+
+
+def _looking(attention: Any, rows: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value, [tokens, heads, dim] each, the first two at their positions."""
+    layers, dim = (attention.q_proj, attention.k_proj, attention.v_proj), attention.head_dim
+    if not isinstance(layers[0], PackedPart):
+        query, key, value = (layer(rows).unflatten(-1, (-1, dim)) for layer in layers)
+    else:
+        heads = layers[0].whole(rows).unflatten(-1, (-1, dim))
+        ends = [layer.columns.stop // dim for layer in layers]
+        if not hasattr(attention, "q_norm"):
+            turned = _turned(heads[:, : ends[1]], rope)
+            return turned[:, : ends[0]], turned[:, ends[0] :], heads[:, ends[1] :]
+        query, key, value = heads.tensor_split(ends[:2], dim=1)
+    if hasattr(attention, "q_norm"):
+        query, key = normed(attention.q_norm, query), normed(attention.k_norm, key)
+    return _turned(query, rope), _turned(key, rope), value
 
 
 def normed(norm: Any, rows: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ in order that are as probable as the last one asked for, which a look at the log
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,11 @@ LAST = torch.iinfo(torch.int64).max
 
 def few_rows(table: Tensor) -> tuple[Tensor, ...]:
     """So many rows at a time that what is computed of their vocabulary stays in the processor's cache."""
-    return torch.split(table, max(2, BLOCK // table.shape[-1]))
+    return torch.split(table, _at_once(table))
+
+
+def _at_once(table: Tensor) -> int:
+    return max(2, BLOCK // table.shape[-1])
 
 
 def in_order(logits: Tensor, width: int) -> Tensor:
@@ -62,26 +67,33 @@ def _as_probable(logits: Tensor, width: int) -> Tensor:
 
     int64 [rows, as many as most rows have], filled up with `LAST`.
     """
-    found, blocks = list[Any](), few_rows(logits)
-    for number, block in enumerate(blocks):
-        found.append(np.flatnonzero(_contains_first(block.numpy(), width)) + number * blocks[0].numel())
-    where = np.concatenate(found)
-    rows, ids = map(torch.from_numpy, np.divmod(where, logits.shape[-1]))
-    places = _places(logits.reshape(-1)[torch.from_numpy(where)], ids)
-    counts = rows.bincount(minlength=len(logits))
-    table = places.new_full((len(logits), int(counts.max())), LAST)
-    table[rows, torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]] = places
+    found, counts = list[Any](), list[Any]()
+    for start, block in zip(itertools.count(0, _at_once(logits)), few_rows(logits), strict=False):
+        where, several = _where_first(block.numpy(), width)
+        found.append(where + start * logits.shape[-1])
+        counts.append(several)
+    where, several = torch.from_numpy(np.concatenate(found)), torch.from_numpy(np.concatenate(counts))
+    rows = torch.arange(len(several)).repeat_interleave(several)
+    places = _places(logits.reshape(-1)[where], where - rows * logits.shape[-1])
+    table = places.new_full((len(logits), int(several.max())), LAST)
+    table[rows, torch.arange(len(rows)) - (several.cumsum(0) - several)[rows]] = places
     return table
 
 
-def _contains_first(logits: Any, width: int) -> Any:
-    """Which of each row are at least as large as some number that at least `width` of them reach; bool, as the logits.
+def _where_first(logits: Any, width: int) -> tuple[Any, Any]:
+    """Where, in the rows behind each other, all are that reach some number that at least `width` of each row reach; and
+    how many of each row do. Both int64.
 
     A sixteenth of them tells of which number half as many again are likely to reach it.
     """
     sample, rank = logits[:, ::STRIDE], (width + width // 2) // STRIDE
     if SURE <= rank <= sample.shape[-1]:
-        reached = logits >= np.partition(sample, -rank, axis=-1)[:, -rank, None]
-        if (np.count_nonzero(reached, axis=-1) >= width).all():
-            return reached
-    return logits >= np.partition(logits, -width, axis=-1)[:, -width, None]
+        where, counts = _reaching(logits, np.partition(sample, -rank, axis=-1)[:, -rank, None])
+        if (counts >= width).all():
+            return where, counts
+    return _reaching(logits, np.partition(logits, -width, axis=-1)[:, -width, None])
+
+
+def _reaching(logits: Any, least: Any) -> tuple[Any, Any]:
+    where = np.flatnonzero(logits >= least)  # what it finds is sorted, so that nothing has to be counted again
+    return where, np.diff(np.searchsorted(where, np.arange(len(logits) + 1) * logits.shape[-1]))

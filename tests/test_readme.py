@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -70,6 +71,31 @@ def test_the_stage_that_the_readme_adds_works(tmp_path: Path) -> None:
     assert "The reply in capitals." in explained.stdout
     assert drawn.stdout.endswith("loud: 6 nodes, output 'loud', no faults.\n")
     assert (answered.returncode, answered.stdout) == (0, "HELLO THERE!!\n"), answered.stderr
+    said = shell(tmp_path, "python -m pytest -q")
+    assert (said.returncode, said.stdout.splitlines()[-1].partition(" in ")[0]) == (0, "1 passed"), said.stdout
+
+
+def test_what_the_readme_moves_moves(tmp_path: Path, smollm2: Path) -> None:
+    (lines,) = re.findall(r"<!-- what moves -->\n```bash\n(.*?)```", README, re.DOTALL)
+    drawn, *runs = lines.splitlines()
+    assert "cosine" in shell(tmp_path, drawn).stdout
+    for line in runs:
+        said = shell(tmp_path, f"{line} sampling.max_tokens=6")
+        assert said.returncode == 0, said.stderr
+    rows = [json.loads(path.read_text(encoding="utf-8").splitlines()[0]) for path in tmp_path.rglob("calls.jsonl")]
+    moving = [call["moving"]["temperature"] for row in rows for call in row["calls"] if "moving" in call]
+    assert sorted(map(len, moving)) == [6] * 3
+
+
+def test_the_schedule_that_the_readme_writes_works(tmp_path: Path) -> None:
+    code = next(block for block in blocks("python") if '@schedule("calm"' in block)
+    test = next(block for block in blocks("python") if "check_schedule" in block)
+    for name, text in (("stages/calm.py", code), ("tests/test_calm.py", test)):
+        assert f"`{name}`" in README
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    said = shell(tmp_path, "vllm-flow engine=echo sampling.temperature=calm input.text='to be'")
+    assert (said.returncode, said.stdout) == (0, "to be\n"), said.stderr
     said = shell(tmp_path, "python -m pytest -q")
     assert (said.returncode, said.stdout.splitlines()[-1].partition(" in ")[0]) == (0, "1 passed"), said.stdout
 

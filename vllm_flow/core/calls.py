@@ -87,6 +87,7 @@ def call_row(event: Called) -> Row:
     finish = tokens[-1].finish if tokens else None
     row: Row = {"node": event.node, "resource": event.resource, "method": "generate", "sample": request.sample}
     row |= {"seed": request.seed, "live": event.live, **in_force_row(request.schedule, tokens)}
+    row |= {} if request.adapter is None else {"adapter": request.adapter}
     if finish is not None and finish.prompt_ids is not None:
         row["prompt_ids"] = finish.prompt_ids
     else:  # the tokenizer is elsewhere, or the request came to no end

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Before, Completion, Message, Prompt, Request, Token, Turn, nothing
+
+NO_ADAPTERS = "learns nothing while it runs. Choose another, such as engine=transformers."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Capabilities:
     """Whether it is told the ids of what the model writes. Without, a token it streams is a piece of text."""
     counts: bool = True
     """Whether it has `count`."""
+    adapts: bool = False
+    """Whether it Adapts as well, as it is configured."""
 
 
 @runtime_checkable
@@ -87,12 +92,52 @@ class Scorer(Protocol):
         ...
 
 
-async def score(engine: Engine, prompt: Before, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
+@runtime_checkable
+class Adapts(Protocol):
+    """An engine that learns while it serves; its capabilities say `adapts`. Its weights stay as they are.
+
+    It honours `adapter` of a Request. Nothing that was computed with one version is used with another.
+    """
+
+    async def adapt(self, request: AdaptRequest) -> Adapted:
+        """Learn, and give the new version. Equal requests give equal versions, and are learned once.
+
+        Requests in flight go on meanwhile, and no token of theirs is another. Raises EngineError for what it cannot
+        learn, and for a version that is not there.
+        """
+        ...
+
+    async def score(
+        self, prompt: Before, completion: str | tuple[int, ...], tenant: str = "", adapter: str | None = None
+    ) -> Scored:
+        """As a Scorer, with an adapter."""
+        ...
+
+
+async def score(
+    engine: Engine,
+    prompt: Before,
+    completion: str | tuple[int, ...],
+    tenant: str = "",
+    adapter: str | None = None,
+) -> Scored:
     """What any engine says of a text. Raises EngineError also when it is no Scorer."""
+    if adapter is not None:
+        return await adapting(engine).score(prompt, completion, tenant, adapter)
     if not isinstance(engine, Scorer):
-        name = engine.describe().get("engine", type(engine).__name__)
-        raise EngineError(f"the engine '{name}' does not score texts. Choose another, such as engine=transformers.")
+        raise EngineError(f"{_named(engine)} does not score texts. Choose another, such as engine=transformers.")
     return await engine.score(prompt, completion, tenant)
+
+
+def adapting(engine: Engine) -> Adapts:
+    """The engine, as one that adapts. Raises EngineError when it does not."""
+    if not isinstance(engine, Adapts):
+        raise EngineError(f"{_named(engine)} {NO_ADAPTERS}")
+    return engine
+
+
+def _named(engine: Engine) -> str:
+    return f"the engine '{engine.describe().get('engine', type(engine).__name__)}'"
 
 
 @dataclass(frozen=True, slots=True)

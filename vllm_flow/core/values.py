@@ -222,6 +222,8 @@ class Request:
     """How many alternatives each likelihood lists; counts only with `logprobs`."""
     tenant: str = ""
     """Of the turn; the runner sets it. No answer tells, by its time or its `cached_tokens`, what another has asked."""
+    adapter: str | None = None
+    """The version of what the conversation taught the model, of an engine that Adapts; None: the model as it is."""
 
 
 @dataclass(frozen=True, slots=True)

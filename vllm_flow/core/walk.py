@@ -16,13 +16,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError, FlowError, StageError
 from vllm_flow.core.events import Called, Event, Heard, Inferred, NodeDone, TokenMade
 from vllm_flow.core.graph import Graph, Node
 from vllm_flow.core.heard import NOW, BoundClock, Recall, Timed
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.ports import holds, type_name
-from vllm_flow.core.resources import Engine, score
+from vllm_flow.core.resources import Engine, adapting, score
 from vllm_flow.core.seeds import derive_seed
 from vllm_flow.core.values import Before, Completion, Finish, Prompt, Request, Token, Turn, Usage
 
@@ -72,6 +73,8 @@ class BoundEngine:
         self._seat = seat
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
+        if request.adapter is not None:
+            adapting(self._engine)
         seat, sample = self._seat, self._seat.turn.sample * RETRY + request.sample
         seed = derive_seed(seat.run_seed, seat.turn.conversation, seat.turn.number or 0, seat.node, sample)
         live = seat.live and request.schedule.at(0).n == 1
@@ -112,12 +115,21 @@ class BoundEngine:
             )
         )
 
-    async def score(self, prompt: Before, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
+    async def score(
+        self, prompt: Before, completion: str | tuple[int, ...], tenant: str = "", adapter: str | None = None
+    ) -> Scored:
         """For the turn's own tenant, whatever is given."""
         seat = self._seat
-        scored = await score(self._engine, prompt, completion, seat.turn.tenant)
+        scored = await score(self._engine, prompt, completion, seat.turn.tenant, adapter)
         seat.publish(Heard(seat.turn, seat.node, self._resource, "score", scored))
         return scored
+
+    async def adapt(self, request: AdaptRequest) -> Adapted:
+        """For the turn's own tenant, whatever is given."""
+        seat = self._seat
+        adapted = await adapting(self._engine).adapt(replace(request, tenant=seat.turn.tenant))
+        seat.publish(Heard(seat.turn, seat.node, self._resource, "adapt", adapted))
+        return adapted
 
     def count(self, prompt: Prompt) -> int:
         return self._engine.count(prompt)

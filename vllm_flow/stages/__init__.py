@@ -1,5 +1,6 @@
 """The built-in stages, one role per file. Importing this package registers them; it imports no torch."""
 
+from vllm_flow.stages.adapt import Learned, Lora
 from vllm_flow.stages.bandit import Bandit
 from vllm_flow.stages.context import Full, Update, Window
 from vllm_flow.stages.deadline import Deadline, Measured
@@ -7,7 +8,7 @@ from vllm_flow.stages.fuse import Chat
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Verdict
 from vllm_flow.stages.schedule import FromSampling
-from vllm_flow.stages.score import ByMetric, Given, Likelihood
+from vllm_flow.stages.score import ByMetric, Compared, Continued, Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
 
 __all__ = [
@@ -15,12 +16,16 @@ __all__ = [
     "Best",
     "ByMetric",
     "Chat",
+    "Compared",
+    "Continued",
     "Deadline",
     "FromSampling",
     "Full",
     "Generate",
     "Given",
+    "Learned",
     "Likelihood",
+    "Lora",
     "Measured",
     "Preference",
     "Sample",

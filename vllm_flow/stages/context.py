@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from vllm_flow.core.adapting import STATE as ADAPTER
+from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.options import at_least
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store, StoredTurn
@@ -52,7 +54,8 @@ class Window:
 class Update:
     """Commit the reply and the conversation's state in one transaction.
 
-    With the schedule, what that has to remember; with a score as `feedback`, what the next turn's may follow.
+    With the schedule, what that has to remember; with a score as `feedback`, what the next turn's may follow; with the
+    adapter, which one the next turn goes on from.
     """
 
     def run(
@@ -64,8 +67,10 @@ class Update:
         *,
         schedule: Schedule | None = None,
         feedback: Score | None = None,
+        adapter: Adapted | None = None,
     ) -> None:
-        store.commit(turn, reply, {**context.state, **_remembered(reply, schedule, feedback)})
+        learned = {} if adapter is None else {ADAPTER: adapter.version}
+        store.commit(turn, reply, {**context.state, **_remembered(reply, schedule, feedback), **learned})
 
 
 def _remembered(reply: Completion, schedule: Schedule | None, feedback: Score | None) -> dict[str, Any]:

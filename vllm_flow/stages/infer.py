@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from typing import Annotated
 
+from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.errors import EngineError, listed
 from vllm_flow.core.moving import Moving
 from vllm_flow.core.options import OptionProblem, at_least
@@ -49,10 +50,13 @@ class Generate:
     def advise(self, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         yield from advised(schedule, engine)
 
-    async def run(self, prompt: Prompt, schedule: Schedule, engine: Engine) -> Completion:
+    async def run(
+        self, prompt: Prompt, schedule: Schedule, engine: Engine, *, adapter: Adapted | None = None
+    ) -> Completion:
         if schedule.at(0).n > 1:
             raise EngineError("sampling.n: infer/generate makes one answer. Use infer/sample for several.")
-        return await complete(engine, Request(prompt, schedule, 0, 0, self.logprobs, self.top_logprobs))
+        asked = Request(prompt, schedule, 0, 0, self.logprobs, self.top_logprobs, adapter=version_of(adapter))
+        return await complete(engine, asked)
 
 
 @stage("infer/sample")
@@ -75,12 +79,18 @@ class Sample:
     def advise(self, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         yield from advised(schedule, engine)
 
-    async def run(self, prompt: Prompt, schedule: Schedule, engine: Engine) -> tuple[Completion, ...]:
-        asked = self.logprobs, self.top_logprobs
-        requests = [Request(prompt, schedule, 0, sample, *asked) for sample in range(schedule.at(0).n)]
+    async def run(
+        self, prompt: Prompt, schedule: Schedule, engine: Engine, *, adapter: Adapted | None = None
+    ) -> tuple[Completion, ...]:
+        first = Request(prompt, schedule, 0, 0, self.logprobs, self.top_logprobs, adapter=version_of(adapter))
+        requests = [replace(first, sample=sample) for sample in range(schedule.at(0).n)]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(complete(engine, request)) for request in requests]
         return tuple(task.result() for task in tasks)
+
+
+def version_of(adapter: Adapted | None) -> str | None:
+    return None if adapter is None else adapter.version
 
 
 def refused(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vllm_flow.core import registry
+from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.answers import Answer
 from vllm_flow.core.errors import EngineError, FlowError, shown
 from vllm_flow.core.likelihoods import Scored
@@ -17,7 +18,8 @@ from vllm_flow.core.options import OptionProblem, build
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Engine, EngineOptions, score
 from vllm_flow.core.spec import Path
-from vllm_flow.core.values import Completion, Prompt, Score, Turn
+from vllm_flow.core.values import Completion, Context, Prompt, Score, Turn, Usage
+from vllm_flow.stages.infer import version_of
 
 
 @stage("score/likelihood")
@@ -40,8 +42,38 @@ class Given:
         if not engine.capabilities().score:
             yield (), "the engine does not score texts. Choose another, such as engine=transformers."
 
-    async def run(self, turn: Turn, engine: Engine) -> Scored:
-        return await score(engine, Prompt(turn.history) if turn.history else None, turn.text)
+    async def run(self, turn: Turn, engine: Engine, *, adapter: Adapted | None = None) -> Scored:
+        before = Prompt(turn.history) if turn.history else None
+        return await score(engine, before, turn.text, adapter=version_of(adapter))
+
+
+@stage("score/continued")
+@dataclass(frozen=True)
+class Continued:
+    """How probable the turn's text is right after the user's earlier texts, as they stand, each on lines of its own.
+
+    What the conversation's context holds of them, that is: a window makes it shorter.
+    """
+
+    def check(self, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+        yield from Given().check(engine)
+
+    async def run(self, turn: Turn, context: Context, engine: Engine, *, adapter: Adapted | None = None) -> Scored:
+        texts = tuple(message for message in context.messages if message.role == "user")
+        before = Prompt(texts, plain=True) if texts else None
+        return await score(engine, before, turn.text, adapter=version_of(adapter))
+
+
+@stage("score/compared")
+@dataclass(frozen=True)
+class Compared:
+    """The perplexity of one text in three ways, as a reply: by itself, in a longer context, and with an adapter."""
+
+    def run(self, static: Scored, longer: Scored, adapted: Scored) -> Completion:
+        ways = {"static": static, "longer context": longer, "adapted": adapted}
+        text = ", ".join(f"{name} {one.perplexity:.4g}" for name, one in ways.items())
+        said = f"perplexity over {len(static.token_ids)} tokens: {text}"
+        return Completion(said, (), "stop", Usage(None, None))
 
 
 @stage("score/metric")

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Before, Prompt, Request, Token
@@ -31,7 +32,7 @@ from vllm_flow.engines.transformers.inputs import (
     checked_mask,
     checked_positions,
 )
-from vllm_flow.engines.transformers.loaded import Loaded
+from vllm_flow.engines.transformers.loaded import Loaded, learner_of
 from vllm_flow.engines.transformers.loop import Delivery, Limits, Loop
 from vllm_flow.engines.transformers.places import Places
 from vllm_flow.engines.transformers.row import Job
@@ -52,6 +53,8 @@ class Call(Generic[T]):
         self.outcome: Future[T] = Future()
 
     def run(self) -> None:
+        if not self.outcome.set_running_or_notify_cancel():  # nobody waits for it any more
+            return
         try:
             self.outcome.set_result(self._work())
         except Exception as error:
@@ -92,12 +95,28 @@ class TransformersEngine:
         finally:
             job.cancelled = True
 
-    async def score(self, prompt: Before, completion: str | tuple[int, ...], tenant: str = "") -> Scored:
-        job: Job[ScoreRequest, Scored] = await self._begin(ScoreRequest(prompt, completion, tenant))
+    async def score(
+        self, prompt: Before, completion: str | tuple[int, ...], tenant: str = "", adapter: str | None = None
+    ) -> Scored:
+        job: Job[ScoreRequest, Scored] = await self._begin(ScoreRequest(prompt, completion, tenant, adapter))
         try:
             return await job.next()
         finally:
             job.cancelled = True
+
+    async def adapt(self, request: AdaptRequest) -> Adapted:
+        """One step of the optimiser between two steps of what is being generated."""
+        learner = learner_of(self._loaded)
+        study = await self._done(lambda: learner.begin(self._loaded, request))
+        while not study.done:
+            await self._done(study.step)
+        return await self._done(study.finish)
+
+    async def _done(self, work: Callable[[], T]) -> T:
+        """What the engine's thread makes of it."""
+        call = Call(work)
+        self._hand_in(call)
+        return await asyncio.wrap_future(call.outcome)
 
     async def _begin(self, request: R) -> Job[R, Any]:
         """Hand a request over, when there is a place for it to wait at."""
@@ -208,6 +227,8 @@ class TransformersEngine:
             _deliver(deliveries)
         _deliver(loop.fail_all(CLOSED))
         loaded.network.close()
+        if loaded.learner is not None:
+            loaded.learner.close()
 
     def _let_in(self, loop: Loop) -> bool:
         """Pass on what has arrived, waiting if there is nothing else to do. False when the engine was closed."""

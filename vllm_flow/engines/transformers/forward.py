@@ -41,7 +41,7 @@ def forward(model: Any, own_attention: str, inputs: Inputs) -> Forward:
         forward(model, own_attention, first)
     with ExitStack() as meanwhile:
         # Only written out does attention say what it looked at.
-        meanwhile.enter_context(_attention(model, "eager" if inputs.attentions else own_attention))
+        meanwhile.enter_context(with_attention(model, "eager" if inputs.attentions else own_attention))
         if inputs.layers is not None:
             meanwhile.enter_context(_only(model, inputs.layers))
         found = model(**_keywords(model, inputs))
@@ -63,7 +63,8 @@ def _only(model: Any, layers: tuple[int, ...]) -> Iterator[None]:
 
 
 @contextmanager
-def _attention(model: Any, name: str) -> Iterator[None]:
+def with_attention(model: Any, name: str) -> Iterator[None]:
+    """Meanwhile the model has this attention, by the name that transformers has for it."""
     before = model.config._attn_implementation
     if name == before:
         yield

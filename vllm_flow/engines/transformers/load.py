@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
+from transformers.pytorch_utils import Conv1D
 
 from vllm_flow.core.errors import ModelError
+from vllm_flow.core.options import written
 from vllm_flow.engines.transformers.adapter import merge_adapter
 from vllm_flow.engines.transformers.fitting import compile_decoding, fitted, least_tokens
 from vllm_flow.engines.transformers.heap import give_back
 from vllm_flow.engines.transformers.layers import count_layers, keep_layers
+from vllm_flow.engines.transformers.learning import Learner
 from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.network import Network
 from vllm_flow.engines.transformers.options import Device, DType, Quantize
@@ -33,11 +39,13 @@ def load(  # noqa: PLR0917  the options of the engine
     deterministic: bool | None = None,
     quantize: Quantize | None = None,
     compiles: bool = False,
+    adapters: str | None = None,
 ) -> Loaded:
     """Weights in memory. The arguments are the engine's options. Raises ModelError."""
     place = _device(device)
     number = number_type(dtype, place)
     weights, tokenizer, facts = _weights(model, place, number, quantize)
+    transposed = any(type(one) is Conv1D for one in weights.modules())
     own_attention = weights.config._attn_implementation
     trials = trials_of("" if model.adapter else facts["weights"], weights, quantize)
     found = trials.found()
@@ -57,7 +65,11 @@ def load(  # noqa: PLR0917  the options of the engine
         }
         del fit  # and with it the layers as they were before packing
         give_back()
-        return _ready(model, network, weights, tokenizer, facts, attention=own_attention)
+        loaded = _ready(model, network, weights, tokenizer, facts, attention=own_attention)
+        if compiles or model.layers is not None:  # compiled code has no layers, and peft would count them otherwise
+            return loaded
+        learner = Learner(weights, own_attention, identity(model, facts), adapters, transposed)
+        return replace(loaded, learner=learner)
     except BaseException:
         network.close()
         raise
@@ -95,7 +107,7 @@ def _weights(
     weights, tokenizer, source = read_weights(model, torch.float32 if quantize else dtype)
     weights = _adapted(weights, adapter)
     layers = kept_layers(model, weights)
-    weights = weights.to(place).eval()
+    weights = weights.to(place).eval().requires_grad_(False)
     parameters = sum(one.numel() for one in weights.parameters())
     if quantize:
         quantise(weights, quantize, dtype)
@@ -113,6 +125,14 @@ def _weights(
         "weight_bytes": weight_bytes(weights),  # packing takes them away
     }
     return weights, tokenizer, facts
+
+
+def identity(model: Model, facts: Mapping[str, Any]) -> str:
+    """A hash of the model as it runs here: what an adapter was learned beside."""
+    source = facts.get("weights_sha256") or [facts["weights"], model.architecture and written(model.architecture)]
+    names = ("tokenizer_sha256", "adapter", "layers", "quantize", "dtype")
+    said = json.dumps([source, *(facts.get(name) for name in names)])
+    return hashlib.sha256(said.encode("utf-8")).hexdigest()
 
 
 def _adapter(model: Model) -> Adapter | None:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Many
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from vllm_flow.core.adapting import Adapted, AdaptRequest
+from vllm_flow.core.errors import EngineError
+from vllm_flow.core.resources import NO_ADAPTERS
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
@@ -81,6 +85,39 @@ class Renders(Protocol):
         ...
 
 
+class Laid(Protocol):
+    """An adapter, ready to be laid beside the weights."""
+
+    def on(self) -> AbstractContextManager[None]:
+        """Meanwhile all that the network reads is read with it."""
+        ...
+
+
+class Study(Protocol):
+    """Something that is being learned, step by step; between two steps the model is as it was."""
+
+    @property
+    def done(self) -> bool: ...
+
+    def step(self) -> None: ...
+
+    def finish(self) -> Adapted: ...
+
+
+class Learns(Protocol):
+    """Makes adapters, and knows those that were made."""
+
+    def laid(self, version: str) -> Laid:
+        """Raises EngineError for a version that is not there."""
+        ...
+
+    def begin(self, loaded: Loaded, request: AdaptRequest) -> Study:
+        """Raises EngineError for what cannot be learned."""
+        ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A model ready to run, and what is known of it."""
@@ -98,3 +135,12 @@ class Loaded:
     """For the record: JSON values."""
     own_attention: str = ""
     """What transformers calls the attention that its model has by itself."""
+    learner: Learns | None = None
+    """None of what cannot be adapted."""
+
+
+def learner_of(loaded: Loaded) -> Learns:
+    """Raises EngineError when there is none."""
+    if loaded.learner is None:
+        raise EngineError(f"the engine '{loaded.facts['engine']}', as it is configured, {NO_ADAPTERS}")
+    return loaded.learner

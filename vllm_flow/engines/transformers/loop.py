@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,7 +22,7 @@ from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Token
 from vllm_flow.engines.transformers.drawing import Undrawn, next_tokens
 from vllm_flow.engines.transformers.failures import check_room, told
-from vllm_flow.engines.transformers.loaded import Loaded, Span
+from vllm_flow.engines.transformers.loaded import Loaded, Span, learner_of
 from vllm_flow.engines.transformers.prefill import Prefill
 from vllm_flow.engines.transformers.row import Job, Reading, Row
 from vllm_flow.engines.transformers.scoring import ScoreRequest, ScoreRow, score_row
@@ -123,8 +123,12 @@ class Loop:
             self._first = None
 
     def _row(self, job: Job[Any, Any]) -> Reading:
-        if isinstance(job.request, ScoreRequest):
-            return score_row(job, self._loaded)
+        row = score_row(job, self._loaded) if isinstance(job.request, ScoreRequest) else self._answer(job)
+        if job.request.adapter is not None:
+            row.laid = learner_of(self._loaded).laid(job.request.adapter)
+        return row
+
+    def _answer(self, job: Job[Any, Any]) -> Row:
         prompt = self._loaded.renderer.ids(job.request.prompt)
         check_room(len(prompt), job.request.schedule.at(0).max_tokens, self._loaded.context_length)
         return Row(job, prompt, self._loaded)
@@ -142,7 +146,7 @@ class Loop:
         pieces, known = self._prefill.plan()
         decoding: dict[Reading, Span] = {row: row.next_token() for row in self._decoding}
         undrawn = [Undrawn(row, logits) for row, logits in known.items() if isinstance(row, Row)]
-        for row, logits in self._logits(decoding | pieces):
+        for row, logits in self._of_each_adapter(decoding | pieces):
             if row in pieces:
                 self._prefill.keep(row, pieces[row], logits)
             if isinstance(row, ScoreRow):
@@ -151,6 +155,14 @@ class Loop:
             elif isinstance(row, Row) and (row in decoding or row.read):
                 undrawn.append(Undrawn(row, logits[-1]))
         return undrawn
+
+    def _of_each_adapter(self, spans: dict[Reading, Span]) -> Iterator[tuple[Reading, Tensor]]:
+        """As `_logits`, one call for each adapter: those without one are read as if there were none."""
+        for laid in dict.fromkeys(row.laid for row in spans):
+            mine = {row: span for row, span in spans.items() if row.laid is laid}
+            with laid.on() if laid else nullcontext():
+                found = list(self._logits(mine))
+            yield from found
 
     def _logits(self, spans: dict[Reading, Span]) -> Iterator[tuple[Reading, Tensor]]:
         """Each row with the logits that its span wants, [those, vocab]."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from vllm_flow.core.moving import SIGNALS
 from vllm_flow.core.options import OptionProblem, above, at_least
@@ -59,6 +59,8 @@ class Transformers:
     """GiB of keys and values for the answers in the making; further requests wait."""
     prefix_cache_gib: Annotated[float, at_least(0)] = 0.5
     """GiB of keys and values of earlier prompts, for prompts that begin alike."""
+    adapters: str | None = None
+    """Folder for what conversations teach the model (`adapt/lora`); null keeps it until the engine closes."""
 
     def problems(self) -> list[OptionProblem]:
         found = [OptionProblem(("model",), problem) for problem in self.model.weightless()]
@@ -75,7 +77,9 @@ class Transformers:
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
-        return Capabilities(sampling=names, logprobs=True, likelihoods=True, score=True, moves=True, signals=SIGNALS)
+        adapts = not self.compile and self.model.layers is None
+        known: dict[str, Any] = {"logprobs": True, "likelihoods": True, "score": True, "moves": True}
+        return Capabilities(sampling=names, signals=SIGNALS, adapts=adapts, **known)
 
     def foresee(self) -> Foreseen:
         """What the model will need, on the CPU where `dtype` is auto. Raises ModelError."""
@@ -96,7 +100,8 @@ class Transformers:
 
         kv_bytes, prefix_bytes = (int(gib * 2**30) for gib in (self.kv_cache_gib, self.prefix_cache_gib))
         limits = Limits(self.max_rows, kv_bytes=kv_bytes, prefix_bytes=prefix_bytes, waiting=self.max_waiting)
-        loading = partial(load, self.model, self.device, self.dtype, self.deterministic, self.quantize, self.compile)
+        numbers = (self.device, self.dtype, self.deterministic, self.quantize, self.compile)
+        loading = partial(load, self.model, *numbers, self.adapters)
         return TransformersEngine(loading, limits, self.threads)
 
 

@@ -47,6 +47,15 @@ class PackedLinear(nn.Module):
         """What it makes, plus `other`."""
         return self._with(rows, other, "add")
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Outputs and inputs."""
+        return self._packed.shape[0], self._packed.shape[1]
+
+    def dense(self) -> Tensor:
+        """The weight as it was, [outputs, inputs]; a copy."""
+        return self._packed.to_dense()
+
     def _then(self, rows: Tensor, function: str) -> Tensor:
         found: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, self._packed, self.bias, function, [], "")
         return found

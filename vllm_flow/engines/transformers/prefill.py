@@ -20,7 +20,8 @@ class Prefill:
         self._prefixes = PrefixCache(prefix_bytes)
 
     def begin(self, row: Reading) -> None:
-        row.begin(self._network.sequence(len(row.tokens)), self._prefixes.root(row.job.request.tenant))
+        owner = row.job.request.tenant, row.job.request.adapter
+        row.begin(self._network.sequence(len(row.tokens)), self._prefixes.root(owner))
         self.rows.append(row)
 
     def plan(self) -> tuple[dict[Reading, Span], dict[Reading, Tensor]]:

@@ -4,12 +4,13 @@ A tree. Each node holds what one piece of a prompt added, and hangs below the pi
 are found token by token and never by a hash. Pieces end at the same places in every prompt; only the last one of a
 prompt may be shorter, and it knows the logits that follow, so that an equal prompt is not read again at all.
 
-Each tenant has a tree of its own, and all of them together one bound.
+Each owner, a tenant with an adapter, has a tree of its own, and all of them together one bound.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
@@ -41,15 +42,15 @@ class PrefixCache:
     """Bounded by `limit` bytes; the least recently used pieces go first, those that end a branch before the others."""
 
     def __init__(self, limit: int) -> None:
-        self._roots = WeakValueDictionary[str, Node]()
-        """A tenant's tree is there as long as something hangs in it, or a row is about to."""
+        self._roots = WeakValueDictionary[Hashable, Node]()
+        """An owner's tree is there as long as something hangs in it, or a row is about to."""
         self.bytes = 0
         self._limit = limit
         self._used: OrderedDict[Node, None] = OrderedDict()
 
-    def root(self, tenant: str) -> Node:
-        """Where the prompts of a tenant begin."""
-        return self._roots.setdefault(tenant, Node())
+    def root(self, owner: Hashable) -> Node:
+        """Where the prompts of an owner begin."""
+        return self._roots.setdefault(owner, Node())
 
     def find(self, after: Node, tokens: Tokens, *, logits: bool) -> Node | None:
         """The node of these tokens behind `after`; with `logits` only one that knows what follows."""

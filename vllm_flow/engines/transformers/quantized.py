@@ -27,6 +27,9 @@ OUTPUTS = 16
 class Int4Linear(nn.Module):
     """A linear layer with weights of 4 bits."""
 
+    weight: Tensor
+    scales: Tensor
+
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
         groups = layer.weight.data.float().view(layer.out_features, -1, GROUP)
@@ -41,13 +44,27 @@ class Int4Linear(nn.Module):
         self.register_buffer("scales", scales, persistent=False)
 
     def forward(self, rows: Tensor) -> Tensor:
-        flat = rows.flatten(0, -2)
-        made: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(flat, self.weight, GROUP, self.scales)
-        return _shaped(made, rows, self.bias)
+        return _shaped(self._product(rows.flatten(0, -2)), rows, self.bias)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Outputs and inputs."""
+        return self.scales.shape[1], self.scales.shape[0] * GROUP
+
+    def dense(self) -> Tensor:
+        """The weight that it multiplies by, [outputs, inputs]; made anew."""
+        return self._product(torch.eye(self.shape[1], dtype=self.scales.dtype)).T
+
+    def _product(self, rows: Tensor) -> Tensor:
+        made: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.weight, GROUP, self.scales)
+        return made
 
 
 class Int8Linear(nn.Module):
     """A linear layer with weights of 8 bits."""
+
+    weight: Tensor
+    scales: Tensor
 
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
@@ -60,6 +77,15 @@ class Int8Linear(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         made: Tensor = torch.ops.aten._weight_int8pack_mm(rows.flatten(0, -2).contiguous(), self.weight, self.scales)
         return _shaped(made, rows, self.bias)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Outputs and inputs."""
+        return self.weight.shape[0], self.weight.shape[1]
+
+    def dense(self) -> Tensor:
+        """The weight that it multiplies by, [outputs, inputs]; made anew."""
+        return self.weight.to(self.scales.dtype) * self.scales[:, None]
 
 
 def _shaped(made: Tensor, rows: Tensor, bias: Tensor | None) -> Tensor:

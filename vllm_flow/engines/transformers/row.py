@@ -15,7 +15,7 @@ from vllm_flow.core.schedule import Course
 from vllm_flow.core.values import Finish, InForce, Request, Token, Usage
 from vllm_flow.engines.transformers.history import History
 from vllm_flow.engines.transformers.kv import Sequence
-from vllm_flow.engines.transformers.loaded import Loaded, Span
+from vllm_flow.engines.transformers.loaded import Laid, Loaded, Span
 from vllm_flow.engines.transformers.prefix import Node
 from vllm_flow.engines.transformers.text import Saying
 
@@ -58,6 +58,8 @@ class Reading:
         """The last piece that the prefix cache knows."""
         self.cached_tokens = 0
         self.reuse_stopped_at: int | None = None
+        self.laid: Laid | None = None
+        """The adapter that it is read with."""
 
     def begin(self, sequence: Sequence, root: Node) -> None:
         self.sequence, self.node = sequence, root

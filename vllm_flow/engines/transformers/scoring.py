@@ -26,6 +26,7 @@ class ScoreRequest:
     prompt: Before
     completion: str | tuple[int, ...]
     tenant: str = ""
+    adapter: str | None = None
 
 
 class ScoreRow(Reading):
@@ -62,9 +63,12 @@ class ScoreRow(Reading):
 
 def score_row(job: Job[ScoreRequest, Scored], loaded: Loaded) -> ScoreRow:
     """The row of a request. Raises EngineError for what cannot be scored."""
-    request, renderer = job.request, loaded.renderer
-    scored = _ids(request.completion, loaded)
-    given = request.prompt
+    return ScoreRow(job, *read_and_said(job.request.prompt, job.request.completion, loaded))
+
+
+def read_and_said(given: Before, completion: str | tuple[int, ...], loaded: Loaded) -> tuple[list[int], list[int]]:
+    """The ids that stand before a text, at least one, and its own. Raises EngineError for what cannot be scored."""
+    renderer, scored = loaded.renderer, _ids(completion, loaded)
     if isinstance(given, Prompt) and given.messages:
         before = renderer.ids(given)
     elif isinstance(given, tuple) and given:
@@ -77,7 +81,7 @@ def score_row(job: Job[ScoreRequest, Scored], loaded: Loaded) -> ScoreRow:
         what = "nothing stands before its only token, and this model has none that begins a text"
         raise EngineError(f"the text to score: {what}. Give a longer text, or a prompt.")
     check_reads(len(before), len(scored), loaded.context_length)
-    return ScoreRow(job, before, scored)
+    return before, scored
 
 
 def _ids(completion: str | tuple[int, ...], loaded: Loaded) -> list[int]:

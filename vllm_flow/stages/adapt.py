@@ -1,0 +1,71 @@
+"""Adaptation: the model goes on learning from a conversation while it runs, in an adapter that is the conversation's.
+
+What makes an adapter and what uses one are different stages, so a graph decides whether a turn is read before it is
+learned or after: a node called `adapter` is used by every inference and every score of its graph, any other name only
+where it is wired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from vllm_flow.core.adapting import STATE, Adapted, AdaptRequest, Lesson, Tuning
+from vllm_flow.core.registry import stage
+from vllm_flow.core.resources import NO_ADAPTERS, Engine, EngineOptions, adapting
+from vllm_flow.core.spec import Path
+from vllm_flow.core.values import Completion, Context, Prompt, Turn
+
+
+@stage("adapt/lora")
+@dataclass(frozen=True)
+class Lora(Tuning):
+    """Learn from the conversation, in matrices of low rank beside the weights, which stay as they are.
+
+    It goes on from what the conversation's last committed turn had learned; `context/update` commits this turn's with
+    its reply. A turn that brings nothing to learn leaves that as it is. Without any so far there is no adapter.
+    """
+
+    loss: Literal["document", "answers"] = "document"
+    """What is learned. document: the turn's text, or `document` where that is wired, each token after those before it.
+    answers: the conversation's last answer, as what to say there, when the turn says that it was liked (`feedback`
+    above 0).
+    """
+
+    def check(self, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+        if not engine.capabilities().adapts:
+            yield (), f"the engine, as it is configured, {NO_ADAPTERS}"
+
+    async def run(
+        self, turn: Turn, context: Context, engine: Engine, *, document: Completion | None = None
+    ) -> Adapted | None:
+        lesson = self._lesson(turn, context, document)
+        if lesson is None:
+            return learned(context)
+        after = context.state.get(STATE)
+        request = AdaptRequest((lesson,), self, after, turn.number or 1, turn.progress, turn.feedback)
+        return await adapting(engine).adapt(request)
+
+    def _lesson(self, turn: Turn, context: Context, document: Completion | None) -> Lesson | None:
+        if self.loss == "document":
+            text = turn.text if document is None else document.text
+            return Lesson(None, text) if text.strip() else None
+        said = context.messages
+        if (turn.feedback or 0) <= 0 or not said or said[-1].role != "assistant" or not said[-1].text:
+            return None
+        return Lesson(Prompt(said[:-1]), said[-1].text)
+
+
+@stage("adapt/learned")
+@dataclass(frozen=True)
+class Learned:
+    """What the conversation has learned in the turns before this one; nothing is learned now."""
+
+    def run(self, context: Context) -> Adapted | None:
+        return learned(context)
+
+
+def learned(context: Context) -> Adapted | None:
+    version = context.state.get(STATE)
+    return None if version is None else Adapted(str(version))

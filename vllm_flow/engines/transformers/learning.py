@@ -160,8 +160,12 @@ class Steps:
         ids = torch.tensor([piece.ids], device=model.device)
         places = torch.arange(last - piece.learned, last, device=model.device)
         some = {"logits_to_keep": places} if self._keeps else {}
-        with with_attention(model, self._attention), learning(model, self._adapter):
-            logits: Tensor = model(input_ids=ids[:, :-1], use_cache=False, **some).logits[0]
+        try:
+            with with_attention(model, self._attention), learning(model, self._adapter):
+                logits: Tensor = model(input_ids=ids[:, :-1], use_cache=False, **some).logits[0]
+        except AttributeError as cause:
+            what = f"{type(model).__name__} looks into a layer that would get matrices ({cause})"
+            raise EngineError(f"targets: {what}. Name others.") from cause
         logits = logits if self._keeps else logits[places]
         return cross_entropy(logits.float(), ids[0, -piece.learned :])
 

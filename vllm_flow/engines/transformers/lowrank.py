@@ -21,7 +21,9 @@ from vllm_flow.core.errors import EngineError, listed
 from vllm_flow.engines.transformers.packed import PackedLinear
 from vllm_flow.engines.transformers.quantized import Int4Linear, Int8Linear
 
-LINEAR = (nn.Linear, Conv1D, PackedLinear, Int4Linear, Int8Linear)
+PLAIN = (nn.Linear, Conv1D)
+"""Those that give gradients by themselves."""
+LINEAR = (*PLAIN, PackedLinear, Int4Linear, Int8Linear)
 
 
 class Pair(NamedTuple):
@@ -83,20 +85,11 @@ def shape_of(layer: Any) -> tuple[int, int]:
     return (layer.out_features, layer.in_features) if isinstance(layer, nn.Linear) else layer.shape
 
 
-def dense(layer: Any) -> Tensor:
-    """The weight, [outputs, inputs]."""
-    if isinstance(layer, Conv1D | nn.Linear):
-        weight: Tensor = layer.weight.data
-        return weight.T if isinstance(layer, Conv1D) else weight
-    made: Tensor = layer.dense()
-    return made
-
-
 class Through(torch.autograd.Function):
     """What a layer makes of rows, with a gradient for the rows, which the kernels of packed layers do not give."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, layer: nn.Module) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, layer: PackedLinear | Int4Linear | Int8Linear) -> Tensor:
         ctx.layer = layer
         made: Tensor = layer(rows)
         return made
@@ -104,7 +97,7 @@ class Through(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         (grad,) = grads
-        return grad @ dense(ctx.layer).to(grad.dtype), None
+        return grad @ ctx.layer.dense().to(grad.dtype), None
 
 
 class Learning(nn.Module):
@@ -116,7 +109,7 @@ class Learning(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         layer, pair, scale = self._parts
-        made: Tensor = Through.apply(rows, layer)  # type: ignore[no-untyped-call]  # PyTorch's own
+        made: Tensor = layer(rows) if isinstance(layer, PLAIN) else Through.apply(rows, layer)  # type: ignore[no-untyped-call]  # PyTorch's own
         if pair is None:
             return made
         return made + (linear(linear(rows.float(), pair.down), pair.up) * scale).to(made.dtype)
@@ -175,7 +168,9 @@ class Ready:
 def learning(model: Any, adapter: LowRank) -> Iterator[None]:
     """Meanwhile gradients go through the model, and to the adapter's matrices."""
     made = [
-        (place, Learning(place.layer, adapter.pairs.get(name), adapter.scale)) for name, place in places(model).items()
+        (place, Learning(place.layer, adapter.pairs.get(name), adapter.scale))
+        for name, place in places(model).items()
+        if name in adapter.pairs or not isinstance(place.layer, PLAIN)
     ]
     with exchanged(made):
         yield

@@ -199,7 +199,7 @@ def test_nothing_that_is_shipped_deserves_a_warning() -> None:
         words, sampling = [f"pipeline={pipeline}", f"{group}={choice}"], choice if group == "sampling" else ""
         try:
             advice = Pipeline.build(compose(words)).advice
-            draws_nothing = pipeline == "perplexity"  # and says so of any sampling that is chosen for it
+            draws_nothing = pipeline in ("perplexity", "adapt")  # and says so of any sampling that is chosen for it
             assert [one for one in advice if not (draws_nothing and one.path == "sampling")] == [], words
         except ConfigError:
             refused.add((pipeline, sampling))

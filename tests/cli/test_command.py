@@ -216,7 +216,16 @@ def test_check_prints_the_table_of_values(tmp_path: Path) -> None:
 
 def test_ls_lists_the_shipped_pipelines(tmp_path: Path) -> None:
     shown = json.loads(flow(tmp_path, "ls", "--json").stdout)
-    assert set(shown["pipelines"]) == {"best_of", "complete", "dialogue", "judge", "most_likely", "perplexity", "story"}
+    assert set(shown["pipelines"]) == {
+        "adapt",
+        "best_of",
+        "complete",
+        "dialogue",
+        "judge",
+        "most_likely",
+        "perplexity",
+        "story",
+    }
 
 
 @POSIX

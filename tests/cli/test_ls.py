@@ -352,7 +352,8 @@ output: loud
 
 
 @pytest.mark.parametrize(
-    "name", ["dialogue", "best_of", "complete", "judge", "most_likely", "perplexity", "story", "loud", "nested"]
+    "name",
+    ["adapt", "dialogue", "best_of", "complete", "judge", "most_likely", "perplexity", "story", "loud", "nested"],
 )
 def test_the_values_are_those_that_check_shows(
     name: str, loud: Path, told: Any, capsys: pytest.CaptureFixture[str]

@@ -21,6 +21,10 @@ STAGES = {
         "context/update",
     ],
     "perplexity": ["score/given"],
+    "adapt": [
+        "context/full", "adapt/learned", "score/given", "score/continued", "score/given", "adapt/lora", "score/compared",
+        "context/update",
+    ],
     "complete": ["fuse/plain", "schedule/sampling", "infer/generate"],
     "adaptive": [
         "context/full", "fuse/chat", "schedule/bandit", "schedule/deadline", "infer/generate", "score/metric",

@@ -206,7 +206,7 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
         "each names no parameter",
         {"reply": {"use": "infer/generate", "each": "promt"}},
         [
-            "graph.reply.each: infer/generate has no parameter 'promt'. Did you mean 'prompt'? It asks for: engine, prompt, schedule."
+            "graph.reply.each: infer/generate has no parameter 'promt'. Did you mean 'prompt'? It asks for: adapter, engine, prompt, schedule."
         ],
     ),
     (

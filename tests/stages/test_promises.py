@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.likelihoods import Scored, TokenLikelihood
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
-from vllm_flow.core.values import Context, Score, Usage, assistant, system, user
+from vllm_flow.core.values import Completion, Context, Score, Usage, assistant, system, user
+from vllm_flow.stages.adapt import Learned, Lora
 from vllm_flow.stages.bandit import Bandit
 from vllm_flow.stages.context import Full, Update, Window
 from vllm_flow.stages.deadline import Deadline, Measured
@@ -22,7 +24,7 @@ from vllm_flow.stages.fuse import Chat, Plain
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Verdict
 from vllm_flow.stages.schedule import FromSampling
-from vllm_flow.stages.score import ByMetric, Given, Likelihood
+from vllm_flow.stages.score import ByMetric, Compared, Continued, Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
 from vllm_flow.testing import (
     EchoEngine,
@@ -56,6 +58,8 @@ TIMED = replace(
     schedule(max_tokens=18),
     keeps={"deadline": {"began": MOMENT, "asked": MOMENT, "seconds": 0.0, "tokens": 0}},
 )
+SURE = Scored((5,), (0.0,), (0.0,), (True,), 0)
+SAME = Completion("perplexity over 1 tokens: static 1, longer context 1, adapted 1", (), "stop", Usage(None, None))
 TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
     (Full(), {"turn": NEW, "store": remembering}, Context(EARLIER, state={"mood": "calm"})),
     (Window(turns=0), {"turn": NEW, "store": remembering}, Context(state={"mood": "calm"}, dropped=2)),
@@ -90,6 +94,18 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
         Given(),
         {"turn": turn("to be"), "engine": EchoEngine},
         Scored(ECHOED.token_ids, (0.0, 0.0), (0.0, 0.0), (True, True), 0),
+    ),
+    (
+        Continued(),
+        {"turn": turn("to be"), "context": context("to be"), "engine": EchoEngine},
+        Scored(ECHOED.token_ids, (0.0, 0.0), (0.0, 0.0), (True, True), 2),
+    ),
+    (Compared(), {"static": SURE, "longer": SURE, "adapted": SURE}, SAME),
+    (Learned(), {"context": context(state={"adapter": "abc"})}, Adapted("abc")),
+    (
+        Lora(loss="answers"),
+        {"turn": NEW, "context": context("a", "b", state={"adapter": "abc"}), "engine": EchoEngine},
+        Adapted("abc"),
     ),
     (Vote(answer=r"\d"), {"candidates": tuple(map(completion, ("1", "2", "so 2")))}, completion("2")),
     (Verdict(), {"reply": completion("Better.\nVerdict: B")}, Preference("B", "Better.\nVerdict: B")),

@@ -202,7 +202,7 @@ def test_the_record_says_what_was_learned_and_with_what_was_answered(tmp_path: P
 def test_an_engine_that_does_not_adapt_is_refused_before_anything_runs() -> None:
     said = "learns nothing while it runs. Choose another, such as engine=transformers."
     words = f"graph.adapter: the engine, as it is configured, {said}"
-    assert refused(TALK, engine=Echo()) == words
+    assert refused(TALK, engine=Echo(), sampling={}) == words
     assert refused(TALK, engine=Transformers(RANDOM, compile=True)) == words
 
 

@@ -55,7 +55,8 @@ class Lesson:
 
     prompt: Before
     """Read, and not learned."""
-    text: str
+    text: str | tuple[int, ...]
+    """Or the ids of its tokens."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from vllm_flow.engines.echo import EchoEngine
 from vllm_flow.engines.transformers.engine import TransformersEngine
 from vllm_flow.engines.transformers.learning import _seed
 from vllm_flow.engines.transformers.load import load
-from vllm_flow.engines.transformers.lowrank import Through, begun, targeted
+from vllm_flow.engines.transformers.lowrank import begun, targeted, through
 from vllm_flow.engines.transformers.options import DType, Quantize, Transformers
 from vllm_flow.engines.transformers.packed import PackedLinear
 from vllm_flow.engines.transformers.quantized import Int4Linear, Int8Linear
@@ -100,7 +100,7 @@ def test_gradients_go_through_what_a_layer_has_become(made: Any, bias: bool) -> 
     layer = made(torch.nn.Linear(64, 48, bias=bias))
     weight, rows = layer.dense(), torch.randn(2, 5, 64, requires_grad=True)
     assert tuple(weight.shape) == layer.shape == (48, 64)
-    found: Any = Through.apply(rows, layer)  # type: ignore[no-untyped-call]
+    found = through(rows, layer)
     wanted = torch.nn.functional.linear(rows, weight, layer.bias)
     assert torch.allclose(found, wanted, rtol=1e-5, atol=1e-5)
     upper = torch.randn(2, 5, 48)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -21,7 +21,7 @@ from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Before, Prompt, Request, Token
-from vllm_flow.engines.transformers.failures import told
+from vllm_flow.engines.transformers.call import Call
 from vllm_flow.engines.transformers.forward import Forward, forward
 from vllm_flow.engines.transformers.inputs import (
     Inputs,
@@ -43,22 +43,6 @@ R = TypeVar("R")
 T = TypeVar("T")
 log = logging.getLogger("vllm_flow")
 CLOSED = "the engine was closed before the answer was complete. Open a new one."
-
-
-class Call(Generic[T]):
-    """Work for the engine's thread."""
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self.outcome: Future[T] = Future()
-
-    def run(self) -> None:
-        if not self.outcome.set_running_or_notify_cancel():  # nobody waits for it any more
-            return
-        try:
-            self.outcome.set_result(self._work())
-        except Exception as error:
-            self.outcome.set_exception(told(error))
 
 
 class TransformersEngine:

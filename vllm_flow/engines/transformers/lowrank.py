@@ -100,6 +100,9 @@ class Through(torch.autograd.Function):
         return grad @ ctx.layer.dense().to(grad.dtype), None
 
 
+through: Callable[[Tensor, nn.Module], Tensor] = Through.apply
+
+
 class Learning(nn.Module):
     """A layer while something is learned: gradients go through it, and to the matrices that it may have."""
 
@@ -109,7 +112,7 @@ class Learning(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         layer, pair, scale = self._parts
-        made: Tensor = layer(rows) if isinstance(layer, PLAIN) else Through.apply(rows, layer)  # type: ignore[no-untyped-call]  # PyTorch's own
+        made: Tensor = layer(rows) if isinstance(layer, PLAIN) else through(rows, layer)
         if pair is None:
             return made
         return made + (linear(linear(rows.float(), pair.down), pair.up) * scale).to(made.dtype)

@@ -71,7 +71,7 @@ class Tuning:
     """Names of the linear layers that get matrices, such as q_proj; empty: every one but the head."""
     optimiser: Optimiser = "adamw"
     """Of torch.optim; it begins anew at each turn."""
-    learning_rate: Annotated[float, at_least(0)] | Moving = 1e-3
+    learning_rate: float | Moving = 1e-3
     """A number, or a schedule as `sampling` has them, in which a token is a step, and progress that of the steps."""
     weight_decay: Annotated[float, at_least(0)] = 0.0
     """As the optimiser defines it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from vllm_flow.core.errors import listed
@@ -17,7 +18,7 @@ def takes(schema: JsonSchema) -> str:
     if "enum" in schema:
         return "one of: " + ", ".join(map(str, schema["enum"]))
     if "anyOf" in schema:
-        return ", or ".join(takes(option) for option in schema["anyOf"])
+        return ", or ".join(dict.fromkeys(_alternatives(schema)))
     kind = schema.get("type")
     if kind == "null":
         return "null"
@@ -28,6 +29,12 @@ def takes(schema: JsonSchema) -> str:
         return f"a mapping with: {keys}" if keys != "none" else "a mapping"
     text = " that is not empty" if "minLength" in schema else " of digits" if "pattern" in schema else ""
     return NOUNS.get(str(kind), "a value") + _range(schema) + text
+
+
+def _alternatives(schema: JsonSchema) -> Iterator[str]:
+    """Each by itself, those within alternatives too; several may read alike."""
+    for one in schema.get("anyOf", ()):
+        yield from _alternatives(one) if "anyOf" in one else (takes(one),)
 
 
 def _range(schema: JsonSchema) -> str:

@@ -138,7 +138,7 @@ def main() -> None:
         "--to", type=float, help="the learning rate falls to this within the steps of a piece, as a cosine"
     )
     parser.add_argument("--targets", nargs="*", default=())
-    parser.add_argument("--only", default="", help="ways whose name begins so")
+    parser.add_argument("--way", action="append", help="one of those that are printed; all without it")
     given = parser.parse_args()
     plugins.load_built_in()
     rate: Any = given.learning_rate
@@ -153,7 +153,7 @@ def main() -> None:
         ids = text_ids(DOCUMENTS[name]())[: given.tokens]
         print(f"{name}: {len(ids)} tokens in pieces of {given.piece}", flush=True)
         for label, way in ways(engine, how, given.tokens):
-            if label.startswith(given.only):
+            if given.way is None or label in given.way:
                 seconds = asyncio.run(way.read(ids, given.piece, begin))
                 print(f"  {label:18} perplexity {way.perplexity:8.2f}   {seconds:6.1f} s", flush=True)
     engine.close()

@@ -103,14 +103,14 @@ class Way:
 
     async def read(self, ids: list[int], piece: int, begin: int) -> float:
         """Seconds."""
-        started, version = time.perf_counter(), None
+        started, adapted = time.perf_counter(), None
         for start in range(0, len(ids), piece):
             mine = tuple(ids[start : start + piece])
             before = (begin, *ids[max(0, start - self.context) : start])
-            scored = await self.engine.score(before, mine, adapter=version)
+            scored = await self.engine.score(before, mine, adapter=adapted.version if adapted else None)
             self.logprobs += scored.logprobs if start else ()
             if self.how is not None and start + piece < len(ids):
-                version = (await self.engine.adapt(AdaptRequest((Lesson((begin,), mine),), self.how, version))).version
+                adapted = await self.engine.adapt(AdaptRequest((Lesson((begin,), mine),), self.how, adapted))
         return time.perf_counter() - started
 
     @property

@@ -209,7 +209,7 @@ def test_equal_lessons_make_equal_versions_and_bytes_and_others_do_not(tmp_path:
         asked(how=replace(HOW, weight_decay=0.5)),
         asked(how=replace(HOW, step_tokens=40)),
         asked(how=replace(HOW, targets=("q_proj",))),
-        asked(after=first[0].version),
+        asked(after=first[0]),
         asked(tenant="another"),
     ]
     versions = [one.version for one in learned(tmp_path / "one", *others)]
@@ -303,7 +303,7 @@ def test_keys_and_values_from_before_an_update_are_not_used_after_it(engine: Tra
     assert whole > 200
     assert ran(cached(first))[0] == 0
     assert ran(cached(first))[0] == whole
-    second = ran(engine.adapt(asked(after=first))).version
+    second = ran(engine.adapt(asked(after=Adapted(first)))).version
     assert ran(cached(second))[0] == 0
     assert ran(cached(None)) == (whole, plain)
 
@@ -312,7 +312,7 @@ def test_a_version_is_there_after_a_restart_and_the_same(tmp_path: Path) -> None
     adapters = tmp_path / "learned" / "here"
     engine: Any = Transformers(RANDOM, device="cpu", adapters=str(adapters)).open()
     first = ran(engine.adapt(asked()))
-    second = ran(engine.adapt(asked("A second text, about other things.", after=first.version)))
+    second = ran(engine.adapt(asked("A second text, about other things.", after=first)))
     scored, answer = (
         ran(engine.score(None, TEXT, adapter=second.version)),
         ran(complete(engine, ask("Yes?", second.version))),
@@ -326,7 +326,7 @@ def test_a_version_is_there_after_a_restart_and_the_same(tmp_path: Path) -> None
     assert ran(engine.score(None, TEXT, adapter=second.version)) == scored
     assert ran(complete(engine, ask("Yes?", second.version))) == answer
     assert ran(engine.adapt(asked())) == first  # which is read, not learned again
-    assert ran(engine.adapt(asked("A third one.", after=second.version))).steps == 3
+    assert ran(engine.adapt(asked("A third one.", after=second))).steps == 3
     engine.close()
 
 
@@ -344,7 +344,7 @@ def test_a_version_that_is_not_there_says_what_to_do(engine: TransformersEngine,
     )
     assert failure(engine.score(None, TEXT, adapter=version)) == gone
     assert failure(complete(engine, ask(adapter=version))) == gone
-    assert failure(engine.adapt(asked(after=version))) == gone
+    assert failure(engine.adapt(asked(after=Adapted(version)))) == gone
     other: Any = Transformers(RANDOM, device="cpu", adapters=str(tmp_path)).open()
     assert failure(other.score(None, TEXT, adapter=version)) == (
         f"the adapter {version} is not there. Set resources.engine.adapters to the folder where it was saved (this is "
@@ -385,7 +385,7 @@ def test_what_cannot_be_learned_says_why(engine: TransformersEngine) -> None:
         "learning_rate: the schedule 'linear' gave -0.1 at step 2. It takes a number of 0 or more."
     )
     first = ran(engine.adapt(asked())).version
-    assert failure(engine.adapt(asked(how=replace(HOW, rank=8, targets=("q_proj",)), after=first))) == (
+    assert failure(engine.adapt(asked(how=replace(HOW, rank=8, targets=("q_proj",)), after=Adapted(first)))) == (
         "the conversation's adapter has rank 4, alpha 16 and 14 layers, but rank 8, alpha 16 and 2 layers are "
         "configured. Set rank, alpha and targets back, or begin another conversation."
     )

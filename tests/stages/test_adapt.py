@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import pytest
 import vllm_flow
 from vllm_flow import Session
 from vllm_flow.core import plugins
-from vllm_flow.core.adapting import STATE, Adapted, Tuning
-from vllm_flow.core.errors import ConfigError
+from vllm_flow.core.adapting import Adapted, Tuning
+from vllm_flow.core.errors import ConfigError, EngineError
 from vllm_flow.core.moving import Moving
 from vllm_flow.core.option_checks import own_problems, problems
 from vllm_flow.core.options import build
@@ -22,8 +23,10 @@ from vllm_flow.core.values import Prompt, Turn, assistant, user
 from vllm_flow.engines.echo import Echo
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.spec import Architecture, Model
+from vllm_flow.schedules import Feedback
 from vllm_flow.stages import Chat, Compared, Continued, FromSampling, Full, Generate, Given, Learned, Lora, Update
 from vllm_flow.stores import Memory, Sqlite
+from vllm_flow.testing import EchoEngine, context
 
 plugins.load_built_in()
 RANDOM = Model("random", architecture=Architecture(64, 2, 4, kv_heads=2, max_context=1024))
@@ -52,9 +55,19 @@ def refused(graph: dict[str, Any], **own: Any) -> str:
     return str(caught.value)
 
 
+def learned_json(talk: Session, conversation: str) -> dict[str, Any]:
+    folder = talk.opened("engine")._loaded.learner.adapters._folder
+    found: dict[str, Any] = json.loads((folder / str(version(talk, conversation)) / "learned.json").read_text("utf-8"))
+    return found
+
+
+def ran(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
 def version(talk: Session, conversation: str) -> str | None:
-    found = talk.opened("store").state(conversation).get(STATE)
-    return None if found is None else str(found)
+    found = Adapted.of(talk.opened("store").state(conversation))
+    return None if found is None else found.version
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +200,30 @@ def test_a_conversation_goes_on_after_a_restart_where_its_adapters_have_a_folder
         assert said.message.endswith("Now take turns back, or begin another conversation.")
 
 
+def test_a_learning_rate_may_follow_what_was_liked_from_turn_to_turn() -> None:
+    moving = Moving.of(Feedback(start=0.01, gain=0.004, low=0.001, high=0.02))
+    graph = {**TALK, "adapter": replace(LORA, learning_rate=moving)}
+    with session(graph) as one:
+        rates = []
+        for text, feedback in zip(TEXTS, (None, 1.0, -0.5), strict=True):
+            one.run([Turn("x", user(text), feedback=feedback)])
+            rates.append(learned_json(one, "x")["adapted"]["learning_rates"])
+    assert rates == [[0.01] * 3, pytest.approx([0.014] * 3), pytest.approx([0.012] * 3)]
+
+
+def test_an_answer_that_a_score_liked_is_learned(tmp_path: Path) -> None:
+    said: dict[str, Any] = {"sampling": {"feedback": 0.5}}
+    asked = context("How are you?", "Well enough.", state=said)
+    never = {"turn": Turn("x", user("And now?"), feedback=-1.0), "engine": EchoEngine()}
+    lora = Lora(loss="answers")
+    assert ran(lora.run(context=asked, **never)) is None  # the turn knows better
+    with pytest.raises(EngineError) as caught:
+        ran(lora.run(Turn("x", user("And now?")), asked, EchoEngine()))
+    assert str(caught.value) == (
+        "the engine 'echo' learns nothing while it runs. Choose another, such as engine=transformers."
+    )
+
+
 def test_the_record_says_what_was_learned_and_with_what_was_answered(tmp_path: Path) -> None:
     with session(TALK, record=str(tmp_path / "run")) as one:
         one.run(TEXTS[0], conversation="x")
@@ -210,6 +247,8 @@ def test_an_engine_that_does_not_adapt_is_refused_before_anything_runs() -> None
     ("given", "words"),
     [
         ({"learning_rate": -0.1}, "'constant' comes to -0.1. A learning rate is 0 or more."),
+        ({"learning_rate": {"edt": {"t0": 0.1, "theta": 1.0}}}, "'edt' follows entropy, which is there only where tokens are drawn. Choose another."),
+        ({"learning_rate": {"target_length": {"tokens": 9}}}, "'target_length' steers end_bias, and nothing else. Choose another."),
         ({"learning_rate": {"linear": {"from": 1, "to": -1, "over": 3}}}, "'linear' comes to -1. A learning rate is 0 or more."),
     ],
 )  # fmt: skip

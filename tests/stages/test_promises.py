@@ -101,10 +101,10 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
         Scored(ECHOED.token_ids, (0.0, 0.0), (0.0, 0.0), (True, True), 2),
     ),
     (Compared(), {"static": SURE, "longer": SURE, "adapted": SURE}, SAME),
-    (Learned(), {"context": context(state={"adapter": "abc"})}, Adapted("abc")),
+    (Learned(), {"context": context(state={"adapter": {"version": "abc"}})}, Adapted("abc")),
     (
         Lora(loss="answers"),
-        {"turn": NEW, "context": context("a", "b", state={"adapter": "abc"}), "engine": EchoEngine},
+        {"turn": NEW, "context": context("a", "b", state={"adapter": {"version": "abc"}}), "engine": EchoEngine},
         Adapted("abc"),
     ),
     (Vote(answer=r"\d"), {"candidates": tuple(map(completion, ("1", "2", "so 2")))}, completion("2")),

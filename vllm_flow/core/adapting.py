@@ -9,17 +9,17 @@ nothing else, taking a turn back takes back what was learned in it, and equal le
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from vllm_flow.core.errors import EngineError, listed, told
-from vllm_flow.core.moving import Moving, Now
+from vllm_flow.core.moving import Moving, Now, Steered
 from vllm_flow.core.options import OptionProblem, above, at_least
 from vllm_flow.core.values import Before
 
 STATE = "adapter"
-"""The key of a conversation's state under which its version is kept."""
+"""The key of a conversation's state under which its version is kept, and what its schedule remembers."""
 RATE = "learning_rate"
 Optimiser = Literal["adamw", "adam", "sgd", "rmsprop", "adagrad"]
 """Those of torch.optim that need no more than a learning rate and a weight decay."""
@@ -39,6 +39,22 @@ class Adapted:
     """Mean negative log-probability of the tokens of each step, in nats, before that step changed anything."""
     learning_rates: tuple[float, ...] = ()
     """Of each step."""
+    kept: Steered | None = None
+    """Of a schedule that remembers from turn to turn, what it gave."""
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """For the conversation's state: JSON values."""
+        kept = {} if self.kept is None else {RATE: [self.kept.value, self.kept.state]}
+        return {"version": self.version, **kept}
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Adapted | None:
+        """What a conversation's state says that it has learned so far; None: nothing."""
+        said = state.get(STATE)
+        if said is None:
+            return None
+        return cls(said["version"], kept=Steered(*said[RATE]) if RATE in said else None)
 
     @property
     def text(self) -> str:
@@ -72,7 +88,7 @@ class Tuning:
     optimiser: Optimiser = "adamw"
     """Of torch.optim; it begins anew at each turn."""
     learning_rate: float | Moving = 1e-3
-    """A number, or a schedule as `sampling` has them, in which a token is a step, and progress that of the steps."""
+    """A number, or a schedule as `sampling` has them, in which a token is a step of the optimiser."""
     weight_decay: Annotated[float, at_least(0)] = 0.0
     """As the optimiser defines it."""
     passes: Annotated[int, at_least(1)] = 1
@@ -90,9 +106,6 @@ class Tuning:
             yield OptionProblem(
                 (RATE,), f"'{moving.name}' steers {listed(moving.steers)}, and nothing else. Choose another."
             )
-        elif moving.remembers:
-            what = f"'{moving.name}' goes by what it gave in the turn before, which is not kept of a learning rate"
-            yield OptionProblem((RATE,), f"{what}. Choose another.")
         elif low < 0:
             yield OptionProblem((RATE,), f"'{moving.name}' comes to {low:g}. A learning rate is 0 or more.")
 
@@ -107,8 +120,8 @@ class AdaptRequest:
 
     lessons: tuple[Lesson, ...]
     how: Tuning
-    after: str | None = None
-    """The version to go on from; None: from the model as it is."""
+    after: Adapted | None = None
+    """What to go on from; None: from the model as it is."""
     turn: int = 1
     """For the schedule, as are `done` and `feedback`: see Now."""
     done: float | None = None
@@ -118,9 +131,15 @@ class AdaptRequest:
 
     def learning_rates(self, steps: int) -> tuple[float, ...]:
         """Of so many steps. Raises EngineError when the schedule fails, or gives what is no learning rate."""
-        moving, found = self.how.moving, list[float]()
+        return tuple(one.value for one in self.steered(steps))
+
+    def steered(self, steps: int) -> list[Steered]:
+        """What the schedule gives at each step; what changes from turn to turn is asked at the first one."""
+        moving, found = self.how.moving, list[Steered]()
         now = Now(turn=self.turn, max_tokens=steps, done=self.done, feedback=self.feedback)
-        for step in range(steps):
+        if self.after is not None and self.after.kept is not None and moving.remembers:
+            now.before, now.state = self.after.kept.value, self.after.kept.state
+        for step in range(steps if moving.per_token else 1):
             now.token = step
             try:
                 given = moving.at(now)
@@ -133,5 +152,5 @@ class AdaptRequest:
                 what = f"the schedule '{moving.name}' gave {value:g} at step {step}"
                 raise EngineError(f"{RATE}: {what}. It takes a number of 0 or more.")
             now.before, now.state = value, given.state
-            found.append(value)
-        return tuple(found)
+            found.append(Steered(value, given.state))
+        return found if moving.per_token else found * steps

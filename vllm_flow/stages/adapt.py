@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from vllm_flow.core.adapting import STATE, Adapted, AdaptRequest, Lesson, Tuning
+from vllm_flow.core.adapting import Adapted, AdaptRequest, Lesson, Tuning
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import NO_ADAPTERS, Engine, EngineOptions, adapting
+from vllm_flow.core.sampling_plan import STATE as SAMPLING
 from vllm_flow.core.spec import Path
 from vllm_flow.core.values import Completion, Context, Prompt, Turn
 
@@ -29,8 +30,8 @@ class Lora(Tuning):
 
     loss: Literal["document", "answers"] = "document"
     """What is learned. document: the turn's text, or `document` where that is wired, each token after those before it.
-    answers: the conversation's last answer, as what to say there, when the turn says that it was liked (`feedback`
-    above 0).
+    answers: the conversation's last answer, as what to say there, when it was liked: when the turn's `feedback`, or
+    else that which was committed with the answer, is above 0.
     """
 
     def check(self, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
@@ -40,19 +41,19 @@ class Lora(Tuning):
     async def run(
         self, turn: Turn, context: Context, engine: Engine, *, document: Completion | None = None
     ) -> Adapted | None:
-        lesson = self._lesson(turn, context, document)
+        before, liked = Adapted.of(context.state), _liked(turn, context)
+        lesson = self._lesson(turn, context, document, liked)
         if lesson is None:
-            return learned(context)
-        after = context.state.get(STATE)
-        request = AdaptRequest((lesson,), self, after, turn.number or 1, turn.progress, turn.feedback)
+            return before
+        request = AdaptRequest((lesson,), self, before, turn.number or 1, turn.progress, liked)
         return await adapting(engine).adapt(request)
 
-    def _lesson(self, turn: Turn, context: Context, document: Completion | None) -> Lesson | None:
+    def _lesson(self, turn: Turn, context: Context, document: Completion | None, liked: float | None) -> Lesson | None:
         if self.loss == "document":
             text = turn.text if document is None else document.text
             return Lesson(None, text) if text.strip() else None
         said = context.messages
-        if (turn.feedback or 0) <= 0 or not said or said[-1].role != "assistant" or not said[-1].text:
+        if (liked or 0) <= 0 or not said or said[-1].role != "assistant" or not said[-1].text:
             return None
         return Lesson(Prompt(said[:-1]), said[-1].text)
 
@@ -63,9 +64,10 @@ class Learned:
     """What the conversation has learned in the turns before this one; nothing is learned now."""
 
     def run(self, context: Context) -> Adapted | None:
-        return learned(context)
+        return Adapted.of(context.state)
 
 
-def learned(context: Context) -> Adapted | None:
-    version = context.state.get(STATE)
-    return None if version is None else Adapted(str(version))
+def _liked(turn: Turn, context: Context) -> float | None:
+    """How the answer before was liked: as the turn says, or else the score that was committed with it."""
+    kept: float | None = context.state.get(SAMPLING, {}).get("feedback")
+    return kept if turn.feedback is None else turn.feedback

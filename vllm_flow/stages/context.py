@@ -69,7 +69,7 @@ class Update:
         feedback: Score | None = None,
         adapter: Adapted | None = None,
     ) -> None:
-        learned = {} if adapter is None else {ADAPTER: adapter.version}
+        learned = {} if adapter is None else {ADAPTER: adapter.state}
         store.commit(turn, reply, {**context.state, **_remembered(reply, schedule, feedback), **learned})
 
 

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import tempfile
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,8 @@ class Adapters:
         if not file.is_file():
             return None
         said = _read_json(file)["adapted"]
-        numbers = {name: tuple(said[name]) for name in ("losses", "learning_rates")}
-        return Adapted(said["version"], said["steps"], said["tokens"], **numbers)
+        losses, rates = tuple(said["losses"]), tuple(said["learning_rates"])
+        return Adapted(said["version"], said["steps"], said["tokens"], losses, rates)
 
     def read(self, version: str) -> tuple[LowRank, dict[str, Any]]:
         """The numbers, and peft's configuration of them. Raises EngineError."""
@@ -100,7 +101,7 @@ class Adapters:
             beside.mkdir(mode=0o700, parents=True)
             self._write(beside, adapter, how)
             with private_file(beside / LEARNED) as file:
-                file.write(encode({"base": self._base, "after": after, "adapted": adapted}))
+                file.write(encode({"base": self._base, "after": after, "adapted": replace(adapted, kept=None)}))
             try:
                 beside.rename(final)
             except OSError:

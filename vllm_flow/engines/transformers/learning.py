@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -50,12 +50,14 @@ class Learner:
     def begin(self, loaded: Loaded, request: AdaptRequest) -> Steps | Known:
         """Raises EngineError for lessons that cannot be read, options that do not fit, a version that is not there."""
         pieces = _pieces(loaded, request)
-        rates = request.learning_rates(len(pieces) * request.how.passes)
+        steered = request.steered(len(pieces) * request.how.passes)
+        rates = tuple(one.value for one in steered)
+        kept = steered[-1] if request.how.moving.remembers else None
         version = _version(self._base, request, pieces, rates)
         if (known := self.adapters.known(version)) is not None:
-            return Known(known)
-        start = self._start(request)
-        return Steps(self._model, self._attention, start, request, pieces, rates, version, self.adapters)
+            return Known(replace(known, kept=kept))
+        aim = Adapted(version, len(rates), sum(one.learned for one in pieces), (), rates, kept)
+        return Steps(self._model, self._attention, self._start(request), request, pieces, aim, self.adapters)
 
     def close(self) -> None:
         self.adapters.close()
@@ -64,7 +66,7 @@ class Learner:
         how, layers = request.how, targeted(self._model, request.how.targets)
         if request.after is None:
             return begun(layers, how.rank, how.alpha / how.rank, self._model.device, _seed)
-        adapter, config = self.adapters.read(request.after)
+        adapter, config = self.adapters.read(request.after.version)
         if (config["r"], config["lora_alpha"], set(adapter.pairs)) != (how.rank, how.alpha, set(layers)):
             was = f"rank {config['r']}, alpha {config['lora_alpha']:g} and {len(adapter.pairs)} layers"
             now = f"rank {how.rank}, alpha {how.alpha:g} and {len(layers)} layers are configured"
@@ -108,8 +110,7 @@ class Steps:
         start: LowRank,
         request: AdaptRequest,
         pieces: list[Piece],
-        rates: tuple[float, ...],
-        version: str,
+        aim: Adapted,
         adapters: Adapters,
     ) -> None:
         self._model, self._attention = model, attention
@@ -118,16 +119,15 @@ class Steps:
         }
         self._adapter = LowRank(own, start.scale)
         self._matrices = [one for pair in own.values() for one in pair]
-        self._request, self._pieces, self._rates = request, pieces, rates
-        self._version, self._adapters = version, adapters
+        self._request, self._pieces, self._aim, self._adapters = request, pieces, aim, adapters
         kind = getattr(torch.optim, OPTIMISERS[request.how.optimiser])
-        self._optimiser = kind(self._matrices, lr=rates[0], weight_decay=request.how.weight_decay)
+        self._optimiser = kind(self._matrices, lr=aim.learning_rates[0], weight_decay=request.how.weight_decay)
         self._losses: list[float] = []
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     @property
     def done(self) -> bool:
-        return len(self._losses) == len(self._rates)
+        return len(self._losses) == self._aim.steps
 
     def step(self) -> None:
         """Raises EngineError when the numbers run away."""
@@ -140,19 +140,19 @@ class Steps:
         for matrix, grad in zip(self._matrices, grads, strict=True):
             matrix.grad = grad
         for group in self._optimiser.param_groups:
-            group["lr"] = self._rates[number]
+            group["lr"] = self._aim.learning_rates[number]
         self._optimiser.step()
         self._losses.append(float(loss.detach()))
 
     def finish(self) -> Adapted:
-        request, passes = self._request, self._request.how.passes
-        learned = sum(piece.learned for piece in self._pieces)
+        request = self._request
         if not all(bool(matrix.isfinite().all()) for matrix in self._matrices):
             raise EngineError(
-                f"{RATE}: the adapter is not finite after {passes} passes. Choose smaller learning rates."
+                f"{RATE}: the adapter is not finite after {self._aim.steps} steps. Choose smaller learning rates."
             )
-        adapted = Adapted(self._version, len(self._losses), learned, tuple(self._losses), self._rates)
-        self._adapters.keep(self._adapter, request.how, adapted, request.after)
+        adapted = replace(self._aim, losses=tuple(self._losses))
+        after = None if request.after is None else request.after.version
+        self._adapters.keep(self._adapter, request.how, adapted, after)
         return adapted
 
     def _loss(self, piece: Piece) -> Tensor:
@@ -187,7 +187,8 @@ def _version(base: str, request: AdaptRequest, pieces: list[Piece], rates: tuple
     """A hash of all that what is learned follows from."""
     options = {one.name: getattr(request.how, one.name) for one in fields(Tuning) if one.name != RATE}
     learned = [(piece.ids, piece.learned) for piece in pieces]
-    said = json.dumps([base, request.tenant, request.after, options, rates, learned])
+    after = None if request.after is None else request.after.version
+    said = json.dumps([base, request.tenant, after, options, rates, learned])
     return hashlib.sha256(said.encode("ascii")).hexdigest()[:32]
 
 

@@ -290,6 +290,31 @@ def test_others_go_on_while_something_is_learned_and_their_tokens_stay(engine: T
     assert ran(engine.adapt(asked(how=replace(HOW, passes=10)))) == adapted
 
 
+def test_learning_that_nobody_waits_for_ends_and_so_does_that_of_an_engine_that_closes(tmp_path: Path) -> None:
+    engine: Any = Transformers(RANDOM, device="cpu", adapters=str(tmp_path)).open()
+    long = asked(how=replace(HOW, passes=1000))
+
+    async def cancelled() -> Completion:
+        learning = asyncio.ensure_future(engine.adapt(long))
+        await asyncio.sleep(0.1)
+        learning.cancel()
+        await asyncio.wait([learning])
+        assert learning.cancelled()
+        return await complete(engine, ask())
+
+    async def closed() -> str:
+        learning = asyncio.ensure_future(engine.adapt(long))
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(engine.close)
+        with pytest.raises(EngineError) as caught:
+            await learning
+        return str(caught.value)
+
+    assert len(ran(cancelled()).token_ids) > 0
+    assert ran(closed()) == "the engine was closed before the answer was complete. Open a new one."
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_keys_and_values_from_before_an_update_are_not_used_after_it(engine: TransformersEngine) -> None:
     async def cached(adapter: str | None) -> tuple[int, tuple[int, ...]]:
         tokens = [token async for token in engine.generate(ask(TEXT * 3, adapter))]

@@ -40,6 +40,15 @@ def test_sampled_answers_of_a_model_are_equal_alone_and_together(flow: Flow) -> 
     assert flow("replay", newest(), "--verify") == Said(0, "all 3 answers equal\n", "")
 
 
+def test_what_was_learned_on_the_way_is_learned_again(flow: Flow) -> None:
+    done = flow(*TINY[:3], "pipeline=adapt")
+    assert done.code == 0
+    ways = [[float(way.rpartition(" ")[2]) for way in line.split(", ")] for line in done.lines[:4]]
+    assert len({*ways[0]}) == 1  # nothing stands before the first piece, and nothing is learned yet
+    assert all(adapted < 0.95 * min(static, longer) for static, longer, adapted in ways[1:])
+    assert flow("replay", newest(), "--verify") == Said(0, "all 4 answers equal\n", "")
+
+
 def test_the_time_is_what_it_was_also_when_it_is_asked_for_in_a_thread(flow: Flow) -> None:
     flow("engine=echo", "pipeline=dated", "clock.zone=Asia/Shanghai", write_rows("a", "b"))
     told = [call for row in read(newest()).calls().values() for call in row["calls"] if call["method"] == "now"]

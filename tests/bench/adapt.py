@@ -5,7 +5,8 @@
 Each document is read in pieces. A piece is scored before anything is learned from it: by itself (static), after as many
 tokens of the document as `context` says, by itself with an adapter that has learned all pieces before it (LoRA), and both.
 The same tokens are scored in every way; those of the first piece, before which there is nothing, do not count. Seconds
-are those of reading the whole document in that way, learning included.
+are what all threads together computed to read the document in that way, learning included: they depend little on what
+else the machine does.
 
 The documents: this project's README, the source of its core, and a chronicle in a made-up world that is drawn from
 sentences here, and therefore repeats itself more than a chronicler would. The options were chosen on --document tests.
@@ -102,8 +103,8 @@ class Way:
         self.logprobs: list[float] = []
 
     async def read(self, ids: list[int], piece: int, begin: int) -> float:
-        """Seconds."""
-        started, adapted = time.perf_counter(), None
+        """Seconds that all threads computed."""
+        started, adapted = time.process_time(), None
         for start in range(0, len(ids), piece):
             mine = tuple(ids[start : start + piece])
             before = (begin, *ids[max(0, start - self.context) : start])
@@ -111,7 +112,7 @@ class Way:
             self.logprobs += scored.logprobs if start else ()
             if self.how is not None and start + piece < len(ids):
                 adapted = await self.engine.adapt(AdaptRequest((Lesson((begin,), mine),), self.how, adapted))
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     @property
     def perplexity(self) -> float:

@@ -129,12 +129,11 @@ class AdaptRequest:
     tenant: str = field(default="")
     """Whose it is: another's equal lessons are learned apart."""
 
-    def learning_rates(self, steps: int) -> tuple[float, ...]:
-        """Of so many steps. Raises EngineError when the schedule fails, or gives what is no learning rate."""
-        return tuple(one.value for one in self.steered(steps))
-
     def steered(self, steps: int) -> list[Steered]:
-        """What the schedule gives at each step; what changes from turn to turn is asked at the first one."""
+        """What the schedule gives at each step; one that moves from turn to turn is asked once.
+
+        Raises EngineError when the schedule fails, or gives what is no learning rate.
+        """
         moving, found = self.how.moving, list[Steered]()
         now = Now(turn=self.turn, max_tokens=steps, done=self.done, feedback=self.feedback)
         if self.after is not None and self.after.kept is not None and moving.remembers:

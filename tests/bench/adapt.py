@@ -100,6 +100,8 @@ class Way:
 
     def __init__(self, engine: Any, how: Tuning | None, context: int) -> None:
         self.engine, self.how, self.context = engine, how, context
+        self.tenant = str(context)
+        """Each way learns for itself: equal lessons of one tenant are learned once."""
         self.logprobs: list[float] = []
 
     async def read(self, ids: list[int], piece: int, begin: int) -> float:
@@ -111,7 +113,9 @@ class Way:
             scored = await self.engine.score(before, mine, adapter=adapted.version if adapted else None)
             self.logprobs += scored.logprobs if start else ()
             if self.how is not None and start + piece < len(ids):
-                adapted = await self.engine.adapt(AdaptRequest((Lesson((begin,), mine),), self.how, adapted))
+                adapted = await self.engine.adapt(
+                    AdaptRequest((Lesson((begin,), mine),), self.how, adapted, tenant=self.tenant)
+                )
         return time.process_time() - started
 
     @property

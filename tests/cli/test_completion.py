@@ -82,7 +82,7 @@ def offered(line: str) -> list[str]:
         ("ls warmu", ["warmup"]),
         ("model.p", ["model.package=", "model.path="]),
         ("model.architecture.h", ["model.architecture.head_dim=", "model.architecture.heads=", "model.architecture.hidden_size="]),
-        ("engine.", ["engine.compile=", "engine.deterministic=", "engine.device=", "engine.dtype=", "engine.kv_cache_gib=", "engine.max_rows=", "engine.max_waiting=", "engine.prefix_cache_gib=", "engine.quantize=", "engine.threads="]),
+        ("engine.", ["engine.adapters=", "engine.compile=", "engine.deterministic=", "engine.device=", "engine.dtype=", "engine.kv_cache_gib=", "engine.max_rows=", "engine.max_waiting=", "engine.prefix_cache_gib=", "engine.quantize=", "engine.threads="]),
         ("engine=echo engine.", []),
         ("engine=echo,transformers engine.dev", ["engine.device="]),
         ("engine.device=c", ["engine.device=cpu", "engine.device=cuda"]),
@@ -157,7 +157,8 @@ def test_at_the_start_commands_and_keys_are_offered_each_with_its_line() -> None
     )
     assert (
         found["engine."].line
-        == "device, dtype, quantize, compile, threads, deterministic, max_rows, max_waiting, kv_cache_gib, prefix_cache_gib"
+        == "device, dtype, quantize, compile, threads, deterministic, max_rows, max_waiting, kv_cache_gib, prefix_cache_gib, "
+        "adapters"
     )
 
 

@@ -145,6 +145,7 @@ MUTANTS = [
     ("pipelines/dialogue.yaml", "[/context: full, _self_]", "[dialog, _self_]"),
     ("pipelines/dialogue.yaml", "[/context: full, _self_]", "{/context: full}"),
     ("pipelines/dialogue.yaml", "output: reply", "ouptut: reply"),
+    ("pipelines/adapt.yaml", "passes: 2", "passes: two"),
     ("pipelines/most_likely.yaml", "{use: select/best}", "{use: select/bset}"),
     ("pipelines/perplexity.yaml", "{use: score/given}", "{use: score/given, prompt: x}"),
     ("pipelines/story.yaml", "- /context: full", "- {/context: full, /store: memory}"),

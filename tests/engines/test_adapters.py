@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests import tiny
 from tests.engines.lessons import HOW, RANDOM, TEXT, ask, asked, failure, opened, ran
 from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.errors import EngineError
@@ -53,6 +55,26 @@ def test_no_weight_of_the_base_changes(tmp_path: Path) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert {name: type(one) for name, one in model.named_modules()} == names
     assert again == scored
+
+
+@pytest.mark.parametrize("targets", [("v_proj",), ("k_proj", "o_proj"), ("q_proj", "k_proj", "v_proj"), ("up_proj",)])
+@pytest.mark.parametrize("family", ["Llama", "Qwen2", "Qwen3"])
+def test_any_choice_of_layers_is_read_as_peft_reads_it(family: str, targets: tuple[str, ...], tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft", reason="peft is not installed: pip install 'vllm-flow[adapt]'")
+    engine = opened(tmp_path / "base", family, tmp_path / "kept")
+    version = ran(engine.adapt(asked(how=replace(HOW, targets=targets)))).version
+    found, plain = (ran(engine.score(None, TEXT, adapter=one)) for one in (version, None))
+    ids = [engine._loaded.renderer.begin, *found.token_ids]
+    engine.close()
+    assert engine.describe()["forward"] == "lean"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft's own
+        model = peft.PeftModel.from_pretrained(tiny.build(family, seed=3), tmp_path / "kept" / version).eval()
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+    wanted = logits.gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
+    assert torch.allclose(torch.tensor(found.logprobs), wanted, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(torch.tensor(plain.logprobs), wanted, rtol=1e-2, atol=1e-2)
 
 
 def test_rows_with_and_without_adapters_are_what_they_are_alone(engine: TransformersEngine) -> None:

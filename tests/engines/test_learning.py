@@ -53,8 +53,12 @@ def test_the_loss_falls_on_any_weights(dtype: DType, quantize: Quantize | None) 
     assert adapted.losses[0] == pytest.approx(-before.logprob / len(before.token_ids), rel=2e-2 if quantize else 1e-2)
 
 
+def packed(layer: torch.nn.Linear) -> PackedLinear:
+    return PackedLinear(layer.weight.data, layer.bias)
+
+
 @pytest.mark.parametrize(
-    "made", [PackedLinear, partial(Int4Linear, dtype=torch.float32), partial(Int8Linear, dtype=torch.float32)]
+    "made", [packed, partial(Int4Linear, dtype=torch.float32), partial(Int8Linear, dtype=torch.float32)]
 )
 @pytest.mark.parametrize("bias", [True, False])
 def test_gradients_go_through_what_a_layer_has_become(made: Any, bias: bool) -> None:

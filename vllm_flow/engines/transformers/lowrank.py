@@ -6,9 +6,10 @@ it was, to the bit and to the microsecond. The matrices and what they make are f
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Many
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,12 +19,12 @@ from torch.nn.functional import linear
 from transformers.pytorch_utils import Conv1D
 
 from vllm_flow.core.errors import EngineError, listed
-from vllm_flow.engines.transformers.packed import PackedLinear
+from vllm_flow.engines.transformers.packed import REFUSALS, PackedLinear, PackedPart
 from vllm_flow.engines.transformers.quantized import Int4Linear, Int8Linear
 
 PLAIN = (nn.Linear, Conv1D)
 """Those that give gradients by themselves."""
-LINEAR = (*PLAIN, PackedLinear, Int4Linear, Int8Linear)
+LINEAR = (*PLAIN, PackedLinear, PackedPart, Int4Linear, Int8Linear)
 
 
 class Pair(NamedTuple):
@@ -59,7 +60,7 @@ def places(model: Any) -> dict[str, Place]:
         f"{above}.{name}" if above else name: Place(owner, name, layer)
         for above, owner in model.named_modules()
         for name, layer in owner.named_children()
-        if isinstance(layer, LINEAR)
+        if isinstance(layer, LINEAR) and not isinstance(owner, PackedPart)
     }
 
 
@@ -89,7 +90,7 @@ class Through(torch.autograd.Function):
     """What a layer makes of rows, with a gradient for the rows, which the kernels of packed layers do not give."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, layer: PackedLinear | Int4Linear | Int8Linear) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, layer: PackedLinear | PackedPart | Int4Linear | Int8Linear) -> Tensor:
         ctx.layer = layer
         made: Tensor = layer(rows)
         return made
@@ -134,14 +135,12 @@ class Beside(nn.Module):
 
 def _fixed(weight: Tensor) -> nn.Module:
     """A linear layer; on the CPU packed, whose rounding does not depend on how many rows there are."""
+    if weight.device.type == "cpu":
+        with suppress(*REFUSALS):
+            return PackedLinear(weight.contiguous(), None)
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     layer.weight = nn.Parameter(weight, requires_grad=False)
-    if weight.device.type != "cpu":
-        return layer
-    try:
-        return PackedLinear(layer)
-    except (RuntimeError, AttributeError, NotImplementedError):  # what a PyTorch without it raises
-        return layer
+    return layer
 
 
 class Ready:
@@ -150,14 +149,12 @@ class Ready:
     def __init__(self, model: Any, adapter: LowRank) -> None:
         """Raises EngineError when the adapter is another model's."""
         there = places(model)
-        self._exchanges: list[tuple[Place, nn.Module]] = []
         for name, pair in adapter.pairs.items():
-            place = there.get(name)
-            if place is None or shape_of(place.layer) != (pair.up.shape[0], pair.down.shape[1]):
+            if name not in there or shape_of(there[name].layer) != (pair.up.shape[0], pair.down.shape[1]):
                 raise EngineError(
                     f"the adapter was learned by another model: '{name}' differs. Choose that model again."
                 )
-            self._exchanges.append((place, Beside(place.layer, pair, adapter.scale)))
+        self._exchanges = list(_exchanges(there, adapter))
         self.bytes = 2 * sum(one.nbytes for pair in adapter.pairs.values() for one in pair)
         """Of its matrices as they were given, and packed."""
 
@@ -165,6 +162,32 @@ class Ready:
     def on(self) -> Iterator[None]:
         with exchanged(self._exchanges):
             yield
+
+
+def _exchanges(there: Mapping[str, Place], adapter: LowRank) -> Iterator[tuple[Place, nn.Module]]:
+    """What stands in for the layers: for those that are columns of one matrix, columns of one again."""
+    together = defaultdict[Any, dict[str, Place]](dict)
+    for name, place in there.items():
+        if isinstance(place.layer, PackedPart):
+            together[place.layer.whole][name] = place
+        elif name in adapter.pairs:
+            yield place, Beside(place.layer, adapter.pairs[name], adapter.scale)
+    for whole, parts in together.items():
+        pairs = {name: adapter.pairs[name] for name in parts if name in adapter.pairs}
+        if not pairs:
+            continue
+        up = next(iter(pairs.values())).up
+        wide, used = up.new_zeros(whole.shape[0], sum(len(pair.down) for pair in pairs.values())), 0
+        for name, pair in pairs.items():
+            wide[_columns(parts[name]), used : used + len(pair.down)] = pair.up
+            used += len(pair.down)
+        beside = Beside(whole, Pair(torch.cat([pair.down for pair in pairs.values()]), wide), adapter.scale)
+        yield from ((place, PackedPart(beside, _columns(place))) for place in parts.values())
+
+
+def _columns(place: Place) -> slice:
+    columns: slice = place.layer.columns  # type: ignore[assignment]  # of a PackedPart
+    return columns
 
 
 @contextmanager

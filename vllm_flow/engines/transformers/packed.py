@@ -68,9 +68,20 @@ class PackedLinear(nn.Module):
 class PackedPart(nn.Module):
     """Some columns of what a packed layer makes."""
 
-    def __init__(self, whole: PackedLinear, columns: slice) -> None:
+    def __init__(self, whole: Any, columns: slice) -> None:
+        """whole: a PackedLinear, or what stands in for one."""
         super().__init__()
         self.whole, self.columns = whole, columns
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Outputs and inputs."""
+        return self.columns.stop - self.columns.start, self.whole.shape[1]
+
+    def dense(self) -> Tensor:
+        """The weight as it was, [outputs, inputs]; a copy."""
+        weight: Tensor = self.whole.dense()[self.columns]
+        return weight
 
     def forward(self, rows: Tensor) -> Tensor:
         made: Tensor = self.whole(rows)[..., self.columns]

@@ -178,7 +178,7 @@ FAULTY = {
         "graph: {a: {use: pipeline/stry}}\noutput: a\n",
         [
             "graph.a.use (pipelines/bad.yaml:2): there is no pipeline 'stry'. Did you mean 'story'? "
-            "There are: adapt, bad, best_of, complete, dialogue, judge, most_likely, perplexity, story."
+            "There are: adapt, adaptive, bad, best_of, complete, dialogue, judge, most_likely, perplexity, story."
         ],
     ),
 }

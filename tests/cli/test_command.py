@@ -218,6 +218,7 @@ def test_ls_lists_the_shipped_pipelines(tmp_path: Path) -> None:
     shown = json.loads(flow(tmp_path, "ls", "--json").stdout)
     assert set(shown["pipelines"]) == {
         "adapt",
+        "adaptive",
         "best_of",
         "complete",
         "dialogue",

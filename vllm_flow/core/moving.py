@@ -75,6 +75,8 @@ class Steered:
 
     value: float
     state: Any
+    signal: float | None = None
+    """What it followed, if it found that out by itself; it is recorded under the schedule's name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class Course:
         self.needs = schedule.needs
         self.values: Mapping[str, float] = {}
         """Of what moves, the values in force at the newest token."""
-        self.signals: Mapping[str, float] = {}
+        self.signals: dict[str, float] = {}
         """What they were told for it."""
 
     def next(self, token: int, output: Sequence[int] = (), signals: Mapping[Signal, float] = FrozenDict()) -> Sampling:
@@ -107,7 +107,9 @@ class Course:
             given[name] = steer(name, one, now)
         self._last = given  # another one, so that a copy of this course stays where it is
         values: dict[str, Any] = {name: steered.value for name, steered in given.items()}
+        own = {one.name: self._last[name].signal for name, one in moving.items()}
         self.signals = {name: value for name, value in signals.items() if name in self.needs}
+        self.signals |= {name: value for name, value in own.items() if value is not None}
         if values != self.values:
             self.values = values
             self._sampling = dataclasses.replace(self._schedule.sampling, **values)
@@ -128,4 +130,4 @@ def steer(name: str, moving: Moving, now: Now) -> Steered:
     if not math.isfinite(value) or not RANGES[name].holds(value):
         what = f"the schedule '{moving.name}' gave {value:g} at token {now.token}"
         raise EngineError(f"sampling.{name}: {what}. It takes {RANGES[name].phrase}.")
-    return Steered(value, given.state)
+    return Steered(value, given.state, given.signal)

@@ -52,9 +52,8 @@ class Repetition:
         share = repeated(now.output[-self.window :], self.n)
         due = self.low if now.state is None else now.state
         due = due if share is None else min(self.high, max(self.low, due + self.gain * (share - self.target)))
-        return Steered(
-            limited(due, now.before, self.low, self.high, max_step=self.max_step, hysteresis=self.hysteresis), due
-        )
+        value = limited(due, now.before, self.low, self.high, max_step=self.max_step, hysteresis=self.hysteresis)
+        return Steered(value, due, share)
 
 
 def repeated(tokens: Sequence[int], n: int) -> float | None:

@@ -17,7 +17,7 @@ from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Prompt, Request, Token, user
 from vllm_flow.engines.transformers import drawing, noise
 from vllm_flow.engines.transformers.cuts import WIDTHS
-from vllm_flow.engines.transformers.likelihood import likelihoods, weighed
+from vllm_flow.engines.transformers.likelihood import entropies, likelihoods, weighed
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.engines.transformers.order import in_order
@@ -176,3 +176,15 @@ def test_nothing_is_computed_that_nobody_asked_for_and_once_a_step_for_all_who_d
     run(Loop(loaded, Limits()), [job(4 * place, 0 if place < 4 else None) for place in range(6)])
     assert calls[0] == 4
     assert len(calls) == 5
+
+
+def test_entropies_by_themselves_are_those_beside_log_probabilities_alone_and_in_company() -> None:
+    logits = torch.randn(9, 50_000, generator=torch.Generator().manual_seed(1)) * torch.linspace(0.1, 30, 9)[:, None]
+    logits[3, 100:] = -torch.inf
+    logits[4] = -torch.inf
+    logits[4, 7] = 3.0
+    _, wanted = weighed(logits, torch.zeros((9, 1), dtype=torch.int64))
+    found = entropies(logits)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=2e-6)
+    assert found[4] == 0
+    assert all(torch.equal(entropies(logits[row : row + 1]), found[row : row + 1]) for row in range(9))

@@ -103,7 +103,7 @@ def count_kept(
     left = torch.where(uncut, vocab, (enough & (places < top_k)).sum(-1, keepdim=True))
     known = uncut | (left < width) | ((left == top_k) & (left <= width)) | everything
     shares = first.double().exp().masked_fill_(places >= left, 0.0)
-    total = torch.where(uncut, wholes, _row_sums(shares))
+    total = torch.where(uncut, wholes, row_sums(shares))
     # 1 keeps all, also when rounding lets the sum reach 1 before the last token.
     top_p = _column([one.top_p if one.top_p < 1 else torch.inf for one in samplings], first, torch.float64)
     kept = ((_sum_before(shares) < top_p * total) & (places < left)).sum(-1, keepdim=True)
@@ -136,9 +136,9 @@ def _wholes(logits: Tensor, scaling: Scaling, samplings: Sequence[Sampling], rea
         return torch.ones((len(logits), 1), dtype=torch.float64, device=logits.device)
     blocks = (block.exp_() for block in scaling.blocks(logits))  # each is summed before the next is made
     if reach is None:
-        return torch.cat([_row_sums(block) for block in blocks])
+        return torch.cat([row_sums(block) for block in blocks])
     near = few_rows(_near(scaling.peak, logits, reach))
-    return torch.cat([_row_sums(block.where(one, 0.0)) for block, one in zip(blocks, near, strict=True)])
+    return torch.cat([row_sums(block.where(one, 0.0)) for block, one in zip(blocks, near, strict=True)])
 
 
 def _reach(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor | None:
@@ -154,8 +154,8 @@ def _deviation(logits: Tensor) -> Tensor:
     """The standard deviation of each row's finite logits, as of a whole population; float64 [rows, 1]."""
     finite = logits.isfinite()
     count = finite.sum(-1, keepdim=True)
-    mean = _row_sums(logits.where(finite, 0.0)) / count
-    return (_row_sums((logits - mean).square().where(finite, 0.0)) / count).sqrt()
+    mean = row_sums(logits.where(finite, 0.0)) / count
+    return (row_sums((logits - mean).square().where(finite, 0.0)) / count).sqrt()
 
 
 def _near(peak: Tensor, logits: Tensor, reach: Tensor) -> Tensor:
@@ -177,9 +177,9 @@ def _narrowed(left: Tensor, samplings: Sequence[Sampling]) -> Tensor:
 
 def _typical(left: Tensor, mass: Tensor) -> Tensor:
     shares = left.double().exp()
-    total = _row_sums(shares)
+    total = row_sums(shares)
     shares, surprise = shares / total, total.log() - left.double()
-    expected = _row_sums((shares * surprise).where(shares > 0, 0.0))
+    expected = row_sums((shares * surprise).where(shares > 0, 0.0))
     places = (surprise - expected).abs().sort(stable=True).indices
     kept = _sum_before(shares.gather(-1, places)) < mass
     return left.masked_fill(~torch.zeros_like(kept).scatter(-1, places, kept), -torch.inf)
@@ -187,7 +187,7 @@ def _typical(left: Tensor, mass: Tensor) -> Tensor:
 
 def _without_top(left: Tensor, threshold: Tensor) -> Tensor:
     shares = left.double().exp()
-    high = (shares >= threshold * _row_sums(shares)) & (left > -torch.inf)
+    high = (shares >= threshold * row_sums(shares)) & (left > -torch.inf)
     from_here_on = high.flip(-1).cumsum(-1).flip(-1)
     return left.masked_fill(high & (from_here_on > 1), -torch.inf)
 
@@ -197,7 +197,7 @@ def _column(values: Sequence[float], like: Tensor, dtype: torch.dtype = torch.fl
     return torch.tensor(values, dtype=dtype, device=like.device)[:, None]
 
 
-def _row_sums(shares: Tensor) -> Tensor:
+def row_sums(shares: Tensor) -> Tensor:
     """float64 [rows, 1]. A single row's sum would be shared out among threads, which rounds differently."""
     rows = len(shares)
     return (shares if rows > 1 else shares.expand(2, -1).contiguous()).sum(-1, keepdim=True, dtype=torch.float64)[:rows]

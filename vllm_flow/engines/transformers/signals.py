@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from vllm_flow.core.moving import Signal
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.engines.transformers.likelihood import weighed
+from vllm_flow.engines.transformers.likelihood import entropies, weighed
 from vllm_flow.engines.transformers.row import Row
 from vllm_flow.engines.transformers.sampler import processed
 
@@ -25,9 +24,8 @@ def heard(rows: Sequence[Row], logits: Tensor) -> list[Mapping[Signal, float]]:
     found = [dict(row.heard) if row.course.needs else NONE for row in rows]
     asked = [place for place, row in enumerate(rows) if "entropy" in row.course.needs]
     if asked:
-        some = logits[asked]
-        _, entropies = weighed(some, torch.zeros((len(asked), 1), dtype=torch.int64))
-        for place, entropy in zip(asked, entropies.tolist(), strict=True):
+        some = logits if len(asked) == len(rows) else logits[asked]
+        for place, entropy in zip(asked, entropies(some.cpu()).tolist(), strict=True):
             found[place] = {**found[place], "entropy": entropy}
     return found
 

@@ -20,7 +20,7 @@ from vllm_flow.core.schedule import Course
 from vllm_flow.core.values import InForce, Request
 from vllm_flow.engines.transformers.failures import check_left, check_numbers, finite, told
 from vllm_flow.engines.transformers.history import History
-from vllm_flow.engines.transformers.likelihood import weighed
+from vllm_flow.engines.transformers.likelihood import entropies, weighed
 from vllm_flow.engines.transformers.penalties import adjusted
 from vllm_flow.engines.transformers.sampler import processed
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
@@ -92,6 +92,5 @@ class Steering:
     def _signals(self, logits: Tensor) -> Mapping[Signal, float]:
         found: dict[Signal, float] = {} if self._surprise is None else {"surprise": self._surprise}
         if "entropy" in self._course.needs:
-            _, entropies = weighed(logits, torch.zeros((1, 1), dtype=torch.int64))
-            found["entropy"] = float(entropies[0])
+            found["entropy"] = float(entropies(logits.float().cpu())[0])
         return found

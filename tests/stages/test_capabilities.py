@@ -20,6 +20,7 @@ from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.values import Completion, Prompt, Request, Token, Usage, user
 from vllm_flow.core.walk import Said
 from vllm_flow.engines.echo import Echo, EchoEngine
+from vllm_flow.engines.openai.dialects import DIALECTS
 from vllm_flow.stages.infer import Generate, Sample, complete
 from vllm_flow.testing import prompt
 from vllm_flow.testing.values import schedule
@@ -172,3 +173,40 @@ def test_unknown_counts_are_recorded_as_null() -> None:
     written = to_json(answer)
     assert written["usage"] == {"prompt_tokens": None, "completion_tokens": None}
     assert completion_from_json(written) == answer
+
+
+def test_what_comes_into_force_in_a_later_turn_is_refused_before_the_first() -> None:
+    load_built_in()
+    rising = {"linear": {"from": 0, "to": 3, "over": 4, "by": "turn"}}
+    plan = SamplingPlan().changed({"temperature": rising, "end_bias": rising, "max_tokens": {"constant": 9}})
+    engine = can(sampling=frozenset({"temperature", "top_p"}), ranges=RANGES)
+    cannot = "the engine cannot honour it. Remove it, or choose another engine; this one takes: temperature, top_p."
+    beyond = "'linear' comes to 3, which is more than the engine takes. Choose from 0 to 2, or another engine."
+    assert list(Generate().check(plan, plan.foreseen(), engine)) == [
+        (("sampling", "end_bias"), cannot),
+        (("sampling", "temperature"), beyond),
+    ]
+    own = SamplingPlan().changed({"temperature": rising})
+    assert list(Generate().check(SamplingPlan(), own.foreseen(), engine)) == [
+        ((), f"the schedule's 'temperature': {beyond}")
+    ]
+
+
+def test_what_stays_neutral_turn_by_turn_needs_no_engine_that_honours_it() -> None:
+    load_built_in()
+    plan = SamplingPlan().changed({"min_p": {"constant": 0}})
+    assert list(Generate().check(plan, plan.foreseen(), can(sampling=frozenset({"temperature"})))) == []
+
+
+def test_several_answers_in_a_later_turn_are_refused_where_one_is_made() -> None:
+    load_built_in()
+    plan = SamplingPlan().changed({"n": {"linear": {"from": 1, "to": 3, "over": 4, "by": "turn"}}})
+    problem = "3 answers are asked for, but infer/generate makes one. Use infer/sample (pipeline=best_of)."
+    assert list(Generate().check(plan, plan.foreseen(), can())) == [(("sampling", "n"), problem)]
+    assert list(Sample().check(plan, plan.foreseen(), can())) == []
+
+
+def test_a_server_is_never_asked_for_less_than_a_schedule_says() -> None:
+    with pytest.raises(EngineError) as caught:
+        DIALECTS["common"].body("m", Request(prompt("hello"), schedule(min_p=0.1)), seeds=True)
+    assert str(caught.value) == "sampling.min_p: the engine cannot honour it. It takes: stop, temperature, top_p."

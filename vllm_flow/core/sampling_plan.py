@@ -62,6 +62,11 @@ class SamplingPlan:
             return float(getattr(self.numbers, name))
         return moving.bounds[1] if moving.bounds else float(getattr(self.start, name))
 
+    def foreseen(self) -> Schedule:
+        """Of the first turn, and what will move from there on. Raises EngineError as `steer` does."""
+        by_turn = {name: one for name, one in self.moving.items() if not one.per_token}
+        return dataclasses.replace(self.schedule(), by_turn=FrozenDict(by_turn))
+
     def schedule(self, turn: Turn | None = None, state: Mapping[str, Any] = FrozenDict()) -> Schedule:
         """Of the answer to this turn; `state` is that of its conversation. Raises EngineError as `steer` does."""
         kept = state.get(STATE, {})

@@ -40,6 +40,8 @@ class Schedule:
     used_answer_tokens: int | None = 0
     keeps: Mapping[str, Any] = field(default_factory=FrozenDict, hash=False)
     """What is to be saved with this turn for the next: JSON values, by the parameter's name or a stage's."""
+    by_turn: Mapping[str, Moving] = field(default_factory=FrozenDict)
+    """Of one that is foreseen: what will be another number in later turns, so that an engine can refuse it now."""
 
     def after(
         self, prompt_tokens: int | None, answer_tokens: int | None, feedback: float | None = None

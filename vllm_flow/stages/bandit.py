@@ -87,12 +87,13 @@ class Bandit:
         if engine is None:
             return
         for name, changes in self.presets.items():
-            for path, problem in refused(sampling, sampling.changed(changes).schedule(), engine, logprobs=False):
+            for path, problem in refused(sampling, sampling.changed(changes).foreseen(), engine, logprobs=False):
                 yield path, problem if path else f"the preset '{name}': {problem}"
 
     def _chosen(self, sampling: SamplingPlan, turn: Turn | None, state: Mapping[str, Any], learnt: Learnt) -> Schedule:
         chosen = max(self.presets, key=lambda name: learnt.promise(name, self.explore))  # of equals the first
-        schedule = sampling.changed(self.presets[chosen]).schedule(turn, state)
+        plan = sampling.changed(self.presets[chosen])
+        schedule = plan.foreseen() if turn is None else plan.schedule(turn, state)
         kept = {"chosen": chosen, "times": dict(learnt.times), "rewards": dict(learnt.rewards)}
         return dataclasses.replace(schedule, keeps=FrozenDict({**schedule.keeps, BANDIT: kept}))
 

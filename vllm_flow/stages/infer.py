@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, fields, replace
@@ -25,6 +26,9 @@ from vllm_flow.core.values import Completion, Prompt, Request
 ORDERED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
 """The parameters of which two or more give another distribution in another order."""
 
+ALWAYS = ("max_tokens", "n")
+"""What every engine honours: the one is asked of it, and the other makes several requests."""
+
 
 @stage("infer/generate")
 @dataclass(frozen=True)
@@ -42,8 +46,10 @@ class Generate:
     def check(self, sampling: SamplingPlan, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         yield from refused(sampling, schedule, engine, self.logprobs)
         yield from _unlisted(engine, self.top_logprobs)
-        if (n := schedule.at(0).n) > 1:
-            place = ("sampling", "n") if n == sampling.start.n else ()
+        first, moving = schedule.at(0).n, schedule.by_turn.get("n")
+        if (n := first if moving is None or moving.bounds is None else round(moving.bounds[1])) > 1:
+            planned = first == sampling.start.n and moving == sampling.moving.get("n", moving)
+            place = ("sampling", "n") if planned else ()
             problem = f"{n} answers are asked for, but infer/generate makes one. Use infer/sample (pipeline=best_of)."
             yield place, problem
 
@@ -99,13 +105,14 @@ def refused(
     """What the engine cannot honour, as path and problem; an empty path stands for the node itself."""
     can, wanted, planned = engine.capabilities(), schedule.at(0), sampling.start
     own = {one for one in RANGES if schedule.moving.get(one) != _within(sampling, one)}
+    own |= {name for name, one in schedule.by_turn.items() if one != sampling.moving.get(name)}
     own |= {one.name for one in fields(wanted) if getattr(wanted, one.name) != getattr(planned, one.name)}
-    silent = [name for name in schedule.moving if name not in can.sampling]
+    silent = [name for name in (*schedule.moving, *_later(schedule)) if name not in {*can.sampling, *ALWAYS}]
     for name in dict.fromkeys((*unsupported(wanted, can.sampling), *silent)):
         whose = f"the schedule's '{name}'" if name in own else "it"
         advice = f"Remove it, or choose another engine; this one takes: {listed(can.sampling)}."
         yield () if name in own else ("sampling", name), f"the engine cannot honour {whose}. {advice}"
-    for name, problem in (*outside(wanted, can.ranges), *_immovable(schedule, can)):
+    for name, problem in (*outside(wanted, can.ranges), *_immovable(schedule, can), *_beyond(schedule, can)):
         mine = f"the schedule's '{name}': {problem}"
         yield () if name in own else ("sampling", name), mine if name in own else problem
     if logprobs and not can.logprobs:
@@ -126,6 +133,26 @@ def _immovable(schedule: Schedule, can: Capabilities) -> Iterator[tuple[str, str
             yield name, f"{what} Let it move `by: turn`, or choose another engine."
         elif unheard := moving.needs - can.signals:
             yield name, f"'{moving.name}' follows {listed(unheard)}, which the engine does not tell. Choose another."
+
+
+def _later(schedule: Schedule) -> Iterator[str]:
+    """What is in force from some turn on, as far as its schedule says what it may come to."""
+    for name, moving in schedule.by_turn.items():
+        if moving.bounds is None or {*moving.bounds} != {getattr(NEUTRAL, name)}:
+            yield name
+
+
+def _beyond(schedule: Schedule, can: Capabilities) -> Iterator[tuple[str, str]]:
+    """Name and problem of what begins with a value that the engine takes, and moves to one that it does not."""
+    begun = schedule.at(0)
+    for name, moving in {**schedule.moving, **schedule.by_turn}.items():
+        low, high = can.ranges.get(name, (-math.inf, math.inf))
+        if not low <= getattr(begun, name) <= high:
+            continue
+        for value in filter(math.isfinite, moving.bounds or ()):
+            if not low <= value <= high:
+                what = f"'{moving.name}' comes to {value:g}, which is {'less' if value < low else 'more'}"
+                yield name, f"{what} than the engine takes. Choose from {low:g} to {high:g}, or another engine."
 
 
 def advised(schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:

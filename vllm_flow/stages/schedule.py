@@ -27,7 +27,7 @@ class FromSampling:
 
     def foresee(self, sampling: SamplingPlan) -> Schedule:
         """Of the first turn: the configuration alone determines it, so an engine can refuse it beforehand."""
-        return self.planned(sampling).schedule()
+        return self.planned(sampling).foreseen()
 
     def check(self, sampling: SamplingPlan) -> Iterator[tuple[Path, str]]:
         now = self.planned(sampling).start

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from vllm_flow.core.errors import EngineError, listed
 from vllm_flow.core.resources import Capabilities
-from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.sampling import Sampling, unsupported
 from vllm_flow.core.values import Request, nothing
 
 Name = Literal["openai", "vllm", "common"]
@@ -55,9 +56,15 @@ class Dialect:
             counts=False,
         )
 
+    def check(self, now: Sampling) -> None:
+        """Raises EngineError for what would be left out: a stage's own schedule is not known beforehand."""
+        if other := unsupported(now, self.takes):
+            raise EngineError(f"sampling.{other[0]}: the engine cannot honour it. It takes: {listed(self.takes & KNOWN)}.")
+
     def body(self, model: str, request: Request, seeds: bool) -> dict[str, Any]:
-        """The JSON to send. model: what the server calls it."""
+        """The JSON to send; raises what `check` does. model: what the server calls it."""
         now = request.schedule.at(0)
+        self.check(now)
         body: dict[str, Any] = {
             "model": model,
             "messages": [{"role": one.role, "content": one.text} for one in request.prompt.messages],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.sampling import NEUTRAL, Sampling
 from vllm_flow.core.values import Finish, Request, Token, Usage
-from vllm_flow.engines.openai.dialects import SEED_BITS
+from vllm_flow.engines.openai.dialects import DIALECTS, SEED_BITS
 from vllm_flow.engines.transformers.failures import check_room
 from vllm_flow.engines.transformers.text import Saying
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
@@ -83,6 +83,7 @@ def _params(request: Request, now: Sampling, vocabulary: Vocabulary, steering: S
     if 0 < told.temperature < COLDEST:
         what = f"sampling.temperature: vLLM draws with {COLDEST} or more, and {told.temperature:g} is less"
         raise EngineError(f"{what}. Choose 0 for the most probable token, or {COLDEST}.")
+    DIALECTS["vllm"].check(told)
     vocabulary.check(now)
     params = SamplingParams(
         **{name: getattr(told, name) for name in PLAIN},

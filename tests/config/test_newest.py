@@ -56,6 +56,12 @@ def test_each_point_of_a_sweep_has_its_own() -> None:
     ]
 
 
+def test_in_the_options_of_a_node_too() -> None:
+    wild = "graph.manner.presets.lively.temperature={linear: {from: 1, to: 0.2, over: 8}}"
+    manner = compose(["engine=echo", "pipeline=adaptive", wild]).graph["manner"]
+    assert manner["presets"]["lively"]["temperature"] == {"linear": {"from": 1, "to": 0.2, "over": 8}}
+
+
 def test_where_it_was_written_is_known() -> None:
     spec = compose(["engine=echo", "experiment=mine"])
     assert spec.origin(("sampling", "temperature", "cosine", "over")) == "conf/experiment/mine.yaml:4"

@@ -54,6 +54,14 @@ def test_over_turns_the_plan_is_what_the_turns_get_up_to_a_little_after_it_settl
     assert len(only(top_k={"cyclic": {"low": 1, "high": 9, "period": 4, "by": "turn"}}).values) == 32
 
 
+def test_what_looks_at_the_token_only_later_is_drawn_by_token() -> None:
+    settings = plan(temperature={"then": {"first": 0.7, "next": FALL, "after": 0.5, "by": "progress"}}, max_tokens=20)
+    (one,) = planned(settings)
+    schedule = settings.schedule()
+    assert (one.axis, list(one.values)) == ("token", [schedule.at(token).temperature for token in range(20)])
+    assert one.values[9:13] == pytest.approx((0.7, 1.0, 0.9, 0.8))
+
+
 def test_over_progress_it_is_drawn_by_progress_and_mixed_with_tokens_by_token() -> None:
     by_progress = {"linear": {"from": 1, "to": 0.5, "over": 1, "by": "progress"}}
     one = only(top_p=by_progress)

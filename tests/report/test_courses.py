@@ -100,6 +100,18 @@ def test_what_follows_signals_has_them_and_no_plan(ran: Callable[..., Path]) -> 
     assert len(set(told)) > 1
 
 
+PRESETS = (
+    "graph.manner.presets={calm: {temperature: {linear: {from: 0.2, to: 1, over: 8}}}, "
+    "lively: {temperature: {linear: {from: 1, to: 0.2, over: 8}}}}"
+)
+
+
+def test_of_a_node_that_chose_among_presets_there_is_no_plan(ran: Callable[..., Path]) -> None:
+    found = [one["curves"][0] for one in courses(ran("pipeline=adaptive", PRESETS)) if one]
+    assert {one["points"][0] for one in found} <= {0.2, 1.0}
+    assert all("planned" not in one for one in found)
+
+
 GONE = """from vllm_flow import Now, schedule
 
 

@@ -105,6 +105,9 @@ def test_then_by_turn_and_by_progress_begin_anew_too() -> None:
     half = Moving.of(Then(0.5, Cosine(1.0, 0.0, 1.0, "progress"), 0.5, "progress"))
     values = [half.at(Now(done=done)).value for done in (0.0, 0.49, 0.5, 0.75, 1.0)]
     assert values == pytest.approx([0.5, 0.5, 1.0, 0.5, 0.0])
+    tokens = Moving.of(Then(0.5, Linear(1.0, 0.0, 4), 0.07, "progress"))
+    values = [tokens.at(Now(token=token, max_tokens=100)).value for token in (6, 7, 8, 10, 12, 50)]
+    assert values == pytest.approx([0.5, 1.0, 1.0, 0.5, 0.0, 0.0])
 
 
 FEEDBACK = {"start": 0.7, "gain": 0.1, "low": 0.1, "high": 1.0}

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vllm_flow.core.moving import Axis, Moving, Now, Steered
 from vllm_flow.core.pipeline import Pipeline
-from vllm_flow.core.refusals import foreseen
+from vllm_flow.core.refusals import Foreseen, foreseen
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.schedule import Schedule, steer
@@ -103,15 +103,35 @@ class Watched(Now):
         return found
 
 
-def plans_of(pipeline: Pipeline) -> Iterator[tuple[Path, SamplingPlan]]:
-    """What each node that makes a schedule plans: by its own word, or by what it foresees of a first turn."""
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """What a node that makes a schedule plans, or may."""
+
+    path: Path
+    plan: SamplingPlan
+    preset: str | None = None
+    """Which of several plans of this node it is, of which each turn follows one."""
+
+
+def plans_of(pipeline: Pipeline) -> Iterator[NodePlan]:
+    """By each node's own word, by the schedule that it changes, or by what it foresees of a first turn."""
     options = {name: one.options for name, one in pipeline.resources.items() if one.options is not None}
+    found = dict[Path, list[NodePlan]]()
     for one in foreseen(pipeline.graph, {"sampling": pipeline.sampling, **options}):
-        own, sampling = getattr(one.node.stage, "planned", None), one.known.get("sampling")
-        if callable(own) and isinstance(sampling, SamplingPlan):
-            yield one.path, own(sampling)
-        elif isinstance(one.value, Schedule):
-            yield one.path, SamplingPlan(one.value.sampling, one.value.moving)
+        found[one.path] = [*_plans(one, found)]
+        yield from found[one.path]
+
+
+def _plans(one: Foreseen, before: Mapping[Path, Sequence[NodePlan]]) -> Iterator[NodePlan]:
+    own, sampling = getattr(one.node.stage, "planned", None), one.known.get("sampling")
+    if callable(own) and isinstance(sampling, SamplingPlan):
+        made = own(sampling)
+        named = {None: made} if isinstance(made, SamplingPlan) else made
+        yield from (NodePlan(one.path, plan, preset) for preset, plan in named.items())
+    elif isinstance(one.value, Schedule):
+        read = (before.get((*one.path[:-1], source), ()) for source in one.node.sources.values())
+        changed = [dataclasses.replace(plan, path=one.path) for plans in read for plan in plans]
+        yield from changed or [NodePlan(one.path, SamplingPlan(one.value.sampling, one.value.moving))]
 
 
 def planned(plan: SamplingPlan) -> list[Planned]:
@@ -150,6 +170,9 @@ def _of_parameter(name: str, moving: Moving, plan: SamplingPlan) -> Planned:
     length = FEWEST_TURNS if axis == "turn" else min(most, MOST_TOKENS)
     if not _followed(moving, watched):
         values = _values(name, moving, watched, axis, length)
+        if (seen := _axis(moving, watched)) != axis:  # what comes later looks at the token after all
+            axis, watched = seen, _watched(Now(max_tokens=most))
+            values = _values(name, moving, watched, axis, length)
         length = len(values)
     follows = tuple(dict.fromkeys(TOLD_BY_A_RUN[one] for one in _followed(moving, watched)))
     return Planned(name, moving.name, axis, (start,) if follows else values, moving.bounds, follows, length)

@@ -90,7 +90,10 @@ def _plans(recorded: Recorded) -> Mapping[str, SamplingPlan]:
         pipeline = Pipeline.build(recorded.spec)
     except FlowError:
         return {}
-    by_schedule = {path[-1]: plan for path, plan in plans_of(pipeline) if path[0] == "graph"}
+    # Of a node that chooses among several in each turn nobody wrote down which it was.
+    by_schedule = {
+        one.path[-1]: one.plan for one in plans_of(pipeline) if one.path[0] == "graph" and one.preset is None
+    }
     found = {}
     for node in pipeline.graph.nodes:
         for source in node.sources.values():

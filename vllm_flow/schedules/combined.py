@@ -195,6 +195,8 @@ class Then(Several):
             case "turn":
                 later.turn = now.turn - math.ceil(self.after)
             case "progress":
+                if now.done is None:  # then progress is counted in tokens
+                    later.token = max(0, now.token - math.ceil(self.after * now.max_tokens))
                 later.done = (now.progress - self.after) / (1 - self.after) if self.after < 1 else 1.0
         given = self.next.at(later)
         return Steered(given.value, {"1": (given.value, given.state)})

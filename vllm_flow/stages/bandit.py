@@ -90,6 +90,10 @@ class Bandit:
             for path, problem in refused(sampling, sampling.changed(changes).foreseen(), engine, logprobs=False):
                 yield path, problem if path else f"the preset '{name}': {problem}"
 
+    def planned(self, sampling: SamplingPlan) -> Mapping[str, SamplingPlan]:
+        """What each preset plans, by its name."""
+        return {name: sampling.changed(changes) for name, changes in self.presets.items()}
+
     def _chosen(self, sampling: SamplingPlan, turn: Turn | None, state: Mapping[str, Any], learnt: Learnt) -> Schedule:
         chosen = max(self.presets, key=lambda name: learnt.promise(name, self.explore))  # of equals the first
         plan = sampling.changed(self.presets[chosen])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
@@ -15,8 +17,10 @@ from vllm_flow.cli.drawing.plans import Plan, plans
 from vllm_flow.cli.drawing.terminal import in_plain
 from vllm_flow.config import compose
 from vllm_flow.core.errors import ConfigError
+from vllm_flow.core.moving import Now
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.planned import Planned
+from vllm_flow.core.registry import schedule
 
 NS = "{http://www.w3.org/2000/svg}"
 FIELD = Planned("top_p", "edt", "token", (0.5,), (0.1, 0.9), ("entropy", "feedback"), 20)
@@ -138,6 +142,31 @@ def test_several_nodes_that_plan_the_same_are_one_plan_and_others_have_their_nam
     ]
     lines = in_plain(drawn(found, 40), "utf-8").splitlines()
     assert (lines[0], lines[2], lines[-3]) == ("schedule, warm", "temperature  linear, token by token", "cold")
+
+
+def test_of_a_node_that_chooses_each_preset_is_drawn_and_what_changes_it_plans_the_same() -> None:
+    budget = "sampling.max_tokens={budget: {most: 90, tokens: 900}}"
+    found = plans(Pipeline.build(compose(["pipeline=adaptive", "engine=echo", "sampling=plain", budget])))
+    assert [(one.nodes, [moving.parameter for moving in one.moving]) for one in found] == [
+        ("manner (calm), schedule (calm)", ["max_tokens"]),
+        ("manner (lively), schedule (lively)", ["temperature", "max_tokens"]),
+    ]
+
+
+def test_a_schedule_whose_options_have_no_hash_is_drawn(own_registry: None) -> None:
+    @schedule("table")
+    @dataclass(frozen=True)
+    class Table:
+        """Values by token."""
+
+        values: Mapping[str, float]
+
+        def at(self, now: Now) -> float:
+            return self.values.get(f"t{now.token}", 1.0)
+
+    settings = "sampling.temperature={table: {values: {t2: 0.5}}}"
+    (found,) = plans(Pipeline.build(compose(["engine=echo", "sampling=plain", settings])))
+    assert found.moving[0].values[:4] == (1.0, 1.0, 0.5, 1.0)
 
 
 def test_a_file_has_a_line_for_each_parameter_within_its_frame() -> None:

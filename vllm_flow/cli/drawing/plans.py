@@ -5,12 +5,13 @@ The terminal's charts and the SVG file draw this one model, so that they cannot 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from vllm_flow.core.errors import ConfigError, EngineError, Fault, listed, shown
 from vllm_flow.core.moving import Axis
 from vllm_flow.core.pipeline import Pipeline
-from vllm_flow.core.planned import Planned, planned, plans_of
+from vllm_flow.core.planned import NodePlan, Planned, planned, plans_of
 from vllm_flow.core.sampling import in_force
 from vllm_flow.core.sampling_plan import SamplingPlan
 
@@ -32,18 +33,26 @@ WORDS: dict[Axis, str] = {
 
 def plans(pipeline: Pipeline) -> list[Plan]:
     """Of each node that makes a schedule. Raises ConfigError where a schedule gives what its parameter cannot be."""
-    by_plan: dict[SamplingPlan, list[str]] = {}
-    for path, plan in plans_of(pipeline):
-        inside = "" if path[0] == "graph" else f"{path[1]}/"
-        by_plan.setdefault(plan, []).append(f"{inside}{path[-1]}")
-    if not by_plan:
+    found = list(plans_of(pipeline))
+    if not found:
         problem = f"no node of '{pipeline.name}' makes a schedule, so no parameter is in force. Add schedule/sampling."
         raise ConfigError([Fault("graph", problem)])
+    different: list[SamplingPlan] = []  # a schedule of one's own need not have a hash
+    for one in found:
+        if one.plan not in different:
+            different.append(one.plan)
     try:
-        return [Plan(listed(nodes), tuple(planned(plan)), _rest(plan)) for plan, nodes in by_plan.items()]
+        return [Plan(listed(_names(found, plan)), tuple(planned(plan)), _rest(plan)) for plan in different]
     except EngineError as error:
         place, _, problem = str(error).partition(": ")
         raise ConfigError([Fault(place, problem)]) from error
+
+
+def _names(found: Iterable[NodePlan], plan: SamplingPlan) -> Iterator[str]:
+    for one in found:
+        if one.plan == plan:
+            inside = "" if one.path[0] == "graph" else f"{one.path[1]}/"
+            yield f"{inside}{one.path[-1]}{'' if one.preset is None else f' ({one.preset})'}"
 
 
 def in_words(one: Planned) -> str:

@@ -59,7 +59,9 @@ class Dialect:
     def check(self, now: Sampling) -> None:
         """Raises EngineError for what would be left out: a stage's own schedule is not known beforehand."""
         if other := unsupported(now, self.takes):
-            raise EngineError(f"sampling.{other[0]}: the engine cannot honour it. It takes: {listed(self.takes & KNOWN)}.")
+            raise EngineError(
+                f"sampling.{other[0]}: the engine cannot honour it. It takes: {listed(self.takes & KNOWN)}."
+            )
 
     def body(self, model: str, request: Request, seeds: bool) -> dict[str, Any]:
         """The JSON to send; raises what `check` does. model: what the server calls it."""

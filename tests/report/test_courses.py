@@ -108,7 +108,8 @@ PRESETS = (
 
 def test_of_a_node_that_chose_among_presets_there_is_no_plan(ran: Callable[..., Path]) -> None:
     found = [one["curves"][0] for one in courses(ran("pipeline=adaptive", PRESETS)) if one]
-    assert {one["points"][0] for one in found} <= {0.2, 1.0}
+    assert len(found) == 4
+    assert {one["points"][0] for one in found[:3]} <= {0.2, 1.0}  # the fourth is thinned
     assert all("planned" not in one for one in found)
 
 

@@ -236,3 +236,4 @@ def test_an_engine_that_adapts_not_says_so() -> None:
     from vllm_flow.core.resources import score
 
     assert failure(score(echo, None, TEXT, adapter="0" * 32)) == f"the engine 'echo' {said}"
+    assert failure(complete(echo, ask(adapter="0" * 32))) == f"the engine 'echo' {said}"

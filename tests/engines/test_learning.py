@@ -201,7 +201,11 @@ def test_rates_follow_steps_and_their_progress(engine: TransformersEngine) -> No
 
 
 def test_what_cannot_be_learned_says_why(engine: TransformersEngine) -> None:
-    assert failure(engine.adapt(asked(""))) == "the text to score: it has no tokens. Give a text."
+    assert failure(engine.adapt(asked(""))) == "the text to learn: it has no tokens. Give a text."
+    assert failure(engine.adapt(asked(TEXT * 14))) == (
+        "the prompt has 1 tokens and the text to learn 1050, but the model reads 1024. Learn a shorter text, or choose "
+        "a model that reads more."
+    )
     assert failure(engine.adapt(AdaptRequest((), HOW))) == "there is nothing to learn. Give a text."
     assert failure(engine.adapt(asked(how=replace(HOW, targets=("qq_proj",))))) == (
         "targets: this model has no linear layer 'qq_proj'. There are: down_proj, gate_proj, k_proj, o_proj, q_proj, "

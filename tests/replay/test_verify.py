@@ -49,6 +49,17 @@ def test_what_was_learned_on_the_way_is_learned_again(flow: Flow) -> None:
     assert flow("replay", newest(), "--verify") == Said(0, "all 4 answers equal\n", "")
 
 
+def test_what_a_folder_keeps_of_what_was_learned_is_not_believed(flow: Flow) -> None:
+    assert flow(*TINY[:3], "pipeline=adapt", "engine.adapters=kept").code == 0
+    kept = sorted(Path("kept").glob("*/learned.json"))
+    assert len(kept) == 4
+    for file in kept:
+        said = json.loads(file.read_text("utf-8"))
+        said["adapted"]["losses"][-1] = 0.125
+        file.write_text(json.dumps(said), encoding="utf-8")
+    assert flow("replay", newest(), "--verify") == Said(0, "all 4 answers equal\n", "")
+
+
 def test_the_time_is_what_it_was_also_when_it_is_asked_for_in_a_thread(flow: Flow) -> None:
     flow("engine=echo", "pipeline=dated", "clock.zone=Asia/Shanghai", write_rows("a", "b"))
     told = [call for row in read(newest()).calls().values() for call in row["calls"] if call["method"] == "now"]

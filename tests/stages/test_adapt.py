@@ -243,6 +243,24 @@ def test_an_engine_that_does_not_adapt_is_refused_before_anything_runs() -> None
     assert refused(TALK, engine=Transformers(RANDOM, compile=True)) == words
 
 
+def test_what_ends_before_the_conversations_that_need_it_is_advised_against(tmp_path: Path) -> None:
+    store, kept = Sqlite(str(tmp_path / "talk.sqlite")), str(tmp_path / "kept")
+    words = (
+        "conversations outlive this run in their store, but not what they learn, and cannot go on without it. Set "
+        "resources.engine.adapters=FOLDER, or choose store=memory."
+    )
+    for where, chosen, wanted in (
+        (None, store, [((), words)]),
+        (kept, store, []),
+        (None, Memory(), []),
+        (None, None, []),
+    ):
+        assert list(LORA.advise(Transformers(RANDOM, adapters=where), chosen)) == wanted
+    resources = {"engine": Transformers(RANDOM, device="cpu"), "store": store}
+    with vllm_flow.build(TALK, "reply", resources=resources, record=False) as one:
+        assert [str(fault) for fault in one.pipeline.advice] == [f"graph.adapter: {words}"]
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

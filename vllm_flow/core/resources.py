@@ -51,6 +51,8 @@ class Capabilities:
     """Whether it has `count`."""
     adapts: bool = False
     """Whether it Adapts as well, as it is configured."""
+    adapters_last: bool = False
+    """Whether what it learned is there after it has closed."""
 
 
 @runtime_checkable
@@ -134,6 +136,12 @@ def adapting(engine: Engine) -> Adapts:
     if not isinstance(engine, Adapts):
         raise EngineError(f"{_named(engine)} {NO_ADAPTERS}")
     return engine
+
+
+def check_plain(engine: Engine, request: Request) -> None:
+    """For engines that read with no adapter. Raises EngineError for a request that wants one."""
+    if request.adapter is not None:
+        raise EngineError(f"{_named(engine)} {NO_ADAPTERS}")
 
 
 def _named(engine: Engine) -> str:

@@ -15,7 +15,7 @@ from vllm_flow.core.errors import EngineError
 from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 from vllm_flow.core.moving import SIGNALS, Signal
 from vllm_flow.core.registry import resource
-from vllm_flow.core.resources import Capabilities
+from vllm_flow.core.resources import Capabilities, check_plain
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Course
 from vllm_flow.core.values import Before, Finish, FinishReason, InForce, Prompt, Request, Token, Usage
@@ -62,6 +62,7 @@ class EchoEngine:
     """Stateless: requests share nothing."""
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
+        check_plain(self, request)
         # One pause a request lets others start, so that many are in flight as with a real engine; more would cost time.
         await asyncio.sleep(0)
         for token in _answer(request, _ids(request.prompt)):

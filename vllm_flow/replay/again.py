@@ -1,6 +1,7 @@
 """A recorded run once more: its turns, its configuration and what clocks said then, for another pass of the runner.
 
 Conversations begin in an empty store in memory, whatever store the run had: what it holds by now is not what it held.
+And what they had learned is learned again, whatever folder keeps it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Result, Turn
 
 MEMORY = {"use": "store/memory"}
+ADAPTERS = "adapters"
+"""The option of an engine that keeps what it learned."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,9 @@ def _lasting(spec: RunSpec) -> list[str]:
 
 
 def in_memory(spec: RunSpec) -> RunSpec:
-    """The spec with every store in memory."""
-    return replace(spec, resources={**spec.resources, **dict.fromkeys(_lasting(spec), MEMORY)})
+    """The spec with every store in memory, and engines that know nothing of what was learned before."""
+    anew = {name: {**one, ADAPTERS: None} for name, one in spec.resources.items() if ADAPTERS in one}
+    return replace(spec, resources={**spec.resources, **anew, **dict.fromkeys(_lasting(spec), MEMORY)})
 
 
 class Recalled:

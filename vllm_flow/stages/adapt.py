@@ -38,6 +38,14 @@ class Lora(Tuning):
         if not engine.capabilities().adapts:
             yield (), f"the engine, as it is configured, {NO_ADAPTERS}"
 
+    def advise(self, engine: EngineOptions, store: object = None) -> Iterator[tuple[Path, str]]:
+        can = engine.capabilities()
+        if can.adapts and not can.adapters_last and store and not getattr(store, "volatile", False):
+            what = (
+                "conversations outlive this run in their store, but not what they learn, and cannot go on without it."
+            )
+            yield (), f"{what} Set resources.engine.adapters=FOLDER, or choose store=memory."
+
     async def run(
         self, turn: Turn, context: Context, engine: Engine, *, document: Completion | None = None
     ) -> Adapted | None:

@@ -10,7 +10,7 @@ import dataclasses
 from bisect import insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from vllm_flow.core.codec import decode
 from vllm_flow.core.registry import resource
@@ -23,6 +23,9 @@ from vllm_flow.stores.rules import answered_otherwise, as_json, as_kept, check_s
 @dataclass(frozen=True)
 class Memory:
     """Keeps conversations in memory; they are gone when the process ends."""
+
+    volatile: ClassVar[bool] = True
+    """As of the store that it opens."""
 
     def open(self) -> MemoryStore:
         return MemoryStore()

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.resources import check_plain
 from vllm_flow.core.values import Prompt, Request, Token
 from vllm_flow.engines.loop_thread import LoopThread
 from vllm_flow.engines.openai.answer import AGAIN, Answer
@@ -44,6 +45,7 @@ class OpenAIEngine:
         self._thread = LoopThread("vllm-flow openai", self._client.aclose)
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
+        check_plain(self, request)
         async with aclosing(self._thread.stream(self._answer(request))) as tokens:
             async for token in tokens:
                 yield token

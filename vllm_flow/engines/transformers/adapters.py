@@ -6,7 +6,10 @@ same the first one's is used by both. In memory are only those that were used la
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -18,7 +21,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from vllm_flow.core.adapting import Adapted, Tuning
 from vllm_flow.core.codec import encode
@@ -62,21 +65,34 @@ class Adapters:
         return found
 
     def known(self, version: str) -> Adapted | None:
-        """How a version was learned, if it was."""
-        file = self._folder / version / LEARNED
-        if not file.is_file():
+        """How a version was learned, if it was; None also for one that cannot be read: then it is learned again."""
+        try:
+            self.read(version)
+            said = _read_json(self._folder / version / LEARNED)["adapted"]
+            losses, rates = tuple(said["losses"]), tuple(said["learning_rates"])
+            return Adapted(version, said["steps"], said["tokens"], losses, rates)
+        except (EngineError, KeyError, TypeError):
             return None
-        said = _read_json(file)["adapted"]
-        losses, rates = tuple(said["losses"]), tuple(said["learning_rates"])
-        return Adapted(said["version"], said["steps"], said["tokens"], losses, rates)
+
+    def check_takes(self) -> None:
+        """Raises EngineError for a folder that takes nothing: to be asked before what takes long."""
+        folder = self._folder
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as cause:
+            raise _unwritable(folder, cause) from cause
 
     def read(self, version: str) -> tuple[LowRank, dict[str, Any]]:
-        """The numbers, and peft's configuration of them. Raises EngineError."""
+        """The numbers, and peft's configuration of them. Raises EngineError, also when they are not what was saved."""
         folder = self._folder / version
-        if not VERSION.fullmatch(version) or not folder.is_dir():
-            raise EngineError(f"the adapter {version[:40]} is not there. {self._advice()}")
         try:
+            if not VERSION.fullmatch(version) or not folder.is_dir():
+                raise EngineError(f"the adapter {version[:40]} is not there. {self._advice()}")
             config, learned = _read_json(folder / CONFIG), _read_json(folder / LEARNED)
+            if learned["sha256"] != _digest(folder):
+                raise ValueError("it is not what was saved")
             weights = load_file(folder / WEIGHTS, device=str(self._model.device))
             names = [name.removesuffix(".lora_A.weight") for name in weights if name.endswith(".lora_A.weight")]
             pairs = {
@@ -85,7 +101,7 @@ class Adapters:
             }
             scale = config["lora_alpha"] / config["r"]
             base = learned["base"]
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as cause:
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError, SafetensorError) as cause:
             why = f"{type(cause).__name__}: {cause}".rstrip(".")
             raise EngineError(f"{folder}: it cannot be read ({why}). {self._advice()}") from cause
         if base != self._base:
@@ -100,16 +116,19 @@ class Adapters:
         try:
             beside.mkdir(mode=0o700, parents=True)
             self._write(beside, adapter, how)
+            learned = {"base": self._base, "after": after, "adapted": replace(adapted, kept=None)}
             with private_file(beside / LEARNED) as file:
-                file.write(encode({"base": self._base, "after": after, "adapted": replace(adapted, kept=None)}))
+                file.write(encode({**learned, "sha256": _digest(beside)}))
             try:
                 beside.rename(final)
             except OSError:
-                if not final.is_dir():  # else it was learned beside this, and is the same
+                if not final.is_dir():
                     raise
+                if self.known(adapted.version) is None:  # else it was learned beside this, and is the same
+                    shutil.rmtree(final)
+                    beside.rename(final)
         except OSError as cause:
-            problem = f"{final} cannot be written: {cause.strerror or cause}"
-            raise EngineError(f"{WHERE}: {problem}. Free some space, or name another folder.") from cause
+            raise _unwritable(final, cause) from cause
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
@@ -131,8 +150,9 @@ class Adapters:
         for name, pair in adapter.pairs.items():
             for matrix, letter in zip(pair, "AB", strict=True):
                 tensors[f"{PREFIX}{name}.lora_{letter}.weight"] = matrix.detach().to("cpu", torch.float32).contiguous()
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        (folder / WEIGHTS).chmod(0o600)
+        content = save(tensors, metadata={"format": "pt"})  # its save_file says of a full disk no more than a text
+        with os.fdopen(os.open(folder / WEIGHTS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as numbers:
+            numbers.write(content)
         config = {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -154,6 +174,16 @@ class Adapters:
             return f"{what}: set {WHERE}=FOLDER before it learns. Now take turns back, or begin another conversation."
         where = f"Set {WHERE} to the folder where it was saved (this is {self._given})"
         return f"{where}, take turns back, or begin another conversation."
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 of what peft reads, in hex."""
+    return hashlib.sha256((folder / WEIGHTS).read_bytes() + (folder / CONFIG).read_bytes()).hexdigest()
+
+
+def _unwritable(path: Path, cause: OSError) -> EngineError:
+    what = f"{WHERE}: {path} cannot be written: {cause.strerror or cause}"
+    return EngineError(f"{what}. Free some space, or name another folder.")
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def next_tokens(undrawn: Sequence[Undrawn], spell: Callable[[int], str]) -> Iter
     signals = heard([one.row for one in undrawn], logits)
     for one, numbers, told in zip(undrawn, finite(logits), signals, strict=True):
         try:
-            check_numbers(numbers, f"generated token {len(one.row.output)}")
+            check_numbers(numbers, f"generated token {len(one.row.output)}", one.row.job.request.adapter)
             ready.append((one, one.row.asked(told)))
         except Exception as error:  # a schedule is anybody's code
             yield one.row, error

@@ -54,6 +54,7 @@ class TransformersEngine:
         self._threads = threads
         self._arrivals: SimpleQueue[Job[Any, Any] | Call[Any] | None] = SimpleQueue()
         self._places = Places(self._limits.waiting)
+        self._studies = Places(1)  # each holds gradients, and what its optimiser remembers
         self._closed = False
         self._door = threading.Lock()
         """Held while something arrives, so that nothing can come in behind the None that ends it all."""
@@ -89,12 +90,13 @@ class TransformersEngine:
             job.cancelled = True
 
     async def adapt(self, request: AdaptRequest) -> Adapted:
-        """One step of the optimiser between two steps of what is being generated."""
+        """One step of the optimiser between two steps of what is being generated; one request after the other."""
         learner = learner_of(self._loaded)
-        study = await self._done(lambda: learner.begin(self._loaded, request))
-        while not study.done:
-            await self._done(study.step)
-        return await self._done(study.finish)
+        async with self._studies.one():
+            study = await self._done(lambda: learner.begin(self._loaded, request))
+            while not study.done:
+                await self._done(study.step)
+            return await self._done(study.finish)
 
     async def _done(self, work: Callable[[], T]) -> T:
         """What the engine's thread makes of it."""
@@ -180,6 +182,7 @@ class TransformersEngine:
                 self._closed = True
                 self._arrivals.put(None)
                 self._places.close()
+                self._studies.close()
 
     def _hand_in(self, what: Job[Any, Any] | Call[Any]) -> None:
         with self._door:

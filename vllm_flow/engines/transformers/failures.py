@@ -21,12 +21,12 @@ def check_room(prompt_tokens: int, max_tokens: int, context_length: int) -> None
         )
 
 
-def check_reads(prompt_tokens: int, scored_tokens: int, context_length: int) -> None:
-    """Raises ContextOverflow unless prompt and text fit; the last token need not be read."""
-    if prompt_tokens + scored_tokens - 1 > context_length:
+def check_reads(prompt_tokens: int, said_tokens: int, context_length: int, aim: str) -> None:
+    """Raises ContextOverflow unless prompt and text fit; the last token need not be read. aim: such as `score`."""
+    if prompt_tokens + said_tokens - 1 > context_length:
         raise ContextOverflow(
-            f"the prompt has {prompt_tokens} tokens and the text to score {scored_tokens}, but the model reads "
-            f"{context_length}. Score a shorter text, or choose a model that reads more."
+            f"the prompt has {prompt_tokens} tokens and the text to {aim} {said_tokens}, but the model reads "
+            f"{context_length}. {aim.capitalize()} a shorter text, or choose a model that reads more."
         )
 
 
@@ -36,10 +36,14 @@ def finite(logits: Tensor) -> list[bool]:
     return found
 
 
-def check_numbers(numbers: bool, where: str) -> None:
+def check_numbers(numbers: bool, where: str, adapter: str | None = None) -> None:
     """Raises EngineError unless the logits are numbers. where: such as `generated token 3`."""
-    if not numbers:
-        raise EngineError(f"the model's logits are not finite at {where}. Choose dtype=float32, or other weights.")
+    if numbers:
+        return
+    if adapter is not None:
+        what = f"with the adapter {adapter} the model's logits are not finite at {where}"
+        raise EngineError(f"{what}. Choose smaller learning rates, and take turns back or begin another conversation.")
+    raise EngineError(f"the model's logits are not finite at {where}. Choose dtype=float32, or other weights.")
 
 
 def check_left(left: bool, index: int) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from vllm_flow.engines.transformers.adapters import Adapters
 from vllm_flow.engines.transformers.forward import with_attention
 from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.lowrank import LowRank, Pair, Ready, begun, learning, targeted
+from vllm_flow.engines.transformers.recomputing import recomputed
 from vllm_flow.engines.transformers.scoring import read_and_said
 
 OPTIMISERS: Mapping[Optimiser, str] = {
@@ -33,6 +35,8 @@ OPTIMISERS: Mapping[Optimiser, str] = {
     "rmsprop": "RMSprop",
     "adagrad": "Adagrad",
 }
+RECOMPUTED_FROM = 512
+"""Tokens of a step that reads more are not all kept for the gradients: see recomputing.py."""
 
 
 class Learner:
@@ -45,6 +49,7 @@ class Learner:
         self._base = base
 
     def laid(self, version: str) -> Ready:
+        """Raises EngineError for a version that is not there, or another model's."""
         return self.adapters.ready(version)
 
     def begin(self, loaded: Loaded, request: AdaptRequest) -> Steps | Known:
@@ -56,6 +61,7 @@ class Learner:
         version = _version(self._base, request, pieces, rates)
         if (known := self.adapters.known(version)) is not None:
             return Known(replace(known, kept=kept))
+        self.adapters.check_takes()
         aim = Adapted(version, len(rates), sum(one.learned for one in pieces), (), rates, kept)
         return Steps(self._model, self._attention, self._start(request), request, pieces, aim, self.adapters)
 
@@ -132,8 +138,9 @@ class Steps:
     def step(self) -> None:
         """Raises EngineError when the numbers run away."""
         number = len(self._losses)
-        with torch.enable_grad():
-            loss = self._loss(self._pieces[number % len(self._pieces)])
+        piece = self._pieces[number % len(self._pieces)]
+        with torch.enable_grad(), self._through_layers(len(piece.ids)):
+            loss = self._loss(piece)
             if not bool(loss.isfinite()):
                 raise EngineError(f"{RATE}: the loss is not finite at step {number}. Choose smaller learning rates.")
             grads = torch.autograd.grad(loss, self._matrices, allow_unused=True)  # a layer may not be called
@@ -155,14 +162,20 @@ class Steps:
         self._adapters.keep(self._adapter, request.how, adapted, after)
         return adapted
 
+    @contextmanager
+    def _through_layers(self, tokens: int) -> Iterator[None]:
+        """Meanwhile the model gives gradients; also when they are asked for, since what is recomputed needs it all."""
+        saving = recomputed(self._model) if tokens > RECOMPUTED_FROM else nullcontext()
+        with with_attention(self._model, self._attention), learning(self._model, self._adapter), saving:
+            yield
+
     def _loss(self, piece: Piece) -> Tensor:
         model, last = self._model, len(piece.ids) - 1
         ids = torch.tensor([piece.ids], device=model.device)
         places = torch.arange(last - piece.learned, last, device=model.device)
         some = {"logits_to_keep": places} if self._keeps else {}
         try:
-            with with_attention(model, self._attention), learning(model, self._adapter):
-                logits: Tensor = model(input_ids=ids[:, :-1], use_cache=False, **some).logits[0]
+            logits: Tensor = model(input_ids=ids[:, :-1], use_cache=False, **some).logits[0]
         except AttributeError as cause:
             what = f"{type(model).__name__} looks into a layer that would get matrices ({cause})"
             raise EngineError(f"targets: {what}. Name others.") from cause
@@ -174,7 +187,7 @@ def _pieces(loaded: Loaded, request: AdaptRequest) -> list[Piece]:
     """What each step of a pass reads; every token of every lesson is learned once, after all that stands before it."""
     size, found = request.how.step_tokens, []
     for lesson in request.lessons:
-        before, said = read_and_said(lesson.prompt, lesson.text, loaded)
+        before, said = read_and_said(lesson.prompt, lesson.text, loaded, "learn")
         for start in range(0, len(said), size):
             end = min(len(said), start + size)
             found.append(Piece([*before, *said[:end]], end - start))

@@ -88,6 +88,11 @@ class Renders(Protocol):
 class Laid(Protocol):
     """An adapter, ready to be laid beside the weights."""
 
+    @property
+    def bytes(self) -> int:
+        """That it takes in memory, about."""
+        ...
+
     def on(self) -> AbstractContextManager[None]:
         """Meanwhile all that the network reads is read with it."""
         ...

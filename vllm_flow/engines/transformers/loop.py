@@ -40,6 +40,8 @@ class Limits:
     """Of prompts, read in one step: more would make the rows that decode wait longer for their next token."""
     kv_bytes: int = 2 << 30
     """Keys and values of all answers in the making, at their longest."""
+    adapter_bytes: int = 1 << 29
+    """Of the adapters that the answers in the making are read with."""
     prefix_bytes: int = 1 << 29
     """Keys and values that are kept for prompts to come."""
     waiting: int = 4096
@@ -135,8 +137,12 @@ class Loop:
 
     def _has_room(self, row: Reading) -> bool:
         rows = self._in_flight()
+        if not rows:
+            return True
+        adapters = sum(one.bytes for one in {one.laid for one in (*rows, row)} if one is not None)
         tokens = sum(one.longest for one in (*rows, row))
-        return not rows or tokens * self._network.bytes_per_token <= self._limits.kv_bytes
+        kv_bytes = tokens * self._network.bytes_per_token
+        return kv_bytes <= self._limits.kv_bytes and adapters <= self._limits.adapter_bytes
 
     def _in_flight(self) -> list[Reading]:
         return [*self._prefill.rows, *self._decoding]

@@ -64,6 +64,8 @@ class Transformers:
 
     def problems(self) -> list[OptionProblem]:
         found = [OptionProblem(("model",), problem) for problem in self.model.weightless()]
+        if self.adapters is not None and not self.adapters.strip():
+            found.append(OptionProblem(("adapters",), "it is empty. Name a folder, or set it to null."))
         if self.compile:
             against = {
                 "deterministic=true": self.deterministic is True,
@@ -78,8 +80,9 @@ class Transformers:
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
         adapts = not self.compile and self.model.layers is None
+        lasting = self.adapters is not None
         known: dict[str, Any] = {"logprobs": True, "likelihoods": True, "score": True, "moves": True}
-        return Capabilities(sampling=names, signals=SIGNALS, adapts=adapts, **known)
+        return Capabilities(sampling=names, signals=SIGNALS, adapts=adapts, adapters_last=lasting, **known)
 
     def foresee(self) -> Foreseen:
         """What the model will need, on the CPU where `dtype` is auto. Raises ModelError."""

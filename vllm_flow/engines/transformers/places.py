@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from collections.abc import AsyncGenerator
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 
 
 class Places:
@@ -34,6 +36,15 @@ class Places:
             if not turn.cancel():  # it had just been given one
                 self.give(1)
             raise
+
+    @asynccontextmanager
+    async def one(self) -> AsyncGenerator[None, None]:
+        """A place as long as the block lasts."""
+        await self.take()
+        try:
+            yield
+        finally:
+            self.give(1)
 
     def give(self, count: int) -> None:
         """Places that are free again go to those who have asked longest."""

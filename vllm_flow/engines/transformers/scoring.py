@@ -6,6 +6,7 @@ Of the logits after a piece only two numbers a token are kept, so memory does no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -48,7 +49,8 @@ class ScoreRow(Reading):
         if end <= done:
             return
         logits = logits[done - end :]
-        check_numbers(all(finite(logits)), f"tokens {done} to {end - 1} of the text to score")
+        where = f"tokens {done} to {end - 1} of the text to score"
+        check_numbers(all(finite(logits)), where, self.job.request.adapter)
         ids = torch.tensor(self._scored[done:end], device=logits.device)[:, None]
         logprobs, entropies = weighed(logits, ids)
         self._logprobs += logprobs[:, 0].tolist()
@@ -63,39 +65,41 @@ class ScoreRow(Reading):
 
 def score_row(job: Job[ScoreRequest, Scored], loaded: Loaded) -> ScoreRow:
     """The row of a request. Raises EngineError for what cannot be scored."""
-    return ScoreRow(job, *read_and_said(job.request.prompt, job.request.completion, loaded))
+    return ScoreRow(job, *read_and_said(job.request.prompt, job.request.completion, loaded, "score"))
 
 
-def read_and_said(given: Before, completion: str | tuple[int, ...], loaded: Loaded) -> tuple[list[int], list[int]]:
-    """The ids that stand before a text, at least one, and its own. Raises EngineError for what cannot be scored."""
-    renderer, scored = loaded.renderer, _ids(completion, loaded)
+def read_and_said(
+    given: Before, completion: str | tuple[int, ...], loaded: Loaded, aim: Literal["score", "learn"]
+) -> tuple[list[int], list[int]]:
+    """The ids that stand before a text, at least one, and its own. Raises EngineError for what cannot be read so."""
+    renderer, said = loaded.renderer, _ids(completion, loaded, aim)
     if isinstance(given, Prompt) and given.messages:
         before = renderer.ids(given)
     elif isinstance(given, tuple) and given:
-        before = _known(given, loaded)
+        before = _known(given, loaded, aim)
     elif renderer.begin is not None:
         before = [renderer.begin]
     else:
-        before, scored = scored[:1], scored[1:]
-    if not scored:
+        before, said = said[:1], said[1:]
+    if not said:
         what = "nothing stands before its only token, and this model has none that begins a text"
-        raise EngineError(f"the text to score: {what}. Give a longer text, or a prompt.")
-    check_reads(len(before), len(scored), loaded.context_length)
-    return before, scored
+        raise EngineError(f"the text to {aim}: {what}. Give a longer text, or a prompt.")
+    check_reads(len(before), len(said), loaded.context_length, aim)
+    return before, said
 
 
-def _ids(completion: str | tuple[int, ...], loaded: Loaded) -> list[int]:
-    found = loaded.renderer.text_ids(completion) if isinstance(completion, str) else _known(completion, loaded)
+def _ids(completion: str | tuple[int, ...], loaded: Loaded, aim: str) -> list[int]:
+    found = loaded.renderer.text_ids(completion) if isinstance(completion, str) else _known(completion, loaded, aim)
     if not found:
-        raise EngineError("the text to score: it has no tokens. Give a text.")
+        raise EngineError(f"the text to {aim}: it has no tokens. Give a text.")
     return found
 
 
-def _known(ids: tuple[int, ...], loaded: Loaded) -> list[int]:
+def _known(ids: tuple[int, ...], loaded: Loaded, aim: str) -> list[int]:
     """The ids, all of which the model knows. Raises EngineError."""
     vocab = loaded.vocabulary.size
     for one in ids:
         if not 0 <= one < vocab:
             problem = f"{one} is no token of this model, whose ids are 0 to {vocab - 1}"
-            raise EngineError(f"the text to score: {problem}. Give the ids of its own tokenizer.")
+            raise EngineError(f"the text to {aim}: {problem}. Give the ids of its own tokenizer.")
     return list(ids)

@@ -15,6 +15,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from vllm_flow.core.errors import EngineError, FlowError
+from vllm_flow.core.resources import check_plain
 from vllm_flow.core.values import Prompt, Request, Token
 from vllm_flow.engines.loop_thread import LoopThread
 from vllm_flow.engines.vllm.answer import Answer
@@ -54,6 +55,7 @@ class VllmEngine:
         return self._loaded
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
+        check_plain(self, request)
         async with aclosing(self._thread.stream(self._answer(request))) as tokens:
             async for token in tokens:
                 yield token

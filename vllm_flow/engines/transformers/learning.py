@@ -148,7 +148,12 @@ class Steps:
             matrix.grad = grad
         for group in self._optimiser.param_groups:
             group["lr"] = self._aim.learning_rates[number]
-        self._optimiser.step()
+        try:
+            self._optimiser.step()
+        except RuntimeError as cause:  # a rate that is no float32 once the optimiser has corrected it
+            if "overflow" not in str(cause):
+                raise
+            raise EngineError(f"{RATE}: step {number} overflows ({cause}). Choose smaller learning rates.") from cause
         self._losses.append(float(loss.detach()))
 
     def finish(self) -> Adapted:

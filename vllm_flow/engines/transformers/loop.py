@@ -139,10 +139,13 @@ class Loop:
         rows = self._in_flight()
         if not rows:
             return True
-        adapters = sum(one.bytes for one in {one.laid for one in (*rows, row)} if one is not None)
+        in_use = {one.laid for one in rows if one.laid is not None}
+        if row.laid is not None and row.laid not in in_use:
+            adapter_bytes = row.laid.bytes + sum(one.bytes for one in in_use)
+            if adapter_bytes > self._limits.adapter_bytes:
+                return False
         tokens = sum(one.longest for one in (*rows, row))
-        kv_bytes = tokens * self._network.bytes_per_token
-        return kv_bytes <= self._limits.kv_bytes and adapters <= self._limits.adapter_bytes
+        return tokens * self._network.bytes_per_token <= self._limits.kv_bytes
 
     def _in_flight(self) -> list[Reading]:
         return [*self._prefill.rows, *self._decoding]

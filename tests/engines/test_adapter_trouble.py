@@ -167,7 +167,9 @@ def test_no_more_adapters_are_in_use_than_there_is_memory_for_and_tokens_stay() 
 
 def test_an_adapter_whose_numbers_are_too_large_is_told_as_what_it_is(engine: TransformersEngine) -> None:
     huge = replace(HOW, passes=1, step_tokens=500, learning_rate=1e38)
-    words = "step 0 overflows (value cannot be converted to type float without overflow). Choose smaller learning rates."
+    words = (
+        "step 0 overflows (value cannot be converted to type float without overflow). Choose smaller learning rates."
+    )
     assert failure(engine.adapt(asked(how=huge))) == f"learning_rate: {words}"
     version = ran(engine.adapt(asked(how=replace(huge, learning_rate=1e37)))).version
     rest = "Choose smaller learning rates, and take turns back or begin another conversation."

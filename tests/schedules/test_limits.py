@@ -22,7 +22,7 @@ CONTROLLERS: list[tuple[Any, float | None]] = [
     (Edt(1.5, 2.0, base=0.6, low=0.3, hysteresis=0.05), None),
     (ByEntropy(0.5, 1.5, at_nats=3.0, exponent=0.7, max_step=0.11, hysteresis=0.02), 0.11),
     (ByEntropy(0.99, 0.6), None),
-    (Mirostat(2.0, rate=0.8, low=0.0005, high=0.3, max_step=0.01), 0.01),
+    (Mirostat(2.0, rate=0.8, low=0.0005, high=0.3, max_step=0.01, hysteresis=0.002), 0.01),
     (Mirostat(4.0, rate=1.0), None),
     (Repetition(1.0, 1.6, gain=0.2, window=16, max_step=0.015, hysteresis=0.003), 0.015),
     (Repetition(0.0, 0.8, target=0.3, n=2), None),

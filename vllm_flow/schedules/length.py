@@ -20,7 +20,8 @@ class TargetLength:
     tokens: Annotated[int, at_least(1)]
     """How long the answer is to be. Before, its end is held back; afterwards it is pressed for."""
     slope: Annotated[float, above(0)] = 0.1
-    """How much is added with each token. The larger, the nearer to `tokens` it ends, and the less where it would."""
+    """How much is added with each token, and never more. The larger, the nearer to `tokens` it ends, and the less where
+    it would."""
     low: Annotated[float, between(-100, 100)] = -10.0
     high: Annotated[float, between(-100, 100)] = 10.0
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from vllm_flow.core.moving import Now, Steered
-from vllm_flow.core.options import OptionProblem, above, above_up_to, between
+from vllm_flow.core.options import OptionProblem, above, above_up_to, at_least, between
 from vllm_flow.core.registry import schedule
 from vllm_flow.schedules.limits import crossed, limited
 
@@ -33,6 +33,8 @@ class Mirostat:
     high: Annotated[float, above_up_to(0, 1)] = 1.0
     max_step: Annotated[float | None, above(0)] = None
     """The largest change of epsilon_cutoff from one token to the next; null is any."""
+    hysteresis: Annotated[float, at_least(0)] = 0.0
+    """A change of epsilon_cutoff smaller than this is not made: mu goes on, until it asks for as much."""
 
     steers: ClassVar = frozenset({"epsilon_cutoff"})
 
@@ -48,4 +50,5 @@ class Mirostat:
         if now.state is not None and now.surprise is not None:
             mu -= self.rate * (now.surprise / NATS_PER_BIT - self.target)
         mu = min(-math.log2(self.low) if self.low else math.inf, max(-math.log2(self.high), mu))
-        return Steered(limited(2.0**-mu, now.before, self.low, self.high, max_step=self.max_step), mu)
+        value = limited(2.0**-mu, now.before, self.low, self.high, max_step=self.max_step, hysteresis=self.hysteresis)
+        return Steered(value, mu)

@@ -15,6 +15,7 @@ from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
+from vllm_flow.core.segments import LeftOut
 from vllm_flow.core.values import Completion, Context, Score, Usage, assistant, system, user
 from vllm_flow.stages.adapt import Learned, Lora
 from vllm_flow.stages.bandit import Bandit
@@ -60,9 +61,10 @@ TIMED = replace(
 )
 SURE = Scored((5,), (0.0,), (0.0,), (True,), 0)
 SAME = Completion("perplexity over 1 tokens: static 1, longer context 1, adapted 1", (), "stop", Usage(None, None))
+NONE_KEPT = (LeftOut("history", "messages", 2, "no earlier turn is kept"),)
 TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
     (Full(), {"turn": NEW, "store": remembering}, Context(EARLIER, state={"mood": "calm"})),
-    (Window(turns=0), {"turn": NEW, "store": remembering}, Context(state={"mood": "calm"}, dropped=2)),
+    (Window(turns=0), {"turn": NEW, "store": remembering}, Context(state={"mood": "calm"}, left_out=NONE_KEPT)),
     (Update(), {"turn": NEW, "reply": SAID, "context": context(), "store": remembering}, None),
     (Chat("Be brief."), {"turn": NEW, "context": context("a", "b")}, prompt(system("Be brief."), "a", "b", "And now?")),
     (Plain(), {"turn": NEW}, replace(prompt("And now?"), plain=True)),

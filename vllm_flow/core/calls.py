@@ -144,10 +144,10 @@ def digest(value: object) -> str | None:
 
 @cache
 def _fields(cls: Any) -> tuple[tuple[str, Any], ...] | None:
-    """The names of a dataclass's fields, each with its default; None for what is no dataclass."""
+    """The names of the fields by which values are equal, each with its default; None for what is no dataclass."""
     if not isinstance(cls, type) or not dataclasses.is_dataclass(cls):
         return None
-    return tuple((field.name, _default(field)) for field in dataclasses.fields(cls))
+    return tuple((field.name, _default(field)) for field in dataclasses.fields(cls) if field.compare)
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

@@ -12,8 +12,10 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from vllm_flow.core.errors import FlowError
+from vllm_flow.core.ledger import Ledger
 from vllm_flow.core.likelihoods import TokenLikelihood
 from vllm_flow.core.schedule import Schedule
+from vllm_flow.core.segments import HISTORY, LeftOut, Segment, Share
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "interrupted"]
@@ -107,8 +109,17 @@ class Context:
     facts: Mapping[str, str] = field(default_factory=nothing)
     state: Mapping[str, Any] = field(default_factory=nothing)
     """JSON values, committed together with the reply."""
-    dropped: int = 0
-    """How many stored messages a policy left out of `messages`; shown to the user, never silent."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What of the history a policy kept out of `messages`; shown to the user, never silent."""
+    segments: tuple[Segment, ...] = ()
+    """What the policy would have said beside the messages: a summary, facts, what it found in older ones."""
+    share: Share = HISTORY
+    """Of the messages, in the prompt."""
+
+    @property
+    def dropped(self) -> int:
+        """How many messages a policy kept out."""
+        return sum(one.count for one in self.left_out if one.what == "messages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,8 @@ class Prompt:
     Control tokens that they spell are then read as such, and the token that begins a text is not put before one that
     begins with it already.
     """
+    ledger: Ledger | None = field(default=None, compare=False)
+    """What stands in it, and what does not; None from a fuser that keeps none. The engine does not look at it."""
 
 
 Before = Prompt | tuple[int, ...] | None

@@ -10,6 +10,7 @@ from vllm_flow.core.codec import completion_from_json
 from vllm_flow.core.events import Event, NodeDone, TokenMade, TurnDone, TurnStarted
 from vllm_flow.core.record_rows import text_in
 from vllm_flow.core.recorded import Recorded, Row
+from vllm_flow.core.segments import LeftOut
 from vllm_flow.core.values import Completion, Context, Failure, Result, Text, Token, Turn, user
 
 ENDS = ("turn done", "turn failed", "turn served from the store")
@@ -39,7 +40,7 @@ def events_as_they_came(recorded: Recorded) -> Iterator[Event]:
                 yield TurnStarted(turn)
                 yield from _said(turn, calls.get(turn.index))
             case "context":
-                yield NodeDone(turn, event["node"], Context(dropped=event["dropped"]))
+                yield NodeDone(turn, event["node"], _context(event))
             case _:
                 yield TurnDone(_result(turn, row, event), event.get("seconds", 0.0))
 
@@ -71,6 +72,12 @@ class _Story:
             waiting.remove(row)
             del self._by_index[row["index"]]
         return row
+
+
+def _context(event: Row) -> Context:
+    """As far as a screen shows it."""
+    gone = LeftOut("history", "messages", event["dropped"], event.get("why", ""))
+    return Context(left_out=(gone,) if gone.count else ())
 
 
 def _said(turn: Turn, calls: Row | None) -> Iterator[Event]:

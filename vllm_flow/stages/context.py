@@ -17,6 +17,7 @@ from vllm_flow.core.resources import Store, StoredTurn
 from vllm_flow.core.sampling import NEUTRAL
 from vllm_flow.core.sampling_plan import STATE
 from vllm_flow.core.schedule import Schedule
+from vllm_flow.core.segments import LeftOut
 from vllm_flow.core.values import Completion, Context, Message, Score, Turn, assistant
 
 
@@ -46,7 +47,10 @@ class Window:
         asked = [place for place, message in enumerate(earlier) if message.role == "user"]
         start = asked[-self.turns] if 0 < self.turns <= len(asked) else 0 if self.turns else len(earlier)
         kept = tuple(message for place, message in enumerate(earlier) if place >= start or message.role == "system")
-        return Context(kept, state=store.state(turn.conversation), dropped=len(earlier) - len(kept))
+        why = f"older than the newest {self.turns} turns" if self.turns else "no earlier turn is kept"
+        gone = len(earlier) - len(kept)
+        left_out = (LeftOut("history", "messages", gone, why),) if gone else ()
+        return Context(kept, state=store.state(turn.conversation), left_out=left_out)
 
 
 @stage("context/update")

@@ -1,0 +1,76 @@
+"""Segments: the named shares of a prompt, as sources and policies hand them to the fuser that allots the tokens.
+
+Who knows what could be said does not know how much room there is, and who knows the room does not know what matters:
+a segment carries what is to be said together with what may become of it, and the fuser decides for all of them at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Overflow = Literal["error", "oldest", "last", "all", "cut"]
+"""What becomes of a segment that has no room: the turn fails; its oldest items go; its last ones; all go; the last
+item that fits in part is cut, and says so."""
+Place = Literal["first", "last"]
+"""first: before the history, in the system message, where a prefix cache finds it again. last: in the user's message,
+before the question, where it may be another in each turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many tokens of a prompt a segment may have, and what gives way when there are fewer."""
+
+    most: int | None = None
+    """In tokens: what is above gives way, whatever room there is."""
+    least: int = 0
+    """In tokens: so much stays, if it has as many, while any other segment can give way."""
+    priority: int = 0
+    """Segments of the lowest give way first; of equal ones, what stands later in the prompt."""
+    overflow: Overflow = "error"
+
+
+HISTORY = Share(priority=-10)
+"""Of earlier messages: they give way before what was looked up for this turn, if they may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One passage, fact or line of a segment: it stays whole, unless the share says `cut`."""
+
+    text: str
+    source: str = ""
+    """Where it is from, such as `faq.md:12` or `turn 3`; empty where that says nothing."""
+    score: float | None = None
+    """How near it is to what was asked, by whatever found it; higher is nearer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What did not enter a prompt."""
+
+    segment: str
+    what: str
+    """In the plural, such as `messages` or `passages`."""
+    count: int
+    why: str
+    """Such as `older than the newest 8 turns`."""
+    tokens: int | None = None
+    """None where nobody counted them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What a source or a policy would have said in the prompt."""
+
+    name: str
+    """facts, documents, retrieved, summary, story, tools: in the ledger by this name, and unique in a prompt."""
+    items: tuple[Item, ...] = ()
+    heading: str = ""
+    """A line above the items, such as `What is known:`; left out with the last of them."""
+    place: Place = "last"
+    share: Share = Share()
+    left_out: tuple[LeftOut, ...] = ()
+    """What the source or policy itself has left out already."""
+    data: bool = True
+    """Whether it is data, from a person, file or net, that no model should take for an instruction."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import sysconfig
 import threading
@@ -50,7 +51,9 @@ class Loop:
 
     async def _stay(self) -> None:
         self._over = asyncio.Event()
-        self._begun.set_result(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        loop.slow_callback_duration = math.inf  # a busy machine is nobody's fault, and `python -X dev` would tell of it
+        self._begun.set_result(loop)
         await self._over.wait()
 
     @property

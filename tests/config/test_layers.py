@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from vllm_flow.config import compose, groups, run_jobs, schema
 from vllm_flow.config.keys import TOP
-from vllm_flow.config.layers import Layer, layers
+from vllm_flow.config.layers import Layer, layers, shipped_root
 from vllm_flow.core.errors import listed
 from vllm_flow.sweep.points import Outcome, Point
 from vllm_flow.sweep.settings import Sweep
@@ -78,6 +79,13 @@ def test_a_primary_configuration_that_would_not_be_read_is_a_fault_in_a_folder_o
         "conf/config.yaml: it does not build on /shipped/config, so nothing in it would count. Begin it with "
         "'defaults: [/shipped/config, _self_]', or keep another program's file out of this folder."
     ]
+
+
+def test_a_checkout_serves_as_a_project_for_what_was_installed_from_it(project: Project) -> None:
+    for name in ("conf", "pipelines"):
+        shutil.copytree(shipped_root() / name, project.root / name)
+    spec = project.compose("sampling=greedy")
+    assert (spec.name, spec.sampling["temperature"]) == ("dialogue", 0)
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "."])

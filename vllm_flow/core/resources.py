@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Before, Completion, Message, Prompt, Request, Token, Turn, nothing
 
@@ -49,6 +50,8 @@ class Capabilities:
     """Whether it is told the ids of what the model writes. Without, a token it streams is a piece of text."""
     counts: bool = True
     """Whether it has `count`."""
+    measures: bool = False
+    """Whether it Measures, too."""
     adapts: bool = False
     """Whether it Adapts as well, as it is configured."""
     adapters_last: bool = False
@@ -78,6 +81,18 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """An engine that also says what the parts of a prompt take of it; its capabilities say `measures`."""
+
+    def measure(self, prompt: Prompt) -> Measured:
+        """What the model reads, part by part; the sum is `count`.
+
+        Raises EngineError for a prompt that it refuses.
+        """
+        ...
 
 
 @runtime_checkable

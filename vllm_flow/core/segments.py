@@ -6,8 +6,9 @@ a segment carries what is to be said together with what may become of it, and th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Overflow = Literal["error", "oldest", "last", "all", "cut"]
 """What becomes of a segment that has no room: the turn fails; its oldest items go; its last ones; all go; the last
@@ -58,13 +59,20 @@ class LeftOut:
     tokens: int | None = None
     """None where nobody counted them."""
 
+    def row(self) -> Mapping[str, Any]:
+        found = {"segment": self.segment, "what": self.what, "count": self.count, "why": self.why}
+        return found | ({} if self.tokens is None else {"tokens": self.tokens})
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
     """What a source or a policy would have said in the prompt."""
 
     name: str
-    """facts, documents, retrieved, summary, story, tools: in the ledger by this name, and unique in a prompt."""
+    """facts, memory, documents, retrieved, summary, story: by this name the ledger has it, and a fuser's `shares`.
+
+    Two of one name, of a source and of a policy, are both said, and are one entry.
+    """
     items: tuple[Item, ...] = ()
     heading: str = ""
     """A line above the items, such as `What is known:`; left out with the last of them."""
@@ -74,3 +82,8 @@ class Segment:
     """What the source or policy itself has left out already."""
     data: bool = True
     """Whether it is data, from a person, file or net, that no model should take for an instruction."""
+
+
+def facts_of(known: Mapping[str, str], name: str = "facts", heading: str = "What is known:") -> Segment:
+    """What is known by name: an item for each, `name: value`."""
+    return Segment(name, tuple(Item(f"{key}: {value}") for key, value in known.items()), heading)

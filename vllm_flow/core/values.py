@@ -103,10 +103,9 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is known when the turn begins: earlier messages, facts, and the conversation's state."""
+    """What is known when the turn begins: earlier messages, what else there is to say, the conversation's state."""
 
     messages: tuple[Message, ...] = ()
-    facts: Mapping[str, str] = field(default_factory=nothing)
     state: Mapping[str, Any] = field(default_factory=nothing)
     """JSON values, committed together with the reply."""
     left_out: tuple[LeftOut, ...] = ()

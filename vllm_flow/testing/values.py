@@ -8,6 +8,7 @@ from typing import Any
 from vllm_flow.core.plugins import load_built_in
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.schedule import Schedule
+from vllm_flow.core.segments import facts_of
 from vllm_flow.core.values import Completion, Context, FinishReason, Message, Prompt, Turn, Usage, assistant, user
 from vllm_flow.engines.echo import pieces, token_id
 
@@ -36,8 +37,8 @@ def prompt(*said: str | Message) -> Prompt:
 def context(
     *said: str | Message, facts: Mapping[str, str] | None = None, state: Mapping[str, Any] | None = None
 ) -> Context:
-    """What was said before the turn, in the manner of `prompt`, and what is known."""
-    return Context(tuple(_messages(said)), facts or {}, state or {})
+    """What was said before the turn, in the manner of `prompt`, and what is known: the segment `facts`."""
+    return Context(tuple(_messages(said)), state or {}, segments=(facts_of(facts),) if facts else ())
 
 
 def schedule(**sampling: Any) -> Schedule:

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from vllm_flow import Clock, Context, Message, Prompt, Text, Turn, stage, system
 from vllm_flow.core.options import OptionProblem
+from vllm_flow.core.segments import facts_of
 
 PROJECT = Path(__file__).parent.parent
 T = TypeVar("T")
@@ -44,17 +45,17 @@ class Forecast:
         rows, today = self.rows(), clock.now().date()
         place = newest(asked, {row[name]: row["place"] for row in rows for name in ("place", "also")})
         day = today + timedelta(days=newest(asked, DAYS) or 0)
-        return replace(context, facts={**context.facts, **_facts(rows, place, day)})
+        return replace(context, segments=(*context.segments, facts_of({"weather": _forecast(rows, place, day)})))
 
 
-def _facts(rows: Iterable[Mapping[str, str]], place: str | None, day: date) -> dict[str, str]:
+def _forecast(rows: Iterable[Mapping[str, str]], place: str | None, day: date) -> str:
     if place is None:
-        return {"weather": "No place was named."}
+        return "No place was named."
     for row in rows:
         if (row["place"], row["date"]) == (place, str(day)):
             degrees = f"between {row['low_c']} and {row['high_c']} degrees"
-            return {"weather": f"The weather in {place} on {day} will be {row['sky']}, {degrees}."}
-    return {"weather": f"There is no forecast for {place} on {day}."}
+            return f"The weather in {place} on {day} will be {row['sky']}, {degrees}."
+    return f"There is no forecast for {place} on {day}."
 
 
 @stage("fuse/facts")
@@ -70,7 +71,8 @@ class Facts:
 
     def run(self, turn: Turn, context: Context) -> Prompt:
         first = (system(self.system),) if self.system else ()
-        facts = Text(f"({' '.join(context.facts.values())})\n")
+        said = " ".join(item.text for one in context.segments for item in one.items)
+        facts = Text(f"({said})\n")
         return Prompt((*first, *context.messages, Message("user", (facts, *turn.message.parts))))
 
     def advise(self) -> Iterator[tuple[tuple[str, ...], str]]:

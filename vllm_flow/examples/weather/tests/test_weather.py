@@ -14,7 +14,8 @@ EARLIER = context("What will the weather in Beijing be tomorrow?", "Sunny. Lisbo
 
 
 def known(question: str, earlier: Context = EARLIER, clock: FixedClock = CLOCK) -> str:
-    return str(check_stage(FORECAST, turn=turn(question), context=earlier, clock=clock).facts["weather"])
+    (facts,) = check_stage(FORECAST, turn=turn(question), context=earlier, clock=clock).segments
+    return str(facts.items[0].text.removeprefix("weather: "))
 
 
 @pytest.mark.parametrize(
@@ -45,4 +46,4 @@ def test_the_facts_stand_behind_the_history_and_before_the_question() -> None:
     facts = {"weather": "It will be sunny."}
     prompt = check_stage(Facts(), turn=turn("And today?"), context=context(*EARLIER.messages, facts=facts))
     assert prompt.messages[:-1] == EARLIER.messages
-    assert prompt.messages[-1].text == "(It will be sunny.)\nAnd today?"
+    assert prompt.messages[-1].text == "(weather: It will be sunny.)\nAnd today?"

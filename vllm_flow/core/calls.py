@@ -92,6 +92,7 @@ def call_row(event: Called) -> Row:
         row["prompt_ids"] = finish.prompt_ids
     else:  # the tokenizer is elsewhere, or the request came to no end
         row["messages"] = to_json(request.prompt.messages)
+    row["ledger"] = event.ledger.row()
     row["completion"] = {
         "text": "".join([token.text for token in tokens]),
         "token_ids": tuple([token.id for token in tokens if token.id is not None]),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vllm_flow.core.ledger import Ledger
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Completion, FinishReason, Request, Result, Token, Turn, Usage
 
@@ -83,6 +84,8 @@ class Called:
     tokens: Sequence[Token]
     """As far as it came; the last one has a finish if the answer is complete."""
     live: bool
+    ledger: Ledger
+    """Of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError
-from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Before, Completion, Message, Prompt, Request, Token, Turn, nothing
 
@@ -51,7 +50,7 @@ class Capabilities:
     counts: bool = True
     """Whether it has `count`."""
     measures: bool = False
-    """Whether it Measures, too."""
+    """Whether it Measures as well: see measuring.py."""
     adapts: bool = False
     """Whether it Adapts as well, as it is configured."""
     adapters_last: bool = False
@@ -81,18 +80,6 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-@runtime_checkable
-class Measures(Protocol):
-    """An engine that also says what the parts of a prompt take of it; its capabilities say `measures`."""
-
-    def measure(self, prompt: Prompt) -> Measured:
-        """What the model reads, part by part; the sum is `count`.
-
-        Raises EngineError for a prompt that it refuses.
-        """
-        ...
 
 
 @runtime_checkable
@@ -142,24 +129,24 @@ async def score(
     if adapter is not None:
         return await adapting(engine).score(prompt, completion, tenant, adapter)
     if not isinstance(engine, Scorer):
-        raise EngineError(f"{_named(engine)} does not score texts. Choose another, such as engine=transformers.")
+        raise EngineError(f"{named(engine)} does not score texts. Choose another, such as engine=transformers.")
     return await engine.score(prompt, completion, tenant)
 
 
 def adapting(engine: Engine) -> Adapts:
     """The engine, as one that adapts. Raises EngineError when it does not."""
     if not isinstance(engine, Adapts):
-        raise EngineError(f"{_named(engine)} {NO_ADAPTERS}")
+        raise EngineError(f"{named(engine)} {NO_ADAPTERS}")
     return engine
 
 
 def check_plain(engine: Engine, request: Request) -> None:
     """For engines that read with no adapter. Raises EngineError for a request that wants one."""
     if request.adapter is not None:
-        raise EngineError(f"{_named(engine)} {NO_ADAPTERS}")
+        raise EngineError(f"{named(engine)} {NO_ADAPTERS}")
 
 
-def _named(engine: Engine) -> str:
+def named(engine: Engine) -> str:
     return f"the engine '{engine.describe().get('engine', type(engine).__name__)}'"
 
 

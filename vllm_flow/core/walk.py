@@ -21,7 +21,9 @@ from vllm_flow.core.errors import EngineError, FlowError, StageError
 from vllm_flow.core.events import Called, Event, Heard, Inferred, NodeDone, TokenMade
 from vllm_flow.core.graph import Graph, Node
 from vllm_flow.core.heard import NOW, BoundClock, Recall, Timed
+from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Scored
+from vllm_flow.core.measuring import ledger_of, measuring
 from vllm_flow.core.ports import holds, type_name
 from vllm_flow.core.resources import Engine, adapting, score
 from vllm_flow.core.seeds import derive_seed
@@ -82,6 +84,7 @@ class BoundEngine:
             seat.said.prompt, seat.said.engine = request.prompt, self._engine
             seat.said.tokens.clear()
         asked = replace(request, seed=seed, tenant=seat.turn.tenant)
+        ledger = ledger_of(request.prompt, self._engine)
         started = time.perf_counter()
         first: float | None = None
         tokens: list[Token] = []
@@ -97,7 +100,7 @@ class BoundEngine:
                         self._publish_end(request, token.finish, started, first)
                     yield token
         finally:
-            seat.publish(Called(seat.turn, seat.node, self._resource, asked, tokens, live))
+            seat.publish(Called(seat.turn, seat.node, self._resource, asked, tokens, live, ledger))
 
     def _publish_end(self, request: Request, finish: Finish, started: float, first: float) -> None:
         seat, ended = self._seat, time.perf_counter()
@@ -133,6 +136,9 @@ class BoundEngine:
 
     def count(self, prompt: Prompt) -> int:
         return self._engine.count(prompt)
+
+    def measure(self, prompt: Prompt) -> Measured:
+        return measuring(self._engine).measure(prompt)
 
     def describe(self) -> Mapping[str, Any]:
         return self._engine.describe()

@@ -7,11 +7,14 @@ import dataclasses
 import math
 import re
 import zlib
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 from vllm_flow.core.moving import SIGNALS, Signal
 from vllm_flow.core.registry import resource
@@ -52,7 +55,9 @@ class Echo:
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
         honoured = names - {"logit_bias", "bad_words", "min_tokens"}
-        return Capabilities(sampling=honoured, logprobs=True, likelihoods=True, score=True, moves=True, signals=SIGNALS)
+        return Capabilities(
+            sampling=honoured, logprobs=True, likelihoods=True, score=True, measures=True, moves=True, signals=SIGNALS
+        )
 
     def open(self) -> EchoEngine:
         return EchoEngine()
@@ -90,6 +95,11 @@ class EchoEngine:
         """Pieces over all messages."""
         return sum(len(pieces(message.text)) for message in prompt.messages)
 
+    def measure(self, prompt: Prompt) -> Measured:
+        """There is no template: its parts are all of a prompt."""
+        parts = tuple(_shares([part.text for part in message.parts]) for message in prompt.messages)
+        return Measured(sum(map(sum, parts)), parts)
+
     def describe(self) -> Mapping[str, Any]:
         return {"engine": "echo", "model": "echo"}
 
@@ -99,6 +109,16 @@ class EchoEngine:
 
 def _ids(prompt: Prompt) -> tuple[int, ...]:
     return tuple(token_id(piece) for message in prompt.messages for piece in pieces(message.text))
+
+
+def _shares(texts: Sequence[str]) -> tuple[int, ...]:
+    """How many pieces of the texts put together begin in each of them: a word, and not the space before it."""
+    ends, counts = list(accumulate(map(len, texts))), [0] * len(texts)
+    for piece in PIECE.finditer(whole := "".join(texts)):
+        blank = len(piece[0]) - len(piece[0].lstrip())
+        begin = piece.start() + (blank if piece.start() + blank < len(whole) else 0)
+        counts[bisect_right(ends, begin)] += 1
+    return tuple(counts)
 
 
 def _answer(request: Request, prompt: tuple[int, ...]) -> Iterator[Token]:

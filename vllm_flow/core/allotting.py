@@ -1,0 +1,124 @@
+"""Allotting: who gives way, and how much, when a prompt has fewer tokens than would be said.
+
+Numbers in, numbers out: nothing here knows texts, so that what is promised can be tried out on any numbers. What gives
+way goes item by item and no further than it must, so the same numbers always leave the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from vllm_flow.core.segments import Share
+
+LEAST_OF_A_CUT = 24
+"""In tokens: of an item with less room nothing is kept, since most of it would be the mark that says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a segment would take, in tokens."""
+
+    share: Share
+    items: tuple[int, ...]
+    frame: int = 0
+    """Of what goes with the last item: heading and fence."""
+    beside: tuple[int, ...] = ()
+    """What the prompt has less beside, when the item goes: a template's tokens around a message. In no share."""
+    oldest_first: bool = False
+    """Whether `cut` begins with the first item, as of a history, and not with the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a claim has been given."""
+
+    start: int
+    stop: int
+    """The items from `start` up to `stop`, without it."""
+    cut: tuple[int, int] | None = None
+    """An item among them, and how many tokens it may have."""
+
+    @property
+    def items(self) -> range:
+        return range(self.start, self.stop)
+
+
+def allot(claims: Sequence[Claim], fixed: int, budget: int) -> tuple[Kept, ...]:
+    """What each claim keeps, in the order of the claims, which is that of the prompt.
+
+    fixed: tokens that no claim accounts for. First each has at most its `most`. Then, while the sum is above the
+    budget, they give way by priority, down to their `least`; and, when that does not do, below it. What is left may
+    still be above the budget, or a `most`, where the shares let nothing more go: the caller has to look.
+    """
+    givers = [_Giver.of(claim) for claim in claims]
+    for giver in givers:
+        if giver.claim.share.most is not None:
+            giver.give(giver.tokens - giver.claim.share.most, 0, beside=False)
+    in_order = sorted(range(len(givers)), key=lambda place: (givers[place].claim.share.priority, -place))
+    for above in (True, False):
+        for place in in_order:
+            excess = fixed + sum(one.tokens + one.beside for one in givers) - budget
+            givers[place].give(excess, givers[place].claim.share.least if above else 0)
+    return tuple(one.kept() for one in givers)
+
+
+@dataclass
+class _Giver:
+    """A claim, while it gives way."""
+
+    claim: Claim
+    costs: list[int]
+    start: int = 0
+    stop: int = 0
+    cut: int | None = field(default=None)
+    """Of which item only a part is left."""
+
+    @classmethod
+    def of(cls, claim: Claim) -> _Giver:
+        return cls(claim, list(claim.items), 0, len(claim.items))
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.costs[self.start : self.stop]) + (self.claim.frame if self.start < self.stop else 0)
+
+    @property
+    def beside(self) -> int:
+        return sum(self.claim.beside[self.start : self.stop])
+
+    def kept(self) -> Kept:
+        place = self.cut
+        cut = None if place is None or not self.start <= place < self.stop else (place, self.costs[place])
+        return Kept(self.start, self.stop, cut)
+
+    def give(self, excess: int, least: int, *, beside: bool = True) -> None:
+        """Let go of so many tokens, or as many as can go. What is left is not less than `least`.
+
+        beside: whether what goes beside the items counts, too.
+        """
+        overflow = self.claim.share.overflow
+        if overflow == "error":
+            return
+        while excess > 0 and self.start < self.stop:
+            place = self.start if self._oldest_first else self.stop - 1
+            cost, spare = self.costs[place], self.tokens - least
+            room = cost - min(excess, spare)
+            if overflow == "cut" and LEAST_OF_A_CUT <= room < cost:
+                self.costs[place], self.cut = room, place
+                return
+            gone = self.tokens if overflow == "all" else cost + (self.claim.frame if self.stop - self.start == 1 else 0)
+            if gone > spare:
+                return
+            extra = self.beside
+            if overflow == "all":
+                self.start = self.stop
+            elif self._oldest_first:
+                self.start += 1
+            else:
+                self.stop -= 1
+            excess -= gone + (extra - self.beside if beside else 0)
+
+    @property
+    def _oldest_first(self) -> bool:
+        overflow = self.claim.share.overflow
+        return overflow == "oldest" or (overflow == "cut" and self.claim.oldest_first)

@@ -1,0 +1,207 @@
+"""Fitting: a layout made to fit the tokens that there are, by what the engine itself says that each part takes.
+
+Tokens do not add up exactly when texts are put together, so what was reckoned is measured again, and whatever is above
+the limit then is taken off the next reckoning: no prompt leaves here that was not measured to be within it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from vllm_flow.core.allotting import Claim, Kept, allot
+from vllm_flow.core.errors import ContextOverflow
+from vllm_flow.core.layout import HISTORY, QUESTION, SYSTEM, Block, Laid, Layout, Spot
+from vllm_flow.core.ledger import Ledger, Measured
+from vllm_flow.core.segments import LeftOut
+from vllm_flow.core.values import Part, Prompt, Text
+
+MARK_TOKENS = 12
+"""About as many as the mark of a cut takes."""
+MARKINGS = 3
+"""So often the number in a mark is put right: it has a part in what it counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many tokens a prompt may have."""
+
+    tokens: int
+    why: str
+    """Such as `the budget is 2000`."""
+
+
+def fitted(layout: Layout, measure: Callable[[Prompt], Measured], room: Room | None) -> Prompt:
+    """The prompt, with its ledger. No room is told apart from the shares' own `most` where nobody knows of any.
+
+    Raises ContextOverflow when what there is does not fit, and no more of it may give way.
+    """
+    whole = layout.laid()
+    found = measure(whole.prompt)
+    fitting = _Fitting(layout, _Costs.of(layout, whole, found), measure, room or Room(found.tokens, ""))
+    return fitting.run(whole, found)
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """What was measured of the whole."""
+
+    spots: Mapping[Spot, int]
+    claims: tuple[Claim, ...]
+    fixed: int
+
+    @classmethod
+    def of(cls, layout: Layout, laid: Laid, found: Measured) -> _Costs:
+        spots = _by_spot(laid, found)
+        around = max(0, found.template // len(laid.prompt.messages))
+        claims = tuple(_claim(block, place, spots, around) for place, block in enumerate(layout.blocks))
+        claimed = sum(sum(one.items) + one.frame + sum(one.beside) for one in claims)
+        return cls(spots, claims, found.tokens - claimed)
+
+
+def _by_spot(laid: Laid, found: Measured) -> Counter[Spot]:
+    counts = Counter[Spot]()
+    for spots, tokens in zip(laid.spots, found.parts, strict=True):
+        for spot, count in zip(spots, tokens, strict=True):
+            counts[spot] += count
+    return counts
+
+
+def _claim(block: Block, place: int, spots: Mapping[Spot, int], around: int) -> Claim:
+    items, frame = [0] * len(block.items), 0
+    for (of, item, _), tokens in spots.items():
+        if of == place and item is None:
+            frame += tokens
+        elif of == place and item is not None:
+            items[item] += tokens
+    is_history = block.name == HISTORY
+    beside = tuple(around * len(one) for one in block.items) if is_history else ()
+    return Claim(block.share, tuple(items), frame, beside, oldest_first=is_history)
+
+
+@dataclass
+class _Fitting:
+    layout: Layout
+    costs: _Costs
+    measure: Callable[[Prompt], Measured]
+    room: Room
+    marks: dict[Spot, int] = field(default_factory=dict)
+    """How many tokens each cut says to have left out."""
+
+    def run(self, laid: Laid, found: Measured) -> Prompt:
+        limit, claims, markings = self.room.tokens, list(self.costs.claims), 0
+        kept = tuple(Kept(0, len(claim.items)) for claim in claims)
+        while True:
+            over = self._over(laid, found)
+            excess = found.tokens - self.room.tokens
+            if excess <= 0 and not over:
+                marks = {spot: self._gone(spot, laid, found) for spot in self.marks}
+                if marks == self.marks or markings == MARKINGS:
+                    return self._told(laid, found, kept)
+                self.marks, markings = marks, markings + 1
+            else:
+                self._check_can(claims, kept, laid, found, over)
+                limit -= max(0, excess)
+                claims = [_lowered(claim, over.get(place, 0)) for place, claim in enumerate(claims)]
+                kept = allot(claims, self.costs.fixed, limit)
+            laid = self.layout.laid([one.items for one in kept], self._cuts(kept))
+            found = self.measure(laid.prompt)
+
+    def _over(self, laid: Laid, found: Measured) -> dict[int, int]:
+        """How many tokens each block has more than its `most`."""
+        counts = Counter[int]()
+        for (place, _, _), tokens in _by_spot(laid, found).items():
+            counts[place] += tokens
+        shares = [block.share.most for block in self.layout.blocks]
+        return {
+            place: counts[place] - most
+            for place, most in enumerate(shares)
+            if most is not None and counts[place] > most
+        }
+
+    def _check_can(
+        self, claims: Sequence[Claim], kept: tuple[Kept, ...], laid: Laid, found: Measured, over: Mapping[int, int]
+    ) -> None:
+        """Raises ContextOverflow when nothing can give way any more of what has to."""
+        blocks = self.layout.blocks
+        for place, excess in over.items():
+            block, one = blocks[place], kept[place]
+            if block.share.overflow == "error" or one.start == one.stop:
+                most = block.share.most or 0
+                what = f"'{block.name}' takes {most + excess} tokens and may have at most {most}"
+                how = "cut" if block.name in (SYSTEM, QUESTION) else "oldest" if block.name == HISTORY else "last"
+                raise ContextOverflow(
+                    f"{what}. Raise its `most`, or say what gives way: `shares: {{{block.name}: {{overflow: {how}}}}}`."
+                )
+        if not over and kept == allot(claims, 0, -found.tokens - sum(map(sum, (claim.items for claim in claims)))):
+            raise ContextOverflow(_no_room(laid.prompt, found, self.room))
+
+    def _cuts(self, kept: Sequence[Kept]) -> dict[Spot, tuple[Part, ...]]:
+        """What stands in place of the parts that are cut; `marks` then tells of just these."""
+        cuts, marks = dict[Spot, tuple[Part, ...]](), dict[Spot, int]()
+        for place, one in enumerate(kept):
+            if one.cut is None:
+                continue
+            item, left = one.cut
+            left -= self.costs.spots.get((place, item, -1), 0)
+            for number, part in enumerate(self.layout.blocks[place].parts(item)):
+                spot, cost = (place, item, number), self.costs.spots.get((place, item, number), 0)
+                if cost > left:
+                    text = _shortened(part.text, cost, left - MARK_TOKENS)
+                    marks[spot] = self.marks.get(spot, cost - max(0, left - MARK_TOKENS))
+                    cuts[spot] = (Text(text), Text(f"{' ' if text else ''}[… {marks[spot]} tokens left out]"))
+                left = max(0, left - cost)
+        self.marks = marks
+        return cuts
+
+    def _gone(self, spot: Spot, laid: Laid, found: Measured) -> int:
+        """How many tokens of a cut part are not there: all but those of the text before the mark."""
+        for spots, tokens in zip(laid.spots, found.parts, strict=True):
+            if spot in spots:
+                return self.costs.spots[spot] - tokens[spots.index(spot)]
+        return self.costs.spots[spot]
+
+    def _told(self, laid: Laid, found: Measured, kept: Sequence[Kept]) -> Prompt:
+        ledger = laid.prompt.ledger or Ledger(())
+        budget = self.room.tokens if self.room.why else None
+        ledger = replace(ledger, left_out=tuple(self._left_out(kept)), budget=budget).measured(found)
+        return replace(laid.prompt, ledger=ledger)
+
+    def _left_out(self, kept: Sequence[Kept]) -> Iterator[LeftOut]:
+        alone = allot(self.costs.claims, 0, 2**62)
+        for place, (block, own, one) in enumerate(zip(self.layout.blocks, alone, kept, strict=True)):
+            beyond = [item for item in range(len(block.items)) if item not in own.items]
+            others = [item for item in own.items if item not in one.items]
+            why = f"its share is at most {block.share.most} tokens"
+            for items, reason in ((beyond, why), (others, self.room.why)):
+                if items:
+                    tokens = sum(self.costs.claims[place].items[item] for item in items)
+                    yield LeftOut(block.name, block.noun, sum(map(block.size, items)), reason or why, tokens)
+            if count := sum(count for (of, _, _), count in self.marks.items() if of == place):
+                reason = self.room.why if own.cut is None else why
+                yield LeftOut(block.name, "tokens", count, reason or why, count)
+
+
+def _lowered(claim: Claim, over: int) -> Claim:
+    most = claim.share.most
+    return claim if most is None or not over else replace(claim, share=replace(claim.share, most=max(0, most - over)))
+
+
+def _shortened(text: str, cost: int, room: int) -> str:
+    """About so many tokens of the text's beginning, up to the end of a word if one ends near."""
+    if room <= 0:
+        return ""
+    found = text[: len(text) * room // cost]
+    space = max(found.rfind(" "), found.rfind("\n"))
+    return (found[:space] if space > len(found) * 0.8 else found).rstrip()
+
+
+def _no_room(prompt: Prompt, found: Measured, room: Room) -> str:
+    ledger = (prompt.ledger or Ledger(())).measured(found)
+    takes = ", ".join(f"{one.segment} {one.tokens}" for one in ledger.entries)
+    what = f"the prompt takes {found.tokens} tokens, and {room.why}: {takes}"
+    names = [one.segment for one in ledger.entries if one.segment not in (SYSTEM, QUESTION, "template")]
+    how = f"`shares: {{{names[0]}: {{overflow: {'oldest' if names[0] == HISTORY else 'last'}}}}}`" if names else ""
+    advice = f", or let something give way, such as {how}" if how else ", or a shorter question"
+    return f"{what}. Nothing of it may give way. Choose more{advice}."

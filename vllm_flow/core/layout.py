@@ -1,0 +1,178 @@
+"""Layout: system, segments, history and question as the messages of a prompt, and whose each part of it is.
+
+What stands first does not change from turn to turn, so that a prefix cache finds it again; what may change stands in
+the last message, before the question. Data is fenced, by a fence that the data does not spell itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from vllm_flow.core.ledger import ORDER, Entry, Ledger
+from vllm_flow.core.segments import Segment, Share
+from vllm_flow.core.values import Message, Part, Prompt, Role, Text
+
+SYSTEM, HISTORY, QUESTION = "system", "history", "question"
+NOUNS = {HISTORY: "messages", "facts": "facts", "memory": "facts", "retrieved": "passages", "documents": "passages"}
+Spot = tuple[int, int | None, int]
+"""Of a part: the block that it is of, the item in that or None for the frame, and which part of the item."""
+Shared = Callable[[str, Share], Share]
+"""The share that a segment of this name has, when it brings this one."""
+Cuts = Mapping[Spot, tuple[Part, ...]]
+"""What stands in place of a part that is cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A segment, or the system message, the history, the question, as it asks for its place."""
+
+    name: str
+    share: Share
+    items: tuple[tuple[Message, ...], ...]
+    """Of the history turns; of a segment one message each, of which only the parts count."""
+    sources: tuple[str, ...] = ()
+    """For each item."""
+    opening: str = ""
+    closing: str = ""
+
+    @property
+    def noun(self) -> str:
+        return NOUNS.get(self.name, "items")
+
+    def parts(self, item: int) -> tuple[Part, ...]:
+        return tuple(part for message in self.items[item] for part in message.parts)
+
+    def size(self, item: int) -> int:
+        """In the block's own noun."""
+        return len(self.items[item]) if self.name == HISTORY else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A prompt, and where each part of each message comes from."""
+
+    prompt: Prompt
+    spots: tuple[tuple[Spot, ...], ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What there is to say."""
+
+    blocks: tuple[Block, ...]
+    """In the order of the prompt; the last is the question."""
+    history: int
+    """Which of them is the history: segments before it are of the system's message, those behind of the user's."""
+    role: Role
+    """Of the last message."""
+
+    @classmethod
+    def of(
+        cls,
+        system: str | None,
+        history: tuple[Sequence[Message], Share],
+        segments: Iterable[Segment],
+        question: Message,
+        shared: Shared,
+    ) -> Layout:
+        """history: the earlier messages and the share they have. Messages of the system that begin it never go."""
+        messages = (*((Message("system", (Text(system),)),) if system else ()), *history[0])
+        begun = next((place for place, one in enumerate(messages) if one.role != "system"), len(messages))
+        said = sorted((one for one in segments if one.items), key=_order)
+        first = [_block(one, shared) for one in said if one.place == "first"]
+        last = [_block(one, shared) for one in said if one.place == "last"]
+        opening = [Block(SYSTEM, shared(SYSTEM, Share()), (messages[:begun],))] if begun else []
+        then = Block(HISTORY, shared(HISTORY, history[1]), tuple(_turns(messages[begun:])))
+        asked = Block(QUESTION, shared(QUESTION, Share()), ((question,),))
+        return cls((*opening, *first, then, *last, asked), len(opening) + len(first), question.role)
+
+    def laid(self, kept: Sequence[range] | None = None, cuts: Cuts | None = None) -> Laid:
+        """The prompt. kept: the items of each block that are in it; without it, all are."""
+        kept = kept or [range(len(block.items)) for block in self.blocks]
+        cut, found = cuts or {}, list[tuple[Role, list[tuple[Spot, Part]]]]()
+        for place, (block, items) in enumerate(zip(self.blocks, kept, strict=True)):
+            if block.name in (SYSTEM, HISTORY):
+                found += [(message.role, [*_cut(spots, cut)]) for message, spots in self._messages(place, items)]
+                continue
+            if place == self.history + 1 or not found:
+                found.append((self.role if place > self.history else "system", []))
+            before = "\n\n" if place < self.history and found[-1][1] else ""
+            after = "\n\n" if self.history < place < len(self.blocks) - 1 else ""
+            found[-1][1].extend(_cut(self._framed(place, items, before, after), cut))
+        spots = tuple(tuple(spot for spot, _ in parts) for _, parts in found)
+        ledger = Ledger(
+            self._entries(kept), whose=tuple(tuple(self.blocks[one].name for one, _, _ in of) for of in spots)
+        )
+        messages = tuple(Message(role, tuple(part for _, part in parts)) for role, parts in found)
+        return Laid(Prompt(messages, ledger=ledger), spots)
+
+    def _messages(self, place: int, items: range) -> Iterator[tuple[Message, list[tuple[Spot, Part]]]]:
+        for item in items:
+            number = 0
+            for message in self.blocks[place].items[item]:
+                yield message, [((place, item, number + more), part) for more, part in enumerate(message.parts)]
+                number += len(message.parts)
+
+    def _framed(self, place: int, items: range, before: str, after: str) -> Iterator[tuple[Spot, Part]]:
+        """The items of a segment, each on lines of its own, in its frame; nothing when there are none."""
+        block = self.blocks[place]
+        if not items:
+            return
+        if opening := before + block.opening:
+            yield (place, None, 0), Text(opening)
+        for item in items:
+            if block.opening or item != items[0]:
+                yield (place, item, -1), Text("\n")
+            for number, part in enumerate(block.parts(item)):
+                yield (place, item, number), part
+        if closing := block.closing + after:
+            yield (place, None, 1), Text(closing)
+
+    def _entries(self, kept: Sequence[range]) -> tuple[Entry, ...]:
+        """One for each name, in the order of the prompt."""
+        found: dict[str, Entry] = {}
+        for block, items in zip(self.blocks, kept, strict=True):
+            if items:
+                one = found.get(block.name, Entry(block.name, items=0))
+                sources = (*one.sources, *(block.sources[item] for item in items if block.sources))
+                known = tuple(dict.fromkeys(filter(None, sources)))
+                found[block.name] = replace(one, items=one.items + sum(map(block.size, items)), sources=known)
+        return tuple(found.values())
+
+
+def _cut(parts: Iterable[tuple[Spot, Part]], cuts: Cuts) -> Iterator[tuple[Spot, Part]]:
+    for spot, part in parts:
+        yield from ((spot, one) for one in cuts.get(spot, (part,)))
+
+
+def _order(segment: Segment) -> int:
+    return ORDER.index(segment.name) if segment.name in ORDER else len(ORDER)
+
+
+def _turns(messages: Sequence[Message]) -> Iterator[tuple[Message, ...]]:
+    """Messages from one of the user up to the next: a template that wants the roles in turn still finds them so."""
+    asked = [place for place, one in enumerate(messages) if one.role == "user"]
+    starts = sorted({0, *asked, len(messages)})
+    for start, stop in pairwise(starts):
+        yield tuple(messages[start:stop])
+
+
+def _block(segment: Segment, shared: Shared) -> Block:
+    texts = [f"[{one.source}] {one.text}" if one.source else one.text for one in segment.items]
+    fence = _fence(segment.name, texts) if segment.data else ""
+    opening = "\n".join(filter(None, (segment.heading, f"<{fence}>" if fence else "")))
+    items = tuple((Message("user", (Text(text),)),) for text in texts)
+    sources = tuple(one.source for one in segment.items)
+    closing = f"\n</{fence}>" if fence else ""
+    return Block(segment.name, shared(segment.name, segment.share), items, sources, opening, closing)
+
+
+def _fence(name: str, texts: Sequence[str]) -> str:
+    """The name of a tag that none of the texts opens or closes."""
+    found, number = name, 1
+    while any(f"<{found}>" in text or f"</{found}>" in text for text in texts):
+        number += 1
+        found = f"{name}-{number}"
+    return found

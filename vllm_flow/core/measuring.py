@@ -1,0 +1,52 @@
+"""Measuring: the ledger of a prompt, filled by the engine that reads it, whoever made the prompt, and for whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from typing import Protocol, runtime_checkable
+
+from vllm_flow.core.errors import EngineError
+from vllm_flow.core.ledger import Entry, Ledger, Measured
+from vllm_flow.core.resources import Engine, named
+from vllm_flow.core.values import Prompt
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """An engine that also says what the parts of a prompt take of it; its capabilities say `measures`."""
+
+    def measure(self, prompt: Prompt) -> Measured:
+        """What the model reads, part by part; the sum is `count`.
+
+        Raises EngineError for a prompt that it refuses.
+        """
+        ...
+
+
+def measuring(engine: Engine | None) -> Measures:
+    """The engine, as one that measures. Raises EngineError when it does not."""
+    if not isinstance(engine, Measures):
+        whose = "there is no engine" if engine is None else f"{named(engine)} has no tokenizer"
+        raise EngineError(f"{whose} to count a prompt with. Choose one, such as engine=transformers.")
+    return engine
+
+
+def ledger_of(prompt: Prompt, engine: Engine) -> Ledger:
+    """What an engine that does not measure reads has a ledger without numbers."""
+    ledger = prompt.ledger or by_role(prompt)
+    if isinstance(engine, Measures):
+        with suppress(EngineError):  # a prompt that it refuses: the request will say so
+            return ledger.measured(engine.measure(prompt))
+    return ledger
+
+
+def by_role(prompt: Prompt) -> Ledger:
+    """Of a prompt whose fuser keeps no ledger: the system's messages, the last message, and what stands between."""
+    last = len(prompt.messages) - 1
+    names = [
+        "system" if message.role == "system" else "question" if place == last else "history"
+        for place, message in enumerate(prompt.messages)
+    ]
+    whose = tuple((name,) * len(message.parts) for name, message in zip(names, prompt.messages, strict=True))
+    return Ledger(tuple(Entry(name, items=count) for name, count in Counter(names).items()), whose=whose)

@@ -60,15 +60,17 @@ def test_it_keeps_the_promises_of_an_engine(file: Path) -> None:
     ],
 )
 def test_seeds_and_parameters_mean_what_they_mean_to_our_own_engine(
-    engine: Engine, file: Path, given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Any, file: Path, given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VLLM_FLOW_CACHE", str(tmp_path))
-    other = Transformers(Model("tiny", gguf=str(file)), threads=1).open()
+    other: Any = Transformers(Model("tiny", gguf=str(file)), threads=1).open()
     for said in ("abc", "Hello you", "é 你好"):
         here, there = (ask(one, said, max_tokens=30, logprobs=True, **given) for one in (engine, other))
         assert here.logprobs == pytest.approx(there.logprobs, abs=0.3)  # llama.cpp keeps keys and values in float16
         entropies = [[one.raw_entropy for one in reply.likelihoods or ()] for reply in (here, there)]
         assert entropies[0] == pytest.approx(entropies[1], abs=0.3)
+        asked = prompt("Be brief.", said)
+        assert engine.measure(asked) == other.measure(asked)
         same = [dataclasses.replace(reply, logprobs=None, likelihoods=None) for reply in (here, there)]
         assert same[0] == same[1]
     other.close()

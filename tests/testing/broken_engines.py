@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities
@@ -127,6 +128,37 @@ class CountsOneTooMany(Changed):
             return token
         usage = replace(token.finish.usage, completion_tokens=place + 2)
         return replace(token, finish=replace(token.finish, usage=usage))
+
+
+@told("the_parts_of_a_prompt_add_up: it has no measure, though capabilities say measures=True. Say False.")
+class MeasuresNothing(EchoEngine):
+    says: ClassVar = {"measures": True}
+    measure = None  # type: ignore[assignment]
+
+
+@told("the_parts_of_a_prompt_add_up: the tokens measured is 12. It should be 11.")
+class MeasuresOneTooMany(EchoEngine):
+    says: ClassVar = {"measures": True}
+
+    def measure(self, prompt: Prompt) -> Measured:
+        found = super().measure(prompt)
+        return replace(found, tokens=found.tokens + 1)
+
+
+@told("the_parts_of_a_prompt_add_up: nothing that is said takes any token. Give what each part takes.")
+class FindsNoPart(EchoEngine):
+    says: ClassVar = {"measures": True}
+
+    def measure(self, prompt: Prompt) -> Measured:
+        return Measured(self.count(prompt), tuple((0,) * len(message.parts) for message in prompt.messages))
+
+
+@told("the_parts_of_a_prompt_add_up: -1 tokens are measured of something. Give what each part takes, and no more.")
+class MeasuresPartsTwice(EchoEngine):
+    says: ClassVar = {"measures": True}
+
+    def measure(self, prompt: Prompt) -> Measured:
+        return replace(super().measure(prompt), tools=1)
 
 
 @told("count_is_a_whole_number_above_zero: count is 11.0. It should be an int of 1 or more.")

@@ -6,6 +6,7 @@ import pytest
 
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
+from vllm_flow.core.segments import facts_of
 from vllm_flow.core.values import Completion, Context, Prompt, Turn, Usage, assistant, system, user
 from vllm_flow.testing import EchoEngine, ask, completion, context, prompt, schedule, turn
 
@@ -37,7 +38,9 @@ def test_texts_are_said_by_user_and_assistant_in_turn() -> None:
     )  # fmt: skip
     assert context("a", "b") == Context((user("a"), assistant("b")))
     assert context() == Context()
-    assert context(facts={"name": "Ann"}, state={"n": 1}) == Context((), {"name": "Ann"}, {"n": 1})
+    assert context(facts={"name": "Ann"}, state={"n": 1}) == Context(
+        (), {"n": 1}, segments=(facts_of({"name": "Ann"}),)
+    )
 
 
 def test_a_schedule_names_what_is_not_neutral() -> None:

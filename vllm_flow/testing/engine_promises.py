@@ -15,6 +15,7 @@ from vllm_flow.core.sampling import Sampling
 from vllm_flow.testing.compare import named, require, same
 from vllm_flow.testing.ending_promises import ENDING_PROMISES
 from vllm_flow.testing.likelihood_promises import LIKELIHOOD_PROMISES
+from vllm_flow.testing.measuring_promises import the_parts_of_a_prompt_add_up
 from vllm_flow.testing.options import option_problems, registered
 from vllm_flow.testing.trial import Trial, all_of
 
@@ -118,6 +119,9 @@ async def count_is_a_whole_number_above_zero(trial: Trial) -> None:
     for prompt in trial.prompts if trial.can.counts else ():
         count = trial.engine.count(prompt)
         require(type(count) is int and count > 0, f"count is {count!r}. It should be an int of 1 or more.")
+
+
+promise(the_parts_of_a_prompt_add_up)
 
 
 @promise

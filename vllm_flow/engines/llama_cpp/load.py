@@ -6,6 +6,7 @@ import ctypes
 import importlib.metadata
 import logging
 import os
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ import llama_cpp
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from vllm_flow.core.errors import ModelError
+from vllm_flow.core.ledger import Measured
 from vllm_flow.core.values import Prompt
+from vllm_flow.engines.attribution import Encoded, by_lengths, by_pieces, measured
 from vllm_flow.engines.llama_cpp.network import LlamaNetwork
 from vllm_flow.engines.llama_cpp.options import LlamaCpp
+from vllm_flow.engines.recent import Recent
 from vllm_flow.engines.transformers.failures import no_tokens, refused_by_template
 from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
@@ -132,21 +136,29 @@ class GgufRenderer:
         self.template = "chat" if written else "none"
         begin, end = (self._word(one) for one in (self._bos, model.token_eos()))
         self._format = Jinja2ChatFormatter(written, eos_token=end, bos_token=begin) if written else None
+        self._read = Recent(self._read_now, lambda read: len(read.ids))
 
     def ids(self, prompt: Prompt) -> list[int]:
         """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
+        return list(self._read(prompt).ids)
+
+    def measure(self, prompt: Prompt) -> Measured:
+        return measured(prompt, self._read(prompt), self.text)
+
+    def _read_now(self, prompt: Prompt) -> Encoded:
         text = self.text(prompt)
+        special = prompt.plain or self._format is not None
+        begun = self._format is not None  # the template wrote those that begin a text
         if prompt.plain:
-            found = self._tokens(text, special=True, begun=text.startswith(self._word(self._bos) or "\0"))
-        elif self._format is None:
-            found = self.encode(text)
-        else:
-            found = self._tokens(text, special=True)  # the template wrote those that begin a text
+            begun = text.startswith(self._word(self._bos) or "\0")
+        found = self._tokens(text, special, begun)
         if not found and self._bos >= 0:
             found = [self._bos]
         if not found:
             raise no_tokens()
-        return found
+        pieces = [bytes(self._model.detokenize([one], special=True)) for one in found]
+        lengths = by_lengths(text, len(found), lambda part: self._tokens(part, special, begun))
+        return Encoded(text, array("q", found), by_pieces(text, pieces) or lengths)
 
     def text(self, prompt: Prompt) -> str:
         if self._format is None or prompt.plain:

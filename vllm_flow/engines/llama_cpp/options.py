@@ -50,7 +50,9 @@ class LlamaCpp:
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
-        return Capabilities(sampling=names, logprobs=True, likelihoods=True, score=True, moves=True, signals=SIGNALS)
+        return Capabilities(
+            sampling=names, logprobs=True, likelihoods=True, score=True, measures=True, moves=True, signals=SIGNALS
+        )
 
     def open(self) -> Engine:
         """Load the file, fetching it first if need be. Raises ModelError, and EngineError without the package."""

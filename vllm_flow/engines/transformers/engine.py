@@ -19,6 +19,7 @@ import torch
 
 from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Before, Prompt, Request, Token
 from vllm_flow.engines.transformers.call import Call
@@ -167,6 +168,9 @@ class TransformersEngine:
 
     def count(self, prompt: Prompt) -> int:
         return len(self.prompt_ids(prompt))
+
+    def measure(self, prompt: Prompt) -> Measured:
+        return self._loaded.renderer.measure(prompt)
 
     def describe(self) -> Mapping[str, Any]:
         return self._loaded.facts

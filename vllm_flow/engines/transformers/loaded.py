@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.ledger import Measured
 from vllm_flow.core.resources import NO_ADAPTERS
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.transformers.kv import Sequence
@@ -65,6 +66,10 @@ class Renders(Protocol):
 
     def ids(self, prompt: Prompt) -> list[int]:
         """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
+        ...
+
+    def measure(self, prompt: Prompt) -> Measured:
+        """What each part of the prompt takes of `ids`. Raises what that does."""
         ...
 
     def text(self, prompt: Prompt) -> str:

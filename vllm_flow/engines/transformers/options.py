@@ -81,7 +81,7 @@ class Transformers:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
         adapts = not self.compile and self.model.layers is None
         lasting = self.adapters is not None
-        known: dict[str, Any] = {"logprobs": True, "likelihoods": True, "score": True, "moves": True}
+        known: dict[str, Any] = dict.fromkeys(("logprobs", "likelihoods", "score", "measures", "moves"), True)
         return Capabilities(sampling=names, signals=SIGNALS, adapts=adapts, adapters_last=lasting, **known)
 
     def foresee(self) -> Foreseen:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
+from vllm_flow.core.ledger import Measured
 from vllm_flow.core.values import Prompt
+from vllm_flow.engines.attribution import Encoded, by_lengths, by_offsets, measured
+from vllm_flow.engines.recent import Recent
 from vllm_flow.engines.transformers.failures import no_tokens, refused_by_template
 
 
@@ -22,17 +26,16 @@ class Renderer:
         if backend is not None:  # left on, each call would switch them off, which two threads cannot do at once
             backend.no_truncation()
             backend.no_padding()
+        self._read = Recent(self._read_now, lambda read: len(read.ids))
+        self._measured = Recent(self._measured_now, lambda found: found.tokens)
 
     def ids(self, prompt: Prompt) -> list[int]:
         """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
-        text = self.text(prompt)
-        begun = self._templated(prompt) or (prompt.plain and text.startswith(self._tokenizer.bos_token or "\0"))
-        found = self._encode(text, special=not begun)
-        if not found and self.begin is not None:
-            found = [self.begin]
-        if not found:
-            raise no_tokens()
-        return found
+        return list(self._read(prompt).ids)
+
+    def measure(self, prompt: Prompt) -> Measured:
+        """What each part of the prompt takes of `ids`. Raises what that does."""
+        return self._measured(prompt)
 
     def text(self, prompt: Prompt) -> str:
         """What is read, but for the tokens that the tokenizer itself puts around a text without a template."""
@@ -53,6 +56,22 @@ class Renderer:
     def text_ids(self, text: str) -> list[int]:
         """The ids of a text by itself, as what a model says: without tokens that begin or end it."""
         return self._encode(text, special=False)
+
+    def _read_now(self, prompt: Prompt) -> Encoded:
+        text = self.text(prompt)
+        begun = self._templated(prompt) or (prompt.plain and text.startswith(self._tokenizer.bos_token or "\0"))
+        how = {"add_special_tokens": not begun, "return_attention_mask": False, "return_token_type_ids": False}
+        found = self._tokenizer(text, verbose=False, return_offsets_mapping=self._tokenizer.is_fast, **how)
+        ids, offsets = found["input_ids"], found.get("offset_mapping", ())
+        if not ids and self.begin is None:
+            raise no_tokens()
+        kept = array("q", ids or [self.begin])
+        if self._tokenizer.is_fast:
+            return Encoded(text, kept, by_offsets(text, offsets))
+        return Encoded(text, kept, by_lengths(text, len(kept), lambda part: self._encode(part, special=not begun)))
+
+    def _measured_now(self, prompt: Prompt) -> Measured:
+        return measured(prompt, self._read(prompt), self.text)
 
     def _templated(self, prompt: Prompt) -> bool:
         """Whether the model's template is applied; it then writes the tokens that begin a text, too."""

@@ -15,6 +15,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from vllm_flow.core.errors import EngineError, FlowError
+from vllm_flow.core.ledger import Measured
 from vllm_flow.core.resources import check_plain
 from vllm_flow.core.values import Prompt, Request, Token
 from vllm_flow.engines.loop_thread import LoopThread
@@ -62,6 +63,9 @@ class VllmEngine:
 
     def count(self, prompt: Prompt) -> int:
         return len(self._live.renderer.ids(prompt))
+
+    def measure(self, prompt: Prompt) -> Measured:
+        return self._live.renderer.measure(prompt)
 
     def describe(self) -> Mapping[str, Any]:
         return self._live.facts

@@ -58,7 +58,7 @@ class Vllm:
     def capabilities(self) -> Capabilities:
         """Those of a vLLM server, but with the tokenizer at hand, and our sampler where parameters move."""
         of_a_server = DIALECTS["vllm"].capabilities(seeds=True)
-        return replace(of_a_server, counts=True, moves=True, signals=SIGNALS)
+        return replace(of_a_server, counts=True, measures=True, moves=True, signals=SIGNALS)
 
     def open(self) -> Engine:
         """Load the weights, fetching them first if need be. Raises ModelError, and EngineError without the package."""

@@ -29,12 +29,12 @@ DIALOGUE = """\
 ○ turn                       given              Turn
 │ ◇ store                    store/memory       MemoryStore
 ├─•─◆ context                context/full       Context
-├─┼─•─◆ prompt               fuse/chat          Prompt
-│ │ │ │ ○ sampling           given              SamplingPlan
-├─┼─•─┼─┴─◆ schedule         schedule/sampling  Schedule
-│ │ │ │   │ ◇ engine         engine/echo        EchoEngine
-│ │ │ ╰───•─┴─★ reply        infer/generate     Completion
-╰─┴─┴─────┴───┴─■ remember   context/update     None
+│ │ │ ○ sampling             given              SamplingPlan
+├─┼─•─┴─◆ schedule           schedule/sampling  Schedule
+│ │ │   │ ◇ engine           engine/echo        EchoEngine
+├─┼─•───•─•─◆ prompt         fuse/chat          Prompt
+│ │ │   ├─┴─┴─★ reply        infer/generate     Completion
+╰─┴─┴───┴─────┴─■ remember   context/update     None
 
 ○ given  ◇ resource  ◆ value  ★ output  ■ effect  • joins  ┼ crosses
 """
@@ -144,7 +144,7 @@ def test_a_plan_that_leaves_its_range_is_a_fault(folder: Path, capsys: pytest.Ca
 @POSIX
 @pytest.mark.parametrize(
     ("columns", "row"),
-    [("54", "├─┼─•─┼─┴─◆ schedule  schedule/sampling  Schedule"), ("20", "├─┼─•─┼─┴─◆ schedul…")],
+    [("54", "├─┼─•─┴─◆ schedule  schedule/sampling  Schedule"), ("20", "├─┼─•─┴─◆ schedule …")],
 )
 def test_a_terminal_gets_what_fits_it(columns: str, row: str) -> None:
     import pty
@@ -158,7 +158,7 @@ def test_a_terminal_gets_what_fits_it(columns: str, row: str) -> None:
             said += os.read(near, 1000)
     assert b"\x1b[1m schedul" in said
     lines = re.sub(r"\x1b\[\d+m", "", said.decode()).splitlines()
-    assert lines[5] == row
+    assert lines[4] == row
     assert max(map(len, lines[:-1])) <= int(columns)
 
 

@@ -62,6 +62,7 @@ def test_a_request_is_recorded_with_its_seed_its_values_in_force_and_its_prompt_
         "seed": derive_seed(5, "a", 1, "candidates", 0), "live": False,
         "sampling": [[0, {"temperature": 0.5, "stop": ["!"], "n": 2}]],
         "prompt_ids": ids, "prompt_shared": 0, "completion": "output",
+        "ledger": {"tokens": 2, "entries": [{"segment": "question", "tokens": 2}]},
     }  # fmt: skip
     assert (second["sample"], second["prompt_ids"], second["prompt_shared"]) == (1, [], 2)
     assert second["seed"] == derive_seed(5, "a", 1, "candidates", 1)

@@ -27,6 +27,8 @@ class Claim:
     """What the prompt has less beside, when the item goes: a template's tokens around a message. In no share."""
     oldest_first: bool = False
     """Whether `cut` begins with the first item, as of a history, and not with the last."""
+    stays: bool = False
+    """Whether its items may be cut, but never go, as of a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class _Giver:
         return sum(self.claim.beside[self.start : self.stop])
 
     def kept(self) -> Kept:
+        if self.start == self.stop:
+            return Kept(0, 0)
         place = self.cut
         cut = None if place is None or not self.start <= place < self.stop else (place, self.costs[place])
         return Kept(self.start, self.stop, cut)
@@ -102,12 +106,13 @@ class _Giver:
         while excess > 0 and self.start < self.stop:
             place = self.start if self._oldest_first else self.stop - 1
             cost, spare = self.costs[place], self.tokens - least
-            room = cost - min(excess, spare)
+            gone = self.tokens if overflow == "all" else cost + (self.claim.frame if self.stop - self.start == 1 else 0)
+            held = gone > spare or self.claim.stays
+            room = max(cost - min(excess, spare), LEAST_OF_A_CUT if held else 0)
             if overflow == "cut" and LEAST_OF_A_CUT <= room < cost:
                 self.costs[place], self.cut = room, place
                 return
-            gone = self.tokens if overflow == "all" else cost + (self.claim.frame if self.stop - self.start == 1 else 0)
-            if gone > spare:
+            if held:
                 return
             extra = self.beside
             if overflow == "all":

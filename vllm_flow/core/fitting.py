@@ -77,7 +77,8 @@ def _claim(block: Block, place: int, spots: Mapping[Spot, int], around: int) -> 
             items[item] += tokens
     is_history = block.name == HISTORY
     beside = tuple(around * len(one) for one in block.items) if is_history else ()
-    return Claim(block.share, tuple(items), frame, beside, oldest_first=is_history)
+    stays = block.name in (SYSTEM, QUESTION)
+    return Claim(block.share, tuple(items), frame, beside, oldest_first=is_history, stays=stays)
 
 
 @dataclass
@@ -91,7 +92,7 @@ class _Fitting:
 
     def run(self, laid: Laid, found: Measured) -> Prompt:
         limit, claims, markings = self.room.tokens, list(self.costs.claims), 0
-        kept = tuple(Kept(0, len(claim.items)) for claim in claims)
+        whole = kept = tuple(Kept(0, len(claim.items)) for claim in claims)
         while True:
             over = self._over(laid, found)
             excess = found.tokens - self.room.tokens
@@ -102,8 +103,9 @@ class _Fitting:
                 self.marks, markings = marks, markings + 1
             else:
                 self._check_can(claims, kept, laid, found, over)
-                limit -= max(0, excess)
-                claims = [_lowered(claim, over.get(place, 0)) for place, claim in enumerate(claims)]
+                if kept is not whole:  # as reckoned, and yet too much
+                    limit -= max(0, excess)
+                    claims = [_lowered(claim, over.get(place, 0)) for place, claim in enumerate(claims)]
                 kept = allot(claims, self.costs.fixed, limit)
             laid = self.layout.laid([one.items for one in kept], self._cuts(kept))
             found = self.measure(laid.prompt)
@@ -124,17 +126,16 @@ class _Fitting:
         self, claims: Sequence[Claim], kept: tuple[Kept, ...], laid: Laid, found: Measured, over: Mapping[int, int]
     ) -> None:
         """Raises ContextOverflow when nothing can give way any more of what has to."""
-        blocks = self.layout.blocks
-        for place, excess in over.items():
-            block, one = blocks[place], kept[place]
-            if block.share.overflow == "error" or one.start == one.stop:
-                most = block.share.most or 0
-                what = f"'{block.name}' takes {most + excess} tokens and may have at most {most}"
-                how = "cut" if block.name in (SYSTEM, QUESTION) else "oldest" if block.name == HISTORY else "last"
-                raise ContextOverflow(
-                    f"{what}. Raise its `most`, or say what gives way: `shares: {{{block.name}: {{overflow: {how}}}}}`."
-                )
-        if not over and kept == allot(claims, 0, -found.tokens - sum(map(sum, (claim.items for claim in claims)))):
+        none = [_lowered(claim, 2**62) if place in over else claim for place, claim in enumerate(claims)]
+        least = allot(none, 0, -(2**62))
+        for place in (place for place in over if kept[place] == least[place]):
+            name, most = self.layout.blocks[place].name, self.layout.blocks[place].share.most or 0
+            what = f"'{name}' takes {most + over[place]} tokens and may have at most {most}"
+            how = "cut" if name in (SYSTEM, QUESTION) else "oldest" if name == HISTORY else "last"
+            raise ContextOverflow(
+                f"{what}. Raise its `most`, or say what gives way: `shares: {{{name}: {{overflow: {how}}}}}`."
+            )
+        if kept == least:
             raise ContextOverflow(_no_room(laid.prompt, found, self.room))
 
     def _cuts(self, kept: Sequence[Kept]) -> dict[Spot, tuple[Part, ...]]:

@@ -86,7 +86,8 @@ class Ledger:
         others = tuple(Entry(name) for name, tokens in counts.items() if name not in known and tokens)
         entries = (*(one for one in self.entries if one.segment != TEMPLATE), *others)
         filled = (replace(entry, tokens=counts[entry.segment]) for entry in entries)
-        return replace(self, entries=(*filled, Entry(TEMPLATE, found.template)))
+        of_template = (Entry(TEMPLATE, found.template),) if found.template else ()
+        return replace(self, entries=(*filled, *of_template))
 
     def row(self) -> Mapping[str, Any]:
         """As a record has it: JSON values, without what is empty."""

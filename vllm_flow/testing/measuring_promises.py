@@ -20,9 +20,7 @@ async def the_parts_of_a_prompt_add_up(trial: Trial) -> None:
             shape = [len(message.parts) for message in prompt.messages]
             same("parts of each message", [len(tokens) for tokens in found.parts], shape)
             least = min(found.tools, found.template, *(count for tokens in found.parts for count in tokens))
-            require(
-                least >= 0, f"{least} tokens are measured of something. Give what each part takes, and no more."
-            )
+            require(least >= 0, f"{least} tokens are measured of something. Give what each part takes, and no more.")
             taken = sum(map(sum, found.parts))
             require(taken > 0, "nothing that is said takes any token. Give what each part takes.")
 

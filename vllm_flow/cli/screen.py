@@ -11,10 +11,13 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
+from vllm_flow.cli.ledger_shown import left_out_lines
 from vllm_flow.cli.words import is_terminal, json_line, visible
-from vllm_flow.core.events import Event, NodeDone, TokenMade, TurnDone, TurnStarted
+from vllm_flow.core.events import Called, Event, NodeDone, TokenMade, TurnDone, TurnStarted
+from vllm_flow.core.ledger import Ledger
 from vllm_flow.core.record_rows import result_row
-from vllm_flow.core.values import Completion, Context, Result, Turn
+from vllm_flow.core.segments import LeftOut
+from vllm_flow.core.values import Completion, Context, Prompt, Result, Turn
 
 SHOWN_WHOLE = 20
 """After this many turns on a terminal only a count goes on; the replies are in the record."""
@@ -33,7 +36,10 @@ class Screen:
         self._focus: tuple[str, int | None] | None = None
         self._streamed = False
         self._waiting: list[Result] = []
-        self._dropped = 0
+        self._left_out: tuple[LeftOut, ...] = ()
+        self.ledger: Ledger | None = None
+        """Of the prompt that was answered last; of several in one turn, of that whose answer was shown."""
+        self._live = False
         self._several = False
         self._first: str | None = None
 
@@ -45,7 +51,11 @@ class Screen:
                 self._streamed = True
                 self._write(event.token.text)
             case NodeDone(turn, _, Context() as context) if _key(turn) == self._focus:
-                self._dropped = context.dropped
+                self._left_out = context.left_out
+            case NodeDone(turn, _, Prompt(ledger=Ledger() as ledger)) if _key(turn) == self._focus:
+                self._left_out = ledger.left_out  # what the context left out among it
+            case Called(turn, ledger=ledger, live=live) if _key(turn) == self._focus and (live or not self._live):
+                self.ledger, self._live = ledger, live
             case TurnDone(result):
                 self._finish(result)
 
@@ -62,7 +72,7 @@ class Screen:
         self._several = self._several or self._first not in (None, turn.conversation)
         self._first = self._first or turn.conversation
         if self._focus is None and not self._counting:
-            self._focus, self._streamed, self._dropped = _key(turn), False, 0
+            self._focus, self._streamed, self._left_out, self._live = _key(turn), False, (), False
             self._say_question(turn)
 
     def _finish(self, result: Result) -> None:
@@ -111,8 +121,8 @@ class Screen:
             self.status(place + result.failure.message)
             return
         self._write("\n" if self._streamed else f"{result.text}\n")
-        if self._dropped:
-            self.status(f"({self._dropped} earlier messages were left out of this prompt by the context policy)")
+        for line in left_out_lines(self._left_out):
+            self.status(line)
         if isinstance(result.value, Completion) and result.value.finish_reason == "length":
             self.status("(the answer was cut at sampling.max_tokens)")
         if result.stored:

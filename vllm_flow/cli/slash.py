@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vllm_flow.cli.ledger_shown import ledger_lines
 from vllm_flow.core.codec import to_json
 from vllm_flow.core.errors import EngineError, FlowError, listed, nearest
 from vllm_flow.core.resources import Store
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 HELP = {
     "help": "/help                              this list",
     "set": "/set sampling.temperature 0.3      change a value and go on",
-    "context": "/context                           what the conversation holds, in messages and tokens",
+    "context": "/context                           what the last prompt was made of, and what the conversation holds",
     "undo": "/undo                              take the last turn back",
     "retry": "/retry                             another answer to the last turn",
     "good": "/good                              the last answer was good: schedules may follow it",
@@ -63,6 +64,9 @@ class Slash:
         if engine and messages:
             with suppress(EngineError):  # one without a tokenizer
                 tokens = f", {engine.count(Prompt(messages))} tokens as a prompt"
+        ledger = self.chat.screen.ledger
+        if ledger is not None:
+            self.chat.screen.status("\n".join(["The last prompt:", *ledger_lines(ledger), ""]))
         lines = [f"{message.role:>9}  {_short(message.text)}" for message in messages]
         self.chat.screen.status("\n".join([f"{len(messages)} messages{tokens}", *lines]))
 

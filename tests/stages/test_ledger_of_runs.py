@@ -1,0 +1,133 @@
+"""Ledgers of whole conversations: within the budget at every turn, adding up, and the prompts made again from the record."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vllm_flow.core.codec import completion_from_json
+from vllm_flow.core.record import Record
+from vllm_flow.core.recorded import Recorded, read
+from vllm_flow.core.resources import Store
+from vllm_flow.core.runner import Runner
+from vllm_flow.core.spec import RunSpec
+from vllm_flow.core.values import Context, Prompt, Turn, user
+from vllm_flow.engines.transformers.options import Transformers
+from vllm_flow.models.spec import Architecture, Model
+from vllm_flow.stages.context import Full
+from vllm_flow.stages.fuse import Chat
+from vllm_flow.stores.memory import Memory
+
+BUDGET = 300
+"""In tokens, of which the tiny model has one a byte."""
+PROMPT = {"use": "fuse/chat", "system": "Be brief.", "budget": BUDGET, "shares": {"history": {"overflow": "oldest"}}}
+GRAPH = {
+    "context": {"use": "context/full"},
+    "prompt": PROMPT,
+    "schedule": {"use": "schedule/sampling"},
+    "reply": {"use": "infer/generate"},
+    "remember": {"use": "context/update"},
+}
+TINY = {"name": "random", "architecture": {"hidden_size": 32, "layers": 2, "heads": 4, "max_context": 400}}
+ENGINES: dict[str, dict[str, Any]] = {
+    "echo": {"use": "engine/echo"},
+    "tiny": {"use": "engine/transformers", "model": TINY, "threads": 1},
+}
+
+
+def run(folder: Path, engine: str, conversations: int, turns: int, **graph: Any) -> Recorded:
+    resources = {"engine": ENGINES[engine], "store": {"use": "store/memory"}}
+    spec = RunSpec("talk", {**GRAPH, **graph}, "reply", resources=resources, sampling={"max_tokens": 9}, seed=3)
+    given = [
+        Turn(f"talk {number}", user(f"Turn {turn} of {number}: " + "snow falls on the sea. " * (turn % 4)), index=place)
+        for place, (turn, number) in enumerate(
+            (turn, number) for turn in range(turns) for number in range(conversations)
+        )
+    ]
+
+    async def answer(record: Record) -> None:
+        async for result in Runner(spec, observers=[record]).run(given):
+            assert result.failure is None, result.failure
+
+    with Record(folder, spec) as record:
+        asyncio.run(answer(record))
+    return read(folder)
+
+
+def calls(recorded: Recorded) -> Iterator[Mapping[str, Any]]:
+    for _, row in sorted(recorded.calls().items()):
+        yield from (call for call in row["calls"] if call["method"] == "generate")
+
+
+def check_adds_up(recorded: Recorded, turns: int) -> None:
+    answered = 0
+    for call in calls(recorded):
+        ledger = call["ledger"]
+        assert ledger["tokens"] == sum(one["tokens"] for one in ledger["entries"]) == len(call["prompt_ids"])
+        assert ledger["tokens"] == call["completion"]["usage"]["prompt_tokens"] <= ledger["budget"] == BUDGET
+        answered += 1
+    assert answered == turns
+
+
+def test_two_hundred_turns_are_never_over_the_budget_and_the_ledger_adds_up(tmp_path: Path) -> None:
+    recorded = run(tmp_path / "run", "echo", conversations=1, turns=200)
+    check_adds_up(recorded, 200)
+    last = list(calls(recorded))[-1]["ledger"]
+    gone = sum(one["count"] for one in last["left_out"])
+    (kept,) = (one["items"] for one in last["entries"] if one["segment"] == "history")
+    assert gone > 300
+    assert gone + kept == 2 * 199
+
+
+def remade(recorded: Recorded, engine: Any) -> Iterator[tuple[Prompt, list[int]]]:
+    """Each prompt once more, from the turns and replies in the record alone; and the ids that were read then."""
+    told = {
+        row["index"]: next(call for call in row["calls"] if "prompt_ids" in call) for row in recorded.calls().values()
+    }
+    stores: dict[str, Store] = {}
+    chat = Chat("Be brief.", BUDGET, {"history": {"overflow": "oldest"}})
+    for row in recorded.results():
+        turn = recorded.turn(row)
+        store = stores.setdefault(turn.conversation, Memory().open())
+        known: Context = Full().run(turn, store)
+        yield chat.run(turn, known, engine=engine), told[turn.index]["prompt_ids"]
+        store.commit(turn, completion_from_json(row["value"]), {})
+
+
+@pytest.mark.parametrize("turns", [8, pytest.param(50, marks=pytest.mark.full)])
+def test_every_prompt_can_be_made_again_from_the_record(tmp_path: Path, turns: int) -> None:
+    recorded = run(tmp_path / "run", "tiny", conversations=10, turns=turns)
+    check_adds_up(recorded, 10 * turns)
+    engine: Any = Transformers(Model("random", architecture=Architecture(32, 2, 4, max_context=400)), threads=1).open()
+    try:
+        equal = sum(engine.prompt_ids(prompt) == ids for prompt, ids in remade(recorded, engine))
+    finally:
+        engine.close()
+    assert equal == 10 * turns
+
+
+def test_a_request_by_a_fuser_without_a_ledger_has_one_by_roles(tmp_path: Path) -> None:
+    recorded = run(
+        tmp_path / "run", "tiny", 1, 2, context={"use": "context/window", "turns": 0}, prompt={"use": "fuse/chat"}
+    )
+    first, second = (call["ledger"] for call in calls(recorded))
+    assert [one["segment"] for one in first["entries"]] == ["question", "template"]
+    assert second["left_out"] == [
+        {"segment": "history", "what": "messages", "count": 2, "why": "no earlier turn is kept"}
+    ]
+    plain = {"prompt": {"use": "fuse/plain"}, "remember": GRAPH["remember"]}
+    recorded = run(tmp_path / "plain", "tiny", 1, 1, **plain)
+    (call,) = calls(recorded)
+    assert [one["segment"] for one in call["ledger"]["entries"]] == ["question"]
+    assert call["ledger"]["tokens"] == len(call["prompt_ids"])
+
+
+def test_a_ledger_takes_little_of_a_record(tmp_path: Path) -> None:
+    recorded = run(tmp_path / "run", "echo", conversations=1, turns=60)
+    longest = max(len(json.dumps(call["ledger"])) for call in calls(recorded))
+    assert longest < 400  # bytes, with five segments and what the budget left out

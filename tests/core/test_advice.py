@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -13,6 +13,7 @@ from vllm_flow.core.errors import ConfigError
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Clock, EngineOptions
+from vllm_flow.core.segments import Segment, facts_of
 from vllm_flow.core.spec import Path, RunSpec
 from vllm_flow.core.values import Context, Prompt, Text, Turn
 
@@ -24,6 +25,9 @@ REPEATS = "its 'set' repeats what 'sampling' says. Leave it out, or set another 
 CLOCK = (
     "made with the clock: what changes each turn and stands before the history defeats the prefix cache. "
     "Put it behind the history, and let {} say so with `advise`."
+)
+FIRST = (
+    "it changes from turn to turn and stands before the history, which defeats the prefix cache. Write `place: last`."
 )
 RESOURCES = {"engine": {"use": "engine/echo"}, "store": {"use": "store/memory"}, "clock": {"use": "clock/system"}}
 GRAPH = {
@@ -66,6 +70,29 @@ class Told:
 
     def run(self, turn: Turn, context: Context, date: Text) -> Prompt:
         return Prompt((turn.message,))
+
+
+@stage("advised/today")
+@dataclass(frozen=True)
+class Today:
+    """The date, as a segment."""
+
+    place: Literal["first", "last"] = "last"
+
+    def run(self, clock: Clock) -> Segment:
+        return facts_of({"date": clock.now().date().isoformat()})
+
+
+@stage("advised/news")
+@dataclass(frozen=True)
+class News:
+    """What is new, wherever it is from."""
+
+    place: Literal["first", "last"] = "first"
+    changes: bool = True
+
+    def run(self, turn: Turn) -> Segment:
+        return facts_of({"news": turn.text})
 
 
 @stage("advised/strike")
@@ -168,6 +195,10 @@ CLOCKS: dict[str, tuple[dict[str, Any], list[str]]] = {
         [f"graph.prompt: {CLOCK.format('advised/told')}"],
     ),
     "a prompt of a pipeline inside": (INNER, [f"pipelines.inner.graph.prompt: {CLOCK.format('advised/told')}"]),
+    "a segment that stands last": ({"facts": {"use": "advised/today"}}, []),
+    "a segment that stands first": ({"facts": {"use": "advised/today", "place": "first"}}, [f"graph.facts: {FIRST}"]),
+    "a segment that says it changes": ({"documents": {"use": "advised/news"}}, [f"graph.documents: {FIRST}"]),
+    "and one that does not": ({"documents": {"use": "advised/news", "changes": False}}, []),
     "a stage that speaks for itself": ({"prompt": {"use": "advised/aware"}}, []),
     "and has something to say": (
         {"prompt": {"use": "advised/aware", "at": "start"}},

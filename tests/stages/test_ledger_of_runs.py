@@ -99,7 +99,7 @@ def remade(recorded: Recorded, engine: Any) -> Iterator[tuple[Prompt, list[int]]
         store.commit(turn, completion_from_json(row["value"]), {})
 
 
-@pytest.mark.parametrize("turns", [8, pytest.param(50, marks=pytest.mark.full)])
+@pytest.mark.parametrize("turns", [5, pytest.param(50, marks=pytest.mark.full)])
 def test_every_prompt_can_be_made_again_from_the_record(tmp_path: Path, turns: int) -> None:
     recorded = run(tmp_path / "run", "tiny", conversations=10, turns=turns)
     check_adds_up(recorded, 10 * turns)

@@ -85,6 +85,18 @@ def test_prompts_that_leave_no_room_are_counted(rows: Path, tmp_path: Path) -> N
     assert 0 < group.context_overflow <= 6
 
 
+def test_prompts_are_planned_within_their_budget(rows: Path, tmp_path: Path) -> None:
+    words = [*TINY, f"input.path={rows}", "input=file", "++graph.prompt.budget=40"]
+    gives = "++graph.prompt.shares={history: {overflow: oldest}}"
+    (group,) = planned(points(tmp_path, [*words, gives]), tmp_path).groups
+    assert (group.context_overflow, group.prompts.refused) == (0, 0)
+    assert 20 < (group.prompts.longest or 0) <= 40
+    (stiff,) = planned(points(tmp_path, words), tmp_path).groups
+    assert stiff.context_overflow == stiff.prompts.refused > 0
+    (none,) = planned(points(tmp_path, [*words, "++graph.prompt.budget=9"]), tmp_path).groups
+    assert (none.prompts.tokens, none.prompts.why_unknown, none.context_overflow) == (None, "none fits", 6)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

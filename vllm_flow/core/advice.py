@@ -16,6 +16,7 @@ from vllm_flow.core.resources import Clock
 from vllm_flow.core.sampling import NEUTRAL, Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.schedule import Schedule
+from vllm_flow.core.segments import Segment
 from vllm_flow.core.spec import Path, RunSpec
 from vllm_flow.core.values import Prompt
 
@@ -90,14 +91,21 @@ def changing(spec: RunSpec) -> Advice:
 
 
 def clocked(graph: Graph, path: Path = ("graph",)) -> Advice:
-    """Prompts that are made with a clock, or with a value that was: what changes may stand before the history.
+    """What changes from turn to turn and stands before the history: prompts and segments that are made with a clock, or
+    with a value that was, and segments of which the stage itself says so, by an option or attribute `changes`.
 
-    Only the stage knows where it puts it, so one that has `advise` is left to speak for itself.
+    Of a segment the stage's option `place` says where it stands. Of a prompt only the stage knows, so one that has
+    `advise` is left to speak for itself.
     """
     names = {name for name, port in graph.inputs.items() if fits(port.type, Clock)}
     for node in graph.nodes:
         if isinstance(node.stage, Graph):
             yield from clocked(node.stage, ("pipelines", node.use.removeprefix(NESTED), "graph"))
+        elif node.makes is not NoneType and fits(node.makes, optional(Segment)):
+            timed = not names.isdisjoint(node.sources.values())
+            if getattr(node.stage, "changes", timed) and getattr(node.stage, "place", "last") == "first":
+                what = "it changes from turn to turn and stands before the history, which defeats the prefix cache."
+                yield (*path, node.name), f"{what} Write `place: last`."
         elif names.isdisjoint(node.sources.values()):
             continue
         elif not _makes_prompts(node):

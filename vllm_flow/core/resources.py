@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Before, Completion, Message, Prompt, Request, Token, Turn, nothing
 
@@ -159,6 +160,8 @@ class Foreseen:
     weight_bytes: int
     kv_bytes_per_token: int
     context_length: int | None
+    measure: Callable[[Prompt], Measured] | None = None
+    """What the parts of a prompt take; None where that cannot be known."""
 
 
 @runtime_checkable

@@ -77,6 +77,8 @@ class Segment:
     heading: str = ""
     """A line above the items, such as `What is known:`; left out with the last of them."""
     place: Place = "last"
+    """A source has an option of this name. One that puts first what changes from turn to turn is warned of: when it
+    asks a clock, and when its attribute or option `changes` is true."""
     share: Share = Share()
     left_out: tuple[LeftOut, ...] = ()
     """What the source or policy itself has left out already."""

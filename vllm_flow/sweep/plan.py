@@ -12,22 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vllm_flow.core.errors import FlowError, told
-from vllm_flow.core.graph import Graph
+from vllm_flow.core.errors import ContextOverflow, FlowError, told
 from vllm_flow.core.pipeline import Pipeline
-from vllm_flow.core.resources import Foreseen, Foresees, StoredTurn
-from vllm_flow.core.values import BadRow, Completion, Prompt, Turn, Usage
-from vllm_flow.stores.memory import MemoryStore
+from vllm_flow.core.resources import Foreseen, Foresees
+from vllm_flow.core.values import BadRow
 from vllm_flow.sweep.earlier import Earlier, earlier, records
 from vllm_flow.sweep.groups import by_engines
 from vllm_flow.sweep.index import FILE
 from vllm_flow.sweep.points import Point
+from vllm_flow.sweep.prompt_maker import PromptMaker
 
 COUNTED = 200
 """Prompts that are counted; the rest is reckoned from their mean."""
-MAKERS = ("context/", "fuse/")
-SHORTEST = Completion(".", (), "stop", Usage(None, None))
-"""Stands for an answer that nobody knows yet; an empty one would take its question out of the history."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +39,8 @@ class Prompts:
     reckoned: bool
     """Whether only some were counted."""
     why_unknown: str = ""
+    refused: int = 0
+    """Of those counted, prompts that the fuser itself refuses to make: nothing of what they say may give way."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def _group(
         prompts,
         foreseen.weight_bytes if foreseen else None,
         kv,
-        sum(length + most > room for length in lengths) if room else 0,
+        prompts.refused + (sum(length + most > room for length in lengths) if room else 0),
         earlier(engine, known),
     )
 
@@ -129,46 +127,23 @@ def _prompts(pipeline: Pipeline, foreseen: Foreseen | None, why: str) -> tuple[P
     items = pipeline.turns()
     if isinstance(items, AsyncIterable):
         return Prompts(None, 0, None, None, False, "the input comes from another program"), []
-    maker = _Maker(pipeline.graph)
-    turns, bad, lengths = 0, 0, list[int]()
+    maker = PromptMaker(pipeline, foreseen) if foreseen else None
+    turns, bad, refused, lengths = 0, 0, 0, list[int]()
     for item in items:
         if isinstance(item, BadRow):
             bad += 1
             continue
         turns += 1
-        if foreseen and maker.able and len(lengths) < COUNTED:
-            lengths.append(foreseen.count(maker.prompt(item)))
-    if not foreseen or not maker.able or not lengths:
-        why = why or "a stage of yours makes the prompt, and only a run may call it"
-        return Prompts(turns, bad, None, None, False, why), lengths
+        if foreseen and maker and maker.able and len(lengths) + refused < COUNTED:
+            try:
+                lengths.append(foreseen.count(maker.prompt(item)))
+            except ContextOverflow:
+                refused += 1
+    if not foreseen or not maker or not maker.able or not lengths:
+        why = why or ("none fits" if refused else "a stage makes them that only a run may call")
+        return Prompts(turns, bad, None, None, False, why, refused), lengths
     tokens = round(sum(lengths) / len(lengths) * turns)
-    return Prompts(turns, bad, tokens, max(lengths), len(lengths) < turns), lengths
-
-
-class _Maker:
-    """Makes prompts as the graph would, with the built-in stages that make contexts and prompts."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._nodes = [one for one in graph.nodes if one.use.startswith(MAKERS) and one.makes is not type(None)]
-        ours = all(type(one.stage).__module__.startswith("vllm_flow.") for one in self._nodes)
-        makes = [one.name for one in self._nodes if one.makes is Prompt]
-        self.able = ours and len(makes) == 1 and not any(one.each or one.when for one in self._nodes)
-        self._store = MemoryStore()
-        self._output = makes[0] if makes else ""
-
-    def prompt(self, turn: Turn) -> Prompt:
-        turn = Turn(turn.conversation, turn.message, turn.history, turn.number or self._number(turn), turn.sample)
-        values: dict[str, Any] = {"turn": turn, "store": self._store}
-        for node in self._nodes:
-            values[node.name] = node.stage.run(**{name: values[source] for name, source in node.sources.items()})
-        self._store.begin(turn)
-        self._store.commit(turn, SHORTEST, {})
-        prompt: Prompt = values[self._output]
-        return prompt
-
-    def _number(self, turn: Turn) -> int:
-        known: tuple[StoredTurn, ...] = self._store.turns(turn.conversation)
-        return len(known) + 1
+    return Prompts(turns, bad, tokens, max(lengths), len(lengths) < turns, refused=refused), lengths
 
 
 def _why(known: tuple[Path, str] | None) -> str:

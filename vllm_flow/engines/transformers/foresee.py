@@ -42,6 +42,7 @@ def foresee(model: Model, dtype: DType, quantize: Quantize | None) -> Foreseen:
         weight_bytes=foreseen_bytes(weights, quantize, number),
         kv_bytes_per_token=2 * text.num_hidden_layers * heads * width * number.itemsize,
         context_length=length,
+        measure=renderer.measure,
     )
 
 

@@ -275,7 +275,7 @@ def test_likelihoods_are_written_in_columns_and_nothing_where_there_are_none():
         ({"logprobs": ["-1"]}, "completion.logprobs.0: '-1' is no number. Give one."),
         (
             {"model": "x" * 99},
-            "completion: there is no key 'model'. Keys: finish_reason, likelihoods, logprobs, text, text_ends, token_ids, usage.",
+            "completion: there is no key 'model'. Keys: finish_reason, likelihoods, logprobs, parsed, text, text_ends, token_ids, usage.",
         ),
         ({"likelihoods": {}}, "completion.likelihoods: 'processed_logprob' is missing. Add it."),
         (

@@ -88,6 +88,7 @@ def call_row(event: Called) -> Row:
     row: Row = {"node": event.node, "resource": event.resource, "method": "generate", "sample": request.sample}
     row |= {"seed": request.seed, "live": event.live, **in_force_row(request.schedule, tokens)}
     row |= {} if request.adapter is None else {"adapter": request.adapter}
+    row |= {} if request.shape is None else {"shape": {request.shape.kind: _listed(request.shape.value)}}
     if finish is not None and finish.prompt_ids is not None:
         row["prompt_ids"] = finish.prompt_ids
     else:  # the tokenizer is elsewhere, or the request came to no end

@@ -28,10 +28,13 @@ from vllm_flow.core.json_checks import (
 )
 from vllm_flow.core.likelihood_json import in_columns, likelihoods_from_json, scored_to_json
 from vllm_flow.core.likelihoods import Scored
+from vllm_flow.core.shape import Parsed
 from vllm_flow.core.values import Completion, FinishReason, Message, Role, Text, Turn, Usage
 
 ROLES = typing.get_args(Role)
 FINISH_REASONS = typing.get_args(FinishReason)
+RARE = ("likelihoods", "text_ends", "parsed")
+"""Of a completion, what is not written when there is none."""
 
 
 def encode(value: object) -> str:
@@ -117,11 +120,9 @@ def _fields(value: Any, path: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _completion(value: Completion, path: tuple[str, ...]) -> dict[str, Any]:
-    """Without `likelihoods` and `text_ends` when there are none: most answers have none."""
+    """Without `likelihoods`, `text_ends` and `parsed` when there are none: most answers have none."""
     found = _fields(dataclasses.replace(value, likelihoods=None), path)
-    del found["likelihoods"]
-    if value.text_ends is None:
-        del found["text_ends"]
+    found = {name: one for name, one in found.items() if one is not None or name not in RARE}
     if value.likelihoods is None:
         return found
     return {**found, "likelihoods": _plain(in_columns(value.likelihoods), (*path, "likelihoods"))}
@@ -193,7 +194,7 @@ def turn_from_json(data: Any, where: str = "turn") -> Turn:
 
 def completion_from_json(data: Any, where: str = "completion") -> Completion:
     """A completion, from what `to_json` made of one. Raises ValueError."""
-    check_keys(data, where, ("text", "token_ids", "finish_reason", "usage"), ("logprobs", "likelihoods", "text_ends"))
+    check_keys(data, where, ("text", "token_ids", "finish_reason", "usage"), ("logprobs", *RARE))
     reason, usage = data["finish_reason"], data["usage"]
     if reason not in FINISH_REASONS:
         raise ValueError(f"{where}.finish_reason: {brief(reason)} is none. There are: {listed(FINISH_REASONS)}.")
@@ -208,7 +209,16 @@ def completion_from_json(data: Any, where: str = "completion") -> Completion:
         None if logprobs is None else numbers_from_json(logprobs, f"{where}.logprobs"),
         None if likelihoods is None else likelihoods_from_json(likelihoods, f"{where}.likelihoods", len(token_ids)),
         None if ends is None else ids_from_json(ends, f"{where}.text_ends"),
+        _parsed(data.get("parsed"), f"{where}.parsed"),
     )
+
+
+def _parsed(data: Any, where: str) -> Parsed | None:
+    if data is None:
+        return None
+    check_keys(data, where, ("value", "problem"))
+    problem = data["problem"]
+    return Parsed(data["value"], None if problem is None else text_from_json(problem, f"{where}.problem"))
 
 
 def _count(data: Any, where: str) -> int | None:

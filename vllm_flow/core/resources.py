@@ -7,7 +7,7 @@ resource, so an engine can be shared by everything that configures it alike.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -56,6 +56,8 @@ class Capabilities:
     """Whether it Adapts as well, as it is configured."""
     adapters_last: bool = False
     """Whether what it learned is there after it has closed."""
+    shapes: frozenset[str] = frozenset()
+    """Which kinds of shapes it holds an answer to: schema, choices, regex."""
 
 
 @runtime_checkable
@@ -145,6 +147,12 @@ def check_plain(engine: Engine, request: Request) -> None:
     """For engines that read with no adapter. Raises EngineError for a request that wants one."""
     if request.adapter is not None:
         raise EngineError(f"{named(engine)} {NO_ADAPTERS}")
+
+
+def check_shape(engine: Engine, request: Request, shapes: Collection[str]) -> None:
+    """For engines that hold answers to these kinds of shapes alone. Raises EngineError for a request of another."""
+    if request.shape is not None and request.shape.kind not in shapes:
+        raise EngineError(f"{named(engine)} holds no answer to a {request.shape.kind}. Choose engine=transformers.")
 
 
 def named(engine: Engine) -> str:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from vllm_flow.core.errors import FlowError
+from vllm_flow.core.errors import EngineError, FlowError
 from vllm_flow.core.ledger import Ledger
 from vllm_flow.core.likelihoods import TokenLikelihood
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.segments import HISTORY, LeftOut, Segment, Share
+from vllm_flow.core.shape import Parsed, Shape
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "interrupted"]
@@ -164,6 +165,18 @@ class Completion:
     """What comes with `logprobs` from an engine that knows it, one for each token."""
     text_ends: tuple[int, ...] | None = None
     """What comes with `logprobs`: for each token, how many characters of `text` it and those before it made."""
+    parsed: Parsed | None = None
+    """What it holds as data, where a shape was asked for; else None."""
+
+    @property
+    def data(self) -> Any:
+        """The value that it holds. Raises EngineError when it is not of its shape, or was asked for without one."""
+        if self.parsed is None:
+            what = "it was interrupted" if self.finish_reason == "interrupted" else "it was asked for in no shape"
+            raise EngineError(f"the answer holds no data: {what}. Set schema, choices or regex where it is made.")
+        if self.parsed.problem is not None:
+            raise EngineError(self.parsed.problem)
+        return self.parsed.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +249,8 @@ class Request:
     """Of the turn; the runner sets it. No answer tells, by its time or its `cached_tokens`, what another has asked."""
     adapter: str | None = None
     """The version of what the conversation taught the model, of an engine that Adapts; None: the model as it is."""
+    shape: Shape | None = None
+    """Which texts the answer may be; None: any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class Bandit:
         if engine is None:
             return
         for name, changes in self.presets.items():
-            for path, problem in refused(sampling, sampling.changed(changes).foreseen(), engine, logprobs=False):
+            for path, problem in refused(sampling, sampling.changed(changes).foreseen(), engine):
                 yield path, problem if path else f"the preset '{name}': {problem}"
 
     def planned(self, sampling: SamplingPlan) -> Mapping[str, SamplingPlan]:

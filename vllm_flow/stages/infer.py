@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
-from typing import Annotated
 
 from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.errors import EngineError, listed
 from vllm_flow.core.moving import Moving
-from vllm_flow.core.options import OptionProblem, at_least
 from vllm_flow.core.ranges import RANGES
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Capabilities, Engine, EngineOptions
 from vllm_flow.core.sampling import NEUTRAL, outside, unsupported
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.schedule import Schedule
+from vllm_flow.core.shape import parsed
 from vllm_flow.core.spec import Path
 from vllm_flow.core.values import Completion, Prompt, Request
+from vllm_flow.stages.asking import Asking
 
 ORDERED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
 """The parameters of which two or more give another distribution in another order."""
@@ -32,20 +32,12 @@ ALWAYS = ("max_tokens", "n")
 
 @stage("infer/generate")
 @dataclass(frozen=True)
-class Generate:
+class Generate(Asking):
     """One answer from the engine."""
 
-    logprobs: bool = False
-    """Keep the log-probability of each generated token, and what the engine knows beside it."""
-    top_logprobs: Annotated[int, at_least(0)] = 0
-    """Keep so many of the most probable tokens at each place, too."""
-
-    def problems(self) -> Iterator[OptionProblem]:
-        yield from _alone(self.logprobs, self.top_logprobs)
-
     def check(self, sampling: SamplingPlan, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
-        yield from refused(sampling, schedule, engine, self.logprobs)
-        yield from _unlisted(engine, self.top_logprobs)
+        yield from refused(sampling, schedule, engine)
+        yield from self.unheld(engine)
         first, moving = schedule.at(0).n, schedule.by_turn.get("n")
         if (n := first if moving is None or moving.bounds is None else round(moving.bounds[1])) > 1:
             planned = first == sampling.start.n and moving == sampling.moving.get("n", moving)
@@ -61,26 +53,17 @@ class Generate:
     ) -> Completion:
         if schedule.at(0).n > 1:
             raise EngineError("sampling.n: infer/generate makes one answer. Use infer/sample for several.")
-        asked = Request(prompt, schedule, 0, 0, self.logprobs, self.top_logprobs, adapter=version_of(adapter))
-        return await complete(engine, asked)
+        return await complete(engine, self.request(prompt, schedule, adapter))
 
 
 @stage("infer/sample")
 @dataclass(frozen=True)
-class Sample:
+class Sample(Asking):
     """Several independent answers to one prompt, as many as `sampling.n` says, all in flight at once."""
 
-    logprobs: bool = False
-    """Keep the log-probability of each generated token, and what the engine knows; score/likelihood needs them."""
-    top_logprobs: Annotated[int, at_least(0)] = 0
-    """Keep so many of the most probable tokens at each place, too."""
-
-    def problems(self) -> Iterator[OptionProblem]:
-        yield from _alone(self.logprobs, self.top_logprobs)
-
     def check(self, sampling: SamplingPlan, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
-        yield from refused(sampling, schedule, engine, self.logprobs)
-        yield from _unlisted(engine, self.top_logprobs)
+        yield from refused(sampling, schedule, engine)
+        yield from self.unheld(engine)
 
     def advise(self, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         yield from advised(schedule, engine)
@@ -88,20 +71,14 @@ class Sample:
     async def run(
         self, prompt: Prompt, schedule: Schedule, engine: Engine, *, adapter: Adapted | None = None
     ) -> tuple[Completion, ...]:
-        first = Request(prompt, schedule, 0, 0, self.logprobs, self.top_logprobs, adapter=version_of(adapter))
+        first = self.request(prompt, schedule, adapter)
         requests = [replace(first, sample=sample) for sample in range(schedule.at(0).n)]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(complete(engine, request)) for request in requests]
         return tuple(task.result() for task in tasks)
 
 
-def version_of(adapter: Adapted | None) -> str | None:
-    return None if adapter is None else adapter.version
-
-
-def refused(
-    sampling: SamplingPlan, schedule: Schedule, engine: EngineOptions, logprobs: bool
-) -> Iterator[tuple[Path, str]]:
+def refused(sampling: SamplingPlan, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
     """What the engine cannot honour, as path and problem; an empty path stands for the node itself."""
     can, wanted, planned = engine.capabilities(), schedule.at(0), sampling.start
     own = {one for one in RANGES if schedule.moving.get(one) != _within(sampling, one)}
@@ -115,8 +92,6 @@ def refused(
     for name, problem in (*outside(wanted, can.ranges), *_immovable(schedule, can), *_beyond(schedule, can)):
         mine = f"the schedule's '{name}': {problem}"
         yield () if name in own else ("sampling", name), mine if name in own else problem
-    if logprobs and not can.logprobs:
-        yield (), "the engine gives no log-probabilities. Remove `logprobs`, or choose another engine."
 
 
 def _within(sampling: SamplingPlan, name: str) -> Moving | None:
@@ -171,18 +146,6 @@ def advised(schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, s
         yield (), f"the engine's repetition_penalty looks at {where} alone. Set it to 1, or choose another engine."
 
 
-def _alone(logprobs: bool, top_logprobs: int) -> Iterator[OptionProblem]:
-    if top_logprobs and not logprobs:
-        problem = f"{top_logprobs} does nothing by itself. Set `logprobs: true` beside it."
-        yield OptionProblem(("top_logprobs",), problem)
-
-
-def _unlisted(engine: EngineOptions, top_logprobs: int) -> Iterator[tuple[Path, str]]:
-    can = engine.capabilities()
-    if top_logprobs and can.logprobs and not can.likelihoods:
-        yield (), "the engine lists no alternatives. Remove `top_logprobs`, or choose another engine."
-
-
 async def complete(engine: Engine, request: Request) -> Completion:
     """Read one stream to its end. Raises EngineError when it ends without a finish."""
     tokens = []
@@ -198,4 +161,5 @@ async def complete(engine: Engine, request: Request) -> Completion:
     known = [token.likelihood for token in tokens if token.likelihood is not None]
     likelihoods = tuple(known) if request.logprobs and len(known) == len(tokens) else None
     ends = tuple(accumulate(len(token.text) for token in tokens)) if logprobs and len(logprobs) == len(tokens) else None
-    return Completion(text, ids, finish.reason, finish.usage, logprobs, likelihoods, ends)
+    held = None if request.shape is None else parsed(request.shape, text, finish.reason == "length")
+    return Completion(text, ids, finish.reason, finish.usage, logprobs, likelihoods, ends, held)

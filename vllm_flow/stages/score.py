@@ -19,7 +19,7 @@ from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Engine, EngineOptions, score
 from vllm_flow.core.spec import Path
 from vllm_flow.core.values import Completion, Context, Prompt, Score, Turn, Usage
-from vllm_flow.stages.infer import version_of
+from vllm_flow.stages.asking import version_of
 
 
 @stage("score/likelihood")

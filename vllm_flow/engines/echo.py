@@ -21,7 +21,9 @@ from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities, check_plain
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Course
+from vllm_flow.core.shape import KINDS, parsed
 from vllm_flow.core.values import Before, Finish, FinishReason, InForce, Prompt, Request, Token, Usage
+from vllm_flow.engines.instance import instance
 from vllm_flow.engines.stopping import StopScanner
 
 PIECE = re.compile(r"\s*\S+|\s+")
@@ -49,15 +51,15 @@ class Echo:
 
     All probability is on one token, so temperature, cuts and penalties change nothing, each token's logprob is 0, and
     `max_tokens`, `stop` and `stop_token_ids` end the answer as they do everywhere. Logit bias, bad words and min tokens
-    would make it say something else, so it does not honour them.
+    would make it say something else, so it does not honour them. What is to have a shape and has none in the message
+    is a short example of it instead, always the same.
     """
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
         honoured = names - {"logit_bias", "bad_words", "min_tokens"}
-        return Capabilities(
-            sampling=honoured, logprobs=True, likelihoods=True, score=True, measures=True, moves=True, signals=SIGNALS
-        )
+        known: dict[str, Any] = dict.fromkeys(("logprobs", "likelihoods", "score", "measures", "moves"), True)
+        return Capabilities(sampling=honoured, signals=SIGNALS, shapes=frozenset(KINDS), **known)
 
     def open(self) -> EchoEngine:
         return EchoEngine()
@@ -124,7 +126,7 @@ def _shares(texts: Sequence[str]) -> tuple[int, ...]:
 def _answer(request: Request, prompt: tuple[int, ...]) -> Iterator[Token]:
     sampling, course = request.schedule.at(0), Course(request.schedule)
     scanner = StopScanner(sampling.stop)
-    said = pieces(_newest_user_text(request.prompt)) or [""]
+    said = pieces(_said(request)) or [""]
     last, ids = min(len(said), sampling.max_tokens) - 1, tuple(map(token_id, said))
     for index, piece in enumerate(said[: last + 1]):
         ended = token_id(piece) in sampling.stop_token_ids
@@ -146,6 +148,13 @@ def _certain(piece: str, request: Request) -> tuple[float, TokenLikelihood]:
     """Of a token that has all probability: no other is an alternative, whatever the sampling."""
     only = Alternative(token_id(piece), piece, 0.0, 0.0)
     return 0.0, TokenLikelihood(0.0, 0.0, 0.0, (only,) if request.top_logprobs else ())
+
+
+def _said(request: Request) -> str:
+    text = _newest_user_text(request.prompt)
+    if request.shape is None or parsed(request.shape, text, cut=False).problem is None:
+        return text
+    return instance(request.shape)
 
 
 def _newest_user_text(prompt: Prompt) -> str:

@@ -20,7 +20,9 @@ from vllm_flow.core.values import Prompt
 from vllm_flow.engines.attribution import Encoded, by_lengths, by_pieces, measured
 from vllm_flow.engines.llama_cpp.network import LlamaNetwork
 from vllm_flow.engines.llama_cpp.options import LlamaCpp
+from vllm_flow.engines.llama_cpp.spelled import gguf_tokenizer
 from vllm_flow.engines.recent import Recent
+from vllm_flow.engines.shaping import Shapes
 from vllm_flow.engines.transformers.failures import no_tokens, refused_by_template
 from vllm_flow.engines.transformers.loaded import Loaded
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
@@ -74,7 +76,8 @@ def load(options: LlamaCpp) -> Loaded:
     }
     ends = _end_ids(model)
     vocabulary = Vocabulary(GgufTokenizer(model), model.n_vocab(), ends)
-    return Loaded(LlamaNetwork(model), renderer, _decoder(model), ends, vocabulary, length, facts)
+    shapes = Shapes(gguf_tokenizer(model, vocabulary.end_ids))
+    return Loaded(LlamaNetwork(model), renderer, _decoder(model), ends, vocabulary, shapes, length, facts)
 
 
 def _context_length(options: LlamaCpp, file: Path, where: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Any
 
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.moving import SIGNALS
@@ -15,6 +15,7 @@ from vllm_flow.core.options import OptionProblem, at_least
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities, Engine
 from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.shape import KINDS
 from vllm_flow.models.spec import Model
 
 LIBRARY = "llama_cpp"
@@ -50,9 +51,8 @@ class LlamaCpp:
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
-        return Capabilities(
-            sampling=names, logprobs=True, likelihoods=True, score=True, measures=True, moves=True, signals=SIGNALS
-        )
+        known: dict[str, Any] = dict.fromkeys(("logprobs", "likelihoods", "score", "measures", "moves"), True)
+        return Capabilities(sampling=names, signals=SIGNALS, shapes=frozenset(KINDS), **known)
 
     def open(self) -> Engine:
         """Load the file, fetching it first if need be. Raises ModelError, and EngineError without the package."""

@@ -15,6 +15,7 @@ from vllm_flow.engines.transformers.likelihood import likelihoods
 from vllm_flow.engines.transformers.penalties import adjusted
 from vllm_flow.engines.transformers.row import Row
 from vllm_flow.engines.transformers.sampler import choose, processed
+from vllm_flow.engines.transformers.shaped import shaped
 from vllm_flow.engines.transformers.signals import heard, keep_surprises
 from vllm_flow.engines.transformers.tables import together
 
@@ -53,13 +54,14 @@ def _taken(
     """logits: [rows, vocab], all of them numbers."""
     seeds, indices = [row.job.request.seed for row in rows], [len(row.output) for row in rows]
     marked = adjusted(logits, samplings, [row.history for row in rows])
+    marked = shaped(marked, [row.shaping for row in rows])
     left = [True] * len(rows) if marked is logits else finite(marked)
     chosen = choose(marked, samplings, seeds, indices)
     keep_surprises(rows, samplings, marked, chosen)
     likely = _likelihoods(rows, samplings, logits, marked, chosen, spell=spell)
     for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):
         try:
-            check_left(left[place], len(row.output))
+            check_left(left[place], len(row.output), row.job.request.shape)
             yield row, row.take(token_id, likely.get(row))
         except Exception as error:
             yield row, error

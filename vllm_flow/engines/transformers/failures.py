@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vllm_flow.core.errors import ContextOverflow, EngineError, FlowError
+from vllm_flow.core.shape import Shape
 
 log = logging.getLogger("vllm_flow")
 
@@ -46,8 +47,11 @@ def check_numbers(numbers: bool, where: str, adapter: str | None = None) -> None
     raise EngineError(f"the model's logits are not finite at {where}. Choose dtype=float32, or other weights.")
 
 
-def check_left(left: bool, index: int) -> None:
-    """Raises EngineError unless bias, bans and penalties have left something. index: of the token, from 0."""
+def check_left(left: bool, index: int, shape: Shape | None) -> None:
+    """Raises EngineError unless bias, bans, penalties and shape have left something. index: of the token, from 0."""
+    if not left and shape is not None:
+        what = f"bans leave nothing of what the answer's {shape.kind} allows at generated token {index}"
+        raise EngineError(f"sampling: {what}. Remove some bad_words, lower min_tokens, or change the {shape.kind}.")
     if not left:
         raise EngineError(
             f"sampling: bans and penalties leave nothing to draw from at generated token {index}. Remove some "

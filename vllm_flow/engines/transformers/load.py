@@ -13,6 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from vllm_flow.core.errors import ModelError
 from vllm_flow.core.options import written
+from vllm_flow.engines.shaping import Shapes, hf_tokenizer
 from vllm_flow.engines.transformers.adapter import merge_adapter
 from vllm_flow.engines.transformers.fitting import compile_decoding, fitted, least_tokens
 from vllm_flow.engines.transformers.heap import give_back
@@ -95,7 +96,8 @@ def _ready(
     }
     ends = end_ids(getattr(weights.generation_config, "eos_token_id", None), tokenizer)
     vocabulary = Vocabulary(tokenizer, weights.config.get_text_config().vocab_size, ends)
-    return Loaded(network, renderer, decoder(tokenizer), ends, vocabulary, length, facts, attention)
+    shapes = Shapes(hf_tokenizer(tokenizer, vocabulary.size, vocabulary.end_ids))
+    return Loaded(network, renderer, decoder(tokenizer), ends, vocabulary, shapes, length, facts, attention)
 
 
 def _weights(

@@ -18,6 +18,7 @@ from vllm_flow.core.errors import EngineError
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.resources import NO_ADAPTERS
 from vllm_flow.core.values import Prompt
+from vllm_flow.engines.shaping import Shapes
 from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 
@@ -140,6 +141,7 @@ class Loaded:
     end_ids: frozenset[int]
     """Ids that end a sequence."""
     vocabulary: Vocabulary
+    shapes: Shapes
     context_length: int
     facts: Mapping[str, Any]
     """For the record: JSON values."""

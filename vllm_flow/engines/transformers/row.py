@@ -13,6 +13,7 @@ from vllm_flow.core.moving import Signal
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Course
 from vllm_flow.core.values import Finish, InForce, Request, Token, Usage
+from vllm_flow.engines.shaping import Shaping
 from vllm_flow.engines.transformers.history import History
 from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.loaded import Laid, Loaded, Span
@@ -96,10 +97,16 @@ class Row(Reading):
         self.longest = len(prompt) + self.limits.max_tokens
         self.history = History(prompt, self.output, loaded.vocabulary, self.limits)
         self.history.understand(self.limits)
+        self.shaping: Shaping | None = None if job.request.shape is None else loaded.shapes.begin(job.request.shape)
         self._saying = Saying(loaded.decode, self.limits, loaded.end_ids)
 
     def asked(self, signals: Mapping[Signal, float]) -> Sampling:
-        """What is in force at the next token. Raises EngineError where a schedule fails, or it means nothing here."""
+        """What is in force at the next token, whose shape is looked at.
+
+        Raises EngineError where a schedule or a shape fails, or means nothing here.
+        """
+        if self.shaping is not None:
+            self.shaping.look()
         now = self.course.next(len(self.output), self.output, signals)
         self.history.understand(now)
         return now
@@ -113,7 +120,9 @@ class Row(Reading):
         logprob, likelihood = likely or (None, None)
         self.output.append(token_id)
         moved = InForce(self.course.values, self.course.signals) if self.course.values else None
-        said, reason = self._saying.take(token_id)
+        if self.shaping is not None:
+            self.shaping.take(token_id)
+        said, reason = self._saying.take(token_id, self.shaping is not None and self.shaping.over)
         if reason is None:
             return Token(token_id, said, logprob, None, likelihood, moved)
         usage = Usage(len(self.tokens), len(self.output))

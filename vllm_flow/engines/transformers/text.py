@@ -72,14 +72,18 @@ class Saying:
         self._ends = ends.union(limits.stop_token_ids)
         self._text = TextStream(decode, limits.stop)
 
-    def take(self, token_id: int) -> tuple[str, FinishReason | None]:
-        """What this token adds to the visible text; and with the last one, which adds all that was held back, why."""
+    def take(self, token_id: int, over: bool = False) -> tuple[str, FinishReason | None]:
+        """What this token adds to the visible text; and with the last one, which adds all that was held back, why.
+
+        over: whether nothing may follow it, as far as the answer's shape goes.
+        """
         may_end = self.tokens >= self._limits.min_tokens
         self.tokens += 1
         ended = token_id in self._ends
         said = "" if ended else self._text.push(token_id, may_end)
-        if not (ended or self._text.stopped or self.tokens == self._limits.max_tokens):
+        over = over and may_end
+        if not (ended or over or self._text.stopped or self.tokens == self._limits.max_tokens):
             return said, None
         rest = "" if self._text.stopped else self._text.flush(may_end)
         # The text held back may turn out to hold a whole stop string.
-        return said + rest, "stop" if ended or self._text.stopped else "length"
+        return said + rest, "stop" if ended or over or self._text.stopped else "length"

@@ -31,6 +31,10 @@ UNSTEERED = (
     "sampling: it moves within the answer, and this vLLM runs its second model runner, which takes one value for a "
     "whole answer here. Set VLLM_USE_V2_MODEL_RUNNER=0 in the environment, or let it move `by: turn`."
 )
+UNSHAPED = (
+    "the answer's shape: this vLLM runs its second model runner, which lets nobody touch the logits. Set "
+    "VLLM_USE_V2_MODEL_RUNNER=0 in the environment, or choose another engine."
+)
 
 
 class Answer:
@@ -41,10 +45,12 @@ class Answer:
         self.prompt = loaded.renderer.ids(request.prompt)
         check_room(len(self.prompt), limits.max_tokens, loaded.context_length)
         self._steering: Steering | None = None
-        if request.schedule.moving:
+        self._shaping = None if request.shape is None else loaded.shapes.begin(request.shape)
+        if request.schedule.moving or request.shape is not None:
             if not loaded.steers:
-                raise EngineError(UNSTEERED)
-            self._steering = Steering(request, limits, self.prompt, loaded.vocabulary)
+                raise EngineError(UNSHAPED if request.shape is not None else UNSTEERED)
+            shaping = None if request.shape is None else loaded.shapes.begin(request.shape)
+            self._steering = Steering(request, limits, self.prompt, loaded.vocabulary, shaping)
         self.params = _params(request, limits, loaded.vocabulary, self._steering)
         self._saying = Saying(loaded.decode, limits, loaded.vocabulary.end_ids)
         self._cached = 0
@@ -65,7 +71,9 @@ class Answer:
 
     def _take(self, token_id: int, logprob: float | None) -> Token:
         moved = self._steering.moved(self._saying.tokens) if self._steering else None
-        said, reason = self._saying.take(token_id)
+        if self._shaping is not None:
+            self._shaping.take(token_id)
+        said, reason = self._saying.take(token_id, self._shaping is not None and self._shaping.over)
         if reason is None:
             return Token(token_id, said, logprob, moved=moved)
         usage = Usage(len(self.prompt), self._saying.tokens)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vllm_flow.core.errors import EngineError, ModelError
+from vllm_flow.engines.shaping import Shapes, hf_tokenizer
 from vllm_flow.engines.transformers.load import context_length, decoder, end_ids
 from vllm_flow.engines.transformers.render import Renderer
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
@@ -58,9 +59,10 @@ class Loaded:
     decode: Callable[..., str]
     """Token ids to text, special tokens left out."""
     vocabulary: Vocabulary
+    shapes: Shapes
     context_length: int
     steers: bool
-    """Whether it can draw an answer whose parameters move."""
+    """Whether it can draw an answer whose parameters move, or that has a shape."""
     facts: Mapping[str, Any]
     """For the record: JSON values."""
 
@@ -107,7 +109,8 @@ def _load(options: Vllm) -> Loaded:
         "batch_invariant": False,
     }
     vocabulary = Vocabulary(tokenizer, model.get_vocab_size(), ends)
-    return Loaded(llm, renderer, decoder(tokenizer), vocabulary, length, _steers(llm.vllm_config), facts)
+    shapes = Shapes(hf_tokenizer(tokenizer, vocabulary.size, vocabulary.end_ids))
+    return Loaded(llm, renderer, decoder(tokenizer), vocabulary, shapes, length, _steers(llm.vllm_config), facts)
 
 
 def _version() -> str:

@@ -13,6 +13,7 @@ from vllm_flow.core.moving import SIGNALS
 from vllm_flow.core.options import OptionProblem, above, at_least
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities, Engine
+from vllm_flow.core.shape import KINDS
 from vllm_flow.engines.openai.dialects import DIALECTS
 from vllm_flow.engines.transformers.options import DType
 from vllm_flow.models.spec import Model
@@ -28,7 +29,8 @@ class Vllm:
 
     Parameters mean what they mean everywhere, but the noise is vLLM's: one seed gives another answer than on other
     engines. Its logits change a little with the company, so near ties can, too; tokens that tie at a cut all stay. An
-    answer whose parameters move is drawn from what our own sampler leaves, row by row, which takes longer.
+    answer of a shape, or whose parameters move, is drawn from what our own sampler leaves, row by row, which takes
+    longer.
     """
 
     model: Model
@@ -56,9 +58,10 @@ class Vllm:
             yield MISSING
 
     def capabilities(self) -> Capabilities:
-        """Those of a vLLM server, but with the tokenizer at hand, and our sampler where parameters move."""
+        """Those of a vLLM server, but with the tokenizer at hand, and our sampler where it is needed."""
         of_a_server = DIALECTS["vllm"].capabilities(seeds=True)
-        return replace(of_a_server, counts=True, measures=True, moves=True, signals=SIGNALS)
+        shapes = frozenset(KINDS)
+        return replace(of_a_server, counts=True, measures=True, moves=True, signals=SIGNALS, shapes=shapes)
 
     def open(self) -> Engine:
         """Load the weights, fetching them first if need be. Raises ModelError, and EngineError without the package."""

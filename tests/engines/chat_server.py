@@ -16,6 +16,7 @@ from typing import Any
 
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
+from vllm_flow.core.shape import Shape
 from vllm_flow.core.values import Message, Prompt, Request, Text, Token
 from vllm_flow.engines.echo import EchoEngine
 
@@ -124,7 +125,8 @@ class ChatServer:
         messages = tuple(Message(one["role"], (Text(one["content"]),)) for one in body["messages"])
         ends = {name: tuple(body.get(name, ())) for name in ("stop", "stop_token_ids")}
         sampling = Sampling(max_tokens=limit, **ends)
-        request = Request(Prompt(messages), Schedule(sampling), logprobs=body.get("logprobs", False))
+        how = {"logprobs": body.get("logprobs", False), "shape": _shape(body)}
+        request = Request(Prompt(messages), Schedule(sampling), **how)
         yield chunk({"role": "assistant", "content": ""})
         async for token in EchoEngine().generate(request):
             yield chunk({"content": token.text}, **_beside(token, body))
@@ -134,6 +136,20 @@ class ChatServer:
         if self.usage:
             yield usage(used.prompt_tokens or 0, used.completion_tokens or 0)
         yield DONE
+
+
+def _shape(body: dict[str, Any]) -> Shape | None:
+    """As OpenAI's servers read one, and vLLM's."""
+    if form := body.get("response_format"):
+        assert form["type"] == "json_schema"
+        assert form["json_schema"].keys() == {"name", "strict", "schema"}
+        return Shape.of_schema(form["json_schema"]["schema"])
+    match body.get("structured_outputs"):
+        case {"choice": choices}:
+            return Shape(choices=tuple(choices))
+        case {"regex": regex}:
+            return Shape(regex=regex)
+    return None
 
 
 def _beside(token: Token, body: dict[str, Any]) -> dict[str, Any]:

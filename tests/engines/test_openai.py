@@ -18,9 +18,10 @@ import pytest
 from tests.engines.chat_server import DONE, MODEL, ChatServer, Refuse, Stream, chunk, serving, usage, whole
 from vllm_flow.cli import main
 from vllm_flow.core.errors import ContextOverflow, EngineError
+from vllm_flow.core.shape import Parsed, Shape
 from vllm_flow.core.values import Completion, Prompt, Request, Token, Usage, system, user
 from vllm_flow.engines.openai import engine as live
-from vllm_flow.engines.openai.dialects import DIALECTS
+from vllm_flow.engines.openai.dialects import DIALECTS, written_shape
 from vllm_flow.engines.openai.options import OpenAI
 from vllm_flow.models.spec import Model
 from vllm_flow.stages.infer import complete
@@ -116,6 +117,39 @@ def test_a_greedy_answer_needs_no_seed_and_a_server_can_be_spared_all(server: Ch
     assert [("seed" in one.body) for one in server.asked] == [False, False]
     assert options(server).capabilities().seeded == "best effort"
     assert options(server, seeds=False).capabilities().seeded == "no"
+
+
+def test_shapes_are_sent_as_the_dialect_writes_them_and_no_other_is_taken(server: ChatServer) -> None:
+    count = {"type": "object", "properties": {"n": {"type": "number", "exclusiveMinimum": 0}}, "required": ["n"]}
+    schema, choices, regex = Shape.of_schema(count), Shape(choices=("a", "b")), Shape(regex="a+")
+    form = {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "strict": True, "schema": count | {"additionalProperties": False}},
+    }
+    assert written_shape(schema) == {"response_format": form}
+    assert written_shape(choices) == {"structured_outputs": {"choice": ["a", "b"]}}
+    assert written_shape(regex) == {"structured_outputs": {"regex": "a+"}}
+
+    def answer(dialect: Any, shape: Shape) -> Completion:
+        engine = options(server, dialect=dialect).open()
+        try:
+            return asyncio.run(complete(engine, Request(prompt("Hi."), schedule(), shape=shape)))
+        finally:
+            engine.close()
+
+    assert [answer("vllm", one).data for one in (schema, choices, regex)] == [{"n": 1}, "a", "a"]
+    assert answer("openai", schema).data == {"n": 1}
+    for dialect, shape in (("openai", choices), ("openai", regex), ("common", schema)):
+        with pytest.raises(EngineError) as caught:
+            answer(dialect, shape)
+        assert (
+            str(caught.value) == f"the engine 'openai' holds no answer to a {shape.kind}. Choose engine=transformers."
+        )
+    server.script.append(whole('{"n": 0}'))
+    assert answer("openai", schema).parsed == Parsed(
+        problem="the answer does not fit its schema: n: 0 is less than or equal to the minimum of 0. Remove what ends it "
+        "early, such as a stop text, or ask again."
+    )
 
 
 def test_token_ids_are_known_in_the_dialect_vllm_alone(server: ChatServer) -> None:

@@ -7,14 +7,17 @@ vLLM does those of a model's generation_config.json. What it does not take is re
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
 from vllm_flow.core.errors import EngineError, listed
+from vllm_flow.core.grammar import held
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.sampling import Sampling, unsupported
+from vllm_flow.core.shape import KINDS, Shape
 from vllm_flow.core.values import Request, nothing
 
 Name = Literal["openai", "vllm", "common"]
@@ -36,6 +39,8 @@ class Dialect:
     """Whether it tells the log-probability of each token."""
     own_order: bool = True
     """Whether the order in which it applies the parameters may be another than ours."""
+    shapes: frozenset[str] = frozenset()
+    """Which kinds of shapes it holds an answer to, in a way of its own: what comes is looked at here in any case."""
     fields: Mapping[str, Any] = field(default_factory=nothing)
     """What is sent beside."""
 
@@ -54,6 +59,7 @@ class Dialect:
             batch_invariant=False,
             token_ids=self.token_ids,
             counts=False,
+            shapes=self.shapes,
         )
 
     def check(self, now: Sampling) -> None:
@@ -85,7 +91,15 @@ class Dialect:
             body["seed"] = request.seed & SEED_BITS
         if request.logprobs:
             body["logprobs"] = True
-        return body
+        return body if request.shape is None else body | written_shape(request.shape)
+
+
+def written_shape(shape: Shape) -> dict[str, Any]:
+    """What is sent for it. vLLM's older `guided_json` and its like would be ignored and nothing said."""
+    if shape.schema is not None:
+        form = {"name": "answer", "strict": True, "schema": held(json.loads(shape.schema), numbers=False)}
+        return {"response_format": {"type": "json_schema", "json_schema": form}}
+    return {"structured_outputs": {"choice": list(shape.choices)} if shape.choices else {"regex": shape.regex}}
 
 
 NO_LIMIT = -1
@@ -101,11 +115,17 @@ OF_OPENAI = {
 }
 DIALECTS: Mapping[Name, Dialect] = MappingProxyType(
     {
-        "openai": Dialect(COMMON | PENALTIES | {"logit_bias"}, "max_completion_tokens", MappingProxyType(OF_OPENAI)),
+        "openai": Dialect(
+            COMMON | PENALTIES | {"logit_bias"},
+            "max_completion_tokens",
+            MappingProxyType(OF_OPENAI),
+            shapes=frozenset({"schema"}),
+        ),
         "vllm": Dialect(
             COMMON | PENALTIES | OF_VLLM,
             ranges=MappingProxyType({"temperature": (0, 2), **dict.fromkeys(PENALTIES, (-2, 2))}),
             own_order=False,  # ours is vLLM's
+            shapes=frozenset(KINDS),
             fields=MappingProxyType({"return_token_ids": True}),
         ),
         "common": Dialect(COMMON, logprobs=False),

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 
 from vllm_flow.core.errors import EngineError
-from vllm_flow.core.resources import check_plain
+from vllm_flow.core.resources import check_plain, check_shape
 from vllm_flow.core.values import Prompt, Request, Token
 from vllm_flow.engines.loop_thread import LoopThread
 from vllm_flow.engines.openai.answer import AGAIN, Answer
@@ -46,6 +46,7 @@ class OpenAIEngine:
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
         check_plain(self, request)
+        check_shape(self, request, self._dialect.shapes)
         async with aclosing(self._thread.stream(self._answer(request))) as tokens:
             async for token in tokens:
                 yield token

@@ -72,6 +72,27 @@ class Silent(EchoEngine):
             yield token
 
 
+@told(
+    "answers_have_the_shapes_that_it_names: of Shape(schema=None, choices=('left', 'right', 'straight on'), regex=None): "
+    "the answer does not fit its choices: 'Count from one to twelve, in words, one after the other.' is none of them. "
+    "Remove what ends it early, such as a stop text, or ask again."
+)
+class IgnoresShapes(EchoEngine):
+    says: ClassVar = {"shapes": frozenset({"choices"})}
+
+    async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
+        async for token in super().generate(replace(request, shape=None)):
+            yield token
+
+
+@told(
+    "answers_have_the_shapes_that_it_names: capabilities names the shape 'choice', which is none. Did you mean "
+    "'choices'? There are: choices, regex, schema."
+)
+class NamesNoShape(EchoEngine):
+    says: ClassVar = {"shapes": frozenset({"choice"})}
+
+
 @told("it_answers: the last token has no finish. Say there why the answer ended.")
 class SaysNotWhyItEnds(Changed):
     def change(self, token: Token, place: int, request: Request) -> Token:

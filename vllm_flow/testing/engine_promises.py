@@ -17,6 +17,7 @@ from vllm_flow.testing.ending_promises import ENDING_PROMISES
 from vllm_flow.testing.likelihood_promises import LIKELIHOOD_PROMISES
 from vllm_flow.testing.measuring_promises import the_parts_of_a_prompt_add_up
 from vllm_flow.testing.options import option_problems, registered
+from vllm_flow.testing.shape_promises import answers_have_the_shapes_that_it_names
 from vllm_flow.testing.trial import Trial, all_of
 
 Check = Callable[[Trial], Coroutine[Any, Any, None]]
@@ -164,6 +165,9 @@ async def each_parameter_it_honours_is_accepted(trial: Trial) -> None:
 
 for about_likelihood in LIKELIHOOD_PROMISES:
     promise(about_likelihood)
+
+
+promise(answers_have_the_shapes_that_it_names)
 
 
 @promise

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from vllm_flow.core.resources import Capabilities, Engine, EngineOptions
+from vllm_flow.core.shape import Shape
 from vllm_flow.core.values import Completion, Prompt, Request, Token
 from vllm_flow.stages.infer import complete
 from vllm_flow.testing import values
@@ -52,11 +53,12 @@ class Trial:
         sample: int = 0,
         logprobs: bool = False,
         top_logprobs: int = 0,
+        shape: Shape | None = None,
         **sampling: Any,
     ) -> Request:
         """Every other parameter neutral, at most TOKENS tokens."""
         schedule = values.schedule(**{"max_tokens": TOKENS, **sampling})
-        return Request(prompt, schedule, seed, sample, logprobs, top_logprobs)
+        return Request(prompt, schedule, seed, sample, logprobs, top_logprobs, shape=shape)
 
     def greedy(self, prompt: Prompt, *, seed: int = 0, **sampling: Any) -> Request:
         """Greedy if the engine can be; else the seed alone makes the answer repeatable."""

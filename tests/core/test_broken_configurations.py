@@ -38,7 +38,7 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "unknown option",
         {"prompt": {"use": "fuse/chat", "sytem": "x"}},
-        ["graph.prompt.sytem: there is no option 'sytem'. Did you mean 'system'? Options: system."],
+        ["graph.prompt.sytem: there is no option 'sytem'. Did you mean 'system'? Options: budget, shares, system."],
     ),
     (
         "wrong option type",
@@ -123,7 +123,7 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
         "from names no parameter",
         {"prompt": {"use": "fuse/chat", "from": {"contxt": "context"}}},
         [
-            "graph.prompt.from.contxt: fuse/chat has no parameter 'contxt'. Did you mean 'context'? It asks for: context, turn."
+            "graph.prompt.from.contxt: fuse/chat has no parameter 'contxt'. Did you mean 'context'? It asks for: context, documents, engine, facts, retrieved, schedule, story, summary, turn."
         ],
     ),
     (
@@ -632,8 +632,8 @@ def faults_of(broken: RunSpec) -> list[str]:
 def test_the_configuration_that_is_broken_below_is_sound() -> None:
     assert [node.name for node in Pipeline.build(spec()).graph.nodes] == [
         "context",
-        "prompt",
         "schedule",
+        "prompt",
         "reply",
         "remember",
     ]

@@ -194,7 +194,7 @@ def test_observers_hear_of_everything_in_order() -> None:
     seen: list[Event] = []
     play(spec(), turns("hi"), seen.append)
     nodes = [event.node for event in seen if isinstance(event, NodeDone)]
-    assert nodes == ["context", "prompt", "schedule", "reply", "remember"]
+    assert nodes == ["context", "schedule", "prompt", "reply", "remember"]
     assert [type(event) for event in seen if not isinstance(event, NodeDone)] == [
         Opened,
         TurnStarted,

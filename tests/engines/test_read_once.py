@@ -16,7 +16,9 @@ from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.engines.transformers.network import Span
 from vllm_flow.engines.transformers.prefix import PrefixCache
+from vllm_flow.engines.transformers.render import Renderer
 from vllm_flow.engines.transformers.row import Job
+from vllm_flow.models.random_weights import build_tokenizer
 from vllm_flow.models.spec import Model
 
 
@@ -89,11 +91,11 @@ def test_where_reuse_stops_is_told_to_the_token(loaded: Loaded) -> None:
 
 def test_a_template_that_rewrites_history_is_seen_in_where_reuse_stops() -> None:
     loaded = load(Model("random", architecture=SHAPE), "cpu", "float32")
-    loop, answer = Loop(loaded, Limits()), assistant("<think>Well, it may be so.</think>It is so.")
-    said = (user(LONG[:80]), answer, user("Why?"), answer, user("Indeed?"))
-    for template, rewritten in ((loaded.renderer._tokenizer.chat_template, False), (STRIPPING, True)):
-        loaded.renderer._tokenizer.chat_template = template
-        loop = Loop(loaded, Limits())
+    answer = assistant("<think>Well, it may be so.</think>It is so.")
+    said, tokenizer = (user(LONG[:80]), answer, user("Why?"), answer, user("Indeed?")), build_tokenizer()
+    for template, rewritten in ((tokenizer.chat_template, False), (STRIPPING, True)):
+        tokenizer.chat_template = template
+        loop = Loop(dataclasses.replace(loaded, renderer=Renderer(tokenizer)), Limits())
         before = stopped(loop, Prompt(said[:3]))[2]
         cached, stop, _ = stopped(loop, Prompt(said))
         assert stop is not None

@@ -55,7 +55,7 @@ def test_a_store_on_the_disk_is_not_written(flow: Flow) -> None:
         ("samplin.top_p=1", "samplin.top_p (command line): the record has no such key. Did you mean 'sampling'? There are: {KEYS}."),
         ("seed", "seed (command line): it is no change. Write key=value, such as sampling.temperature=0.3."),
         ("model.path=x", "model.path (command line): the record has no such key. There are: {KEYS}."),
-        ("prompt.sistem=x", "graph.prompt.sistem (command line): there is no option 'sistem'. Did you mean 'system'? Options: system."),
+        ("prompt.sistem=x", "graph.prompt.sistem (command line): there is no option 'sistem'. Did you mean 'system'? Options: budget, shares, system."),
     ],
 )  # fmt: skip
 def test_what_cannot_be_changed_is_told_before_anything_is_written(flow: Flow, word: str, problem: str) -> None:

@@ -184,7 +184,11 @@ def test_a_part_of_the_wrong_kind_is_refused_by_its_name() -> None:
     ("graph", "own", "words"),
     [
         (None, {}, "graph: null does not fit. It takes a mapping."),
-        ([Chat()], {}, "graph: [Chat(system=None)] does not fit. It takes a mapping."),
+        (
+            [Chat()],
+            {},
+            "graph: [Chat(system=None, budget=None, shares=mappingproxy({}))] does not fit. It takes a mapping.",
+        ),
         (DIALOGUE, {"input": Unregistered()}, "input: Unregistered(mark='!') does not fit. It takes a mapping."),
         (DIALOGUE, {"pipelines": {"a": 3}}, "pipelines.a: 3 does not fit. It takes a mapping."),
         (DIALOGUE, {"seed": "one"}, "seed: 'one' does not fit. It takes an integer."),

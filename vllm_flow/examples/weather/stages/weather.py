@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from vllm_flow import Clock, Context, Message, Prompt, Text, Turn, stage, system
 from vllm_flow.core.options import OptionProblem
-from vllm_flow.core.segments import facts_of
+from vllm_flow.core.segments import Item, Segment
 
 PROJECT = Path(__file__).parent.parent
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Forecast:
         rows, today = self.rows(), clock.now().date()
         place = newest(asked, {row[name]: row["place"] for row in rows for name in ("place", "also")})
         day = today + timedelta(days=newest(asked, DAYS) or 0)
-        return replace(context, segments=(*context.segments, facts_of({"weather": _forecast(rows, place, day)})))
+        return replace(context, segments=(*context.segments, Segment("facts", (Item(_forecast(rows, place, day)),))))
 
 
 def _forecast(rows: Iterable[Mapping[str, str]], place: str | None, day: date) -> str:

@@ -78,6 +78,36 @@ def test_a_command_that_cannot_be_done_says_why_and_the_chat_goes_on(tmp_path: P
     assert said.stderr.splitlines()[0] == words
 
 
+def test_the_context_shown_is_what_the_last_prompt_was_made_of(tmp_path: Path) -> None:
+    words = [
+        "graph.prompt.system=Be brief.",
+        "graph.prompt.budget=12",
+        "graph.prompt.shares={history: {overflow: oldest}}",
+    ]
+    said = flow(tmp_path, *ECHO, *words, input="one two three\nfour five\n/context\nsix\n/context\n")
+    assert (said.returncode, said.stdout) == (0, "one two three\nfour five\nsix\n")
+    lines = said.stderr.splitlines()
+    start = lines.index("The last prompt:")
+    assert lines[start : start + 8] == [
+        "The last prompt:",
+        "segment   tokens  items",
+        "system         2      1",
+        "history        6      2",
+        "question       2      1",
+        "prompt        10         of 12",
+        "",
+        "4 messages, 10 tokens as a prompt",
+    ]
+    assert "(2 messages of history were left out of this prompt: the budget is 12)" in lines
+    start = lines.index("The last prompt:", start + 1)
+    assert lines[start + 3 : start + 7] == [
+        "history        4      2",
+        "question       1      1",
+        "prompt         7         of 12",
+        "left out: 2 messages of history, 6 tokens: the budget is 12",
+    ]
+
+
 def test_a_change_that_cannot_be_made_leaves_the_chat_as_it_was(tmp_path: Path) -> None:
     said = flow(tmp_path, *ECHO, input="/set store.path .\nstill here\nand here\n/context\n")
     assert (said.returncode, said.stdout) == (0, "still here\nand here\n")

@@ -93,7 +93,7 @@ def offered(line: str) -> list[str]:
         ("input.", ["input.path=", "input.text="]),
         ("input=text input.", ["input.conversation=", "input.text="]),
         ("graph.", ["graph.context.", "graph.prompt.", "graph.remember.", "graph.reply.", "graph.schedule."]),
-        ("graph.prompt.", ["graph.prompt.budget=", "graph.prompt.each=", "graph.prompt.shares.", "graph.prompt.system=", "graph.prompt.use=", "graph.prompt.when="]),
+        ("graph.prompt.", ["graph.prompt.budget=", "graph.prompt.each=", "graph.prompt.shares=", "graph.prompt.system=", "graph.prompt.use=", "graph.prompt.when="]),
         ("graph.prompt.use=infer", ["graph.prompt.use=infer/generate", "graph.prompt.use=infer/sample"]),
         ("graph.prompt.use=pipeline/lo", []),
         ("graph.reply.logprobs=", ["graph.reply.logprobs=false", "graph.reply.logprobs=true"]),

@@ -46,7 +46,7 @@ def test_what_was_told_beside_the_answers_is_told_again(flow: Flow) -> None:
     ran = flow("engine=echo", "context=window", "graph.context.turns=1", rows, "sampling.max_tokens=1")
     shown = flow("replay", newest())
     told = ran.err.partition("\nNext:")[0]
-    assert "earlier messages were left out" in told
+    assert "(6 messages of history were left out of this prompt: older than the newest 1 turns)" in told
     assert "the answer was cut at sampling.max_tokens" in told
     assert shown.err.strip() == told.strip()
 

@@ -23,12 +23,13 @@ from vllm_flow.core.calls_kept import Shortening
 from vllm_flow.core.errors import RecordError
 from vllm_flow.core.events import Committed, Event, Inferred, NodeDone, Opened, Reconfigured, TurnDone, TurnStarted
 from vllm_flow.core.files import ELSEWHERE, held, private_file, replaced
+from vllm_flow.core.ledger import Ledger
 from vllm_flow.core.record_rows import commits_row, result_row, shown, timing_row, turn_key
 from vllm_flow.core.revision import Revision, Revisions
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.surroundings import surroundings
 from vllm_flow.core.unfinished import Unfinished
-from vllm_flow.core.values import Context, Result
+from vllm_flow.core.values import Context, Prompt, Result
 
 FORMAT = 2
 FILES = ("results", "timings", "events", "calls")
@@ -151,6 +152,9 @@ class Record:
             case NodeDone(turn, node, Context() as context):
                 told = {"messages": len(context.messages), "dropped": context.dropped}
                 self._line("events", {"event": "context", **turn_key(turn), "node": node, **told})
+            case NodeDone(turn, node, Prompt(ledger=Ledger(left_out=gone))) if gone:
+                rows = [one.row() for one in gone]
+                self._line("events", {"event": "prompt", **turn_key(turn), "node": node, "left_out": rows})
             case Committed(turn=turn):
                 self._commits.setdefault((turn.conversation, turn.number), []).append(event)
             case Inferred():

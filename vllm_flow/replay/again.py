@@ -67,7 +67,7 @@ def _before_change(recorded: Recorded) -> tuple[float, str]:
     for event in recorded.events():
         if event["event"] == "reconfigured":
             return done, event["change"]
-        done += event["event"] not in ("turn started", "context")
+        done += event["event"] not in ("turn started", "context", "prompt")
     return float("inf"), ""
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from vllm_flow.core.codec import completion_from_json
 from vllm_flow.core.events import Event, NodeDone, TokenMade, TurnDone, TurnStarted
+from vllm_flow.core.ledger import Ledger
 from vllm_flow.core.record_rows import text_in
 from vllm_flow.core.recorded import Recorded, Row
 from vllm_flow.core.segments import LeftOut
-from vllm_flow.core.values import Completion, Context, Failure, Result, Text, Token, Turn, user
+from vllm_flow.core.values import Completion, Context, Failure, Prompt, Result, Text, Token, Turn, user
 
 ENDS = ("turn done", "turn failed", "turn served from the store")
 
@@ -41,6 +42,8 @@ def events_as_they_came(recorded: Recorded) -> Iterator[Event]:
                 yield from _said(turn, calls.get(turn.index))
             case "context":
                 yield NodeDone(turn, event["node"], _context(event))
+            case "prompt":
+                yield NodeDone(turn, event["node"], _prompt(event))
             case _:
                 yield TurnDone(_result(turn, row, event), event.get("seconds", 0.0))
 
@@ -59,7 +62,7 @@ class _Story:
 
     def steps(self) -> Iterator[tuple[Row, Row | None]]:
         for event in self._events:
-            if event["event"] in (*ENDS, "turn started", "context"):
+            if event["event"] in (*ENDS, "turn started", "context", "prompt"):
                 yield event, self._row(event)
         for row in list(self._by_index.values()):  # a killed run wrote a result and came no further
             yield {"event": ENDS[0]}, row
@@ -76,8 +79,13 @@ class _Story:
 
 def _context(event: Row) -> Context:
     """As far as a screen shows it."""
-    gone = LeftOut("history", "messages", event["dropped"], event.get("why", ""))
+    gone = LeftOut("history", "messages", event["dropped"], "the context policy keeps fewer")
     return Context(left_out=(gone,) if gone.count else ())
+
+
+def _prompt(event: Row) -> Prompt:
+    gone = tuple(LeftOut(**one) for one in event["left_out"])
+    return Prompt((), ledger=Ledger((), gone))
 
 
 def _said(turn: Turn, calls: Row | None) -> Iterator[Event]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from vllm_flow.core.ledger import Ledger
+from vllm_flow.core.ledger import TEMPLATE, Entry, Ledger
 from vllm_flow.core.segments import LeftOut
 
 
 def ledger_lines(ledger: Ledger) -> Iterator[str]:
     """A table, each segment a line, and below it the sum and what was left out."""
-    rows = [(one.segment, _number(one.tokens), str(one.items), ", ".join(one.sources)) for one in ledger.entries]
+    rows = [(one.segment, _number(one.tokens), _items(one), ", ".join(one.sources)) for one in ledger.entries]
     budget = "" if ledger.budget is None else f"of {ledger.budget}"
     rows = [("segment", "tokens", "items", ""), *rows, ("prompt", _number(ledger.tokens), "", budget)]
     first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
@@ -30,6 +30,10 @@ def left_out_lines(left_out: Iterable[LeftOut]) -> Iterator[str]:
 def _what(one: LeftOut) -> str:
     """`3 messages of history`."""
     return f"{one.count} {one.what.removesuffix('s') if one.count == 1 else one.what} of {one.segment}"
+
+
+def _items(one: Entry) -> str:
+    return "" if one.segment == TEMPLATE else str(one.items)
 
 
 def _number(tokens: int | None) -> str:

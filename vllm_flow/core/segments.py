@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from vllm_flow.core.options import at_least
 
 Overflow = Literal["error", "oldest", "last", "all", "cut"]
 """What becomes of a segment that has no room: the turn fails; its oldest items go; its last ones; all go; the last
@@ -22,9 +24,9 @@ before the question, where it may be another in each turn."""
 class Share:
     """How many tokens of a prompt a segment may have, and what gives way when there are fewer."""
 
-    most: int | None = None
+    most: Annotated[int | None, at_least(0)] = None
     """In tokens: what is above gives way, whatever room there is."""
-    least: int = 0
+    least: Annotated[int, at_least(0)] = 0
     """In tokens: so much stays, if it has as many, while any other segment can give way."""
     priority: int = 0
     """Segments of the lowest give way first; of equal ones, what stands later in the prompt."""

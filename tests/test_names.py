@@ -12,10 +12,10 @@ import pytest
 import vllm_flow
 
 PROMISED = [
-    "Answer", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Marks", "Message",
-    "Moving", "Now", "Prompt", "Result", "Sampling", "SamplingPlan", "Schedule", "Score", "Session", "Steered", "Store",
-    "Stream", "Text", "Turn", "TurnFailed", "Usage", "assistant", "build", "load", "metric", "node", "run_sweep",
-    "schedule", "stage", "system", "user",
+    "Answer", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Item", "Marks",
+    "Message", "Moving", "Now", "Prompt", "Result", "Sampling", "SamplingPlan", "Schedule", "Score", "Segment",
+    "Session", "Share", "Steered", "Store", "Stream", "Text", "Turn", "TurnFailed", "Usage", "assistant", "build",
+    "load", "metric", "node", "run_sweep", "schedule", "stage", "system", "user",
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vllm_flow.core.sampling import Sampling
     from vllm_flow.core.sampling_plan import SamplingPlan
     from vllm_flow.core.schedule import Schedule
+    from vllm_flow.core.segments import Item, Segment, Share
     from vllm_flow.core.values import (
         Completion,
         Context,
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Answer", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Marks", "Message",
-    "Moving", "Now", "Prompt", "Result", "Sampling", "SamplingPlan", "Schedule", "Score", "Session", "Steered", "Store",
-    "Stream", "Text", "Turn", "TurnFailed", "Usage", "assistant", "build", "load", "metric", "node", "run_sweep",
-    "schedule", "stage", "system", "user",
+    "Answer", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Item", "Marks",
+    "Message", "Moving", "Now", "Prompt", "Result", "Sampling", "SamplingPlan", "Schedule", "Score", "Segment",
+    "Session", "Share", "Steered", "Store", "Stream", "Text", "Turn", "TurnFailed", "Usage", "assistant", "build",
+    "load", "metric", "node", "run_sweep", "schedule", "stage", "system", "user",
 ]  # fmt: skip
 
 HOMES = {
@@ -54,6 +55,7 @@ HOMES = {
     "vllm_flow.core.sampling": "Sampling",
     "vllm_flow.core.sampling_plan": "SamplingPlan",
     "vllm_flow.core.schedule": "Schedule",
+    "vllm_flow.core.segments": "Item Segment Share",
     "vllm_flow.core.values": "Completion Context Message Prompt Result Score Text Turn TurnFailed Usage"
     " assistant system user",
     "vllm_flow.session": "Session Stream build load node run_sweep",

@@ -40,8 +40,9 @@ ENGINES: dict[str, dict[str, Any]] = {
 }
 
 
-def run(folder: Path, engine: str, conversations: int, turns: int, **graph: Any) -> Recorded:
+def run(folder: Path, engine: str, conversations: int, turns: int, judge: str = "", **graph: Any) -> Recorded:
     resources = {"engine": ENGINES[engine], "store": {"use": "store/memory"}}
+    resources |= {"judge": ENGINES[judge]} if judge else {}
     spec = RunSpec("talk", {**GRAPH, **graph}, "reply", resources=resources, sampling={"max_tokens": 9}, seed=3)
     given = [
         Turn(f"talk {number}", user(f"Turn {turn} of {number}: " + "snow falls on the sea. " * (turn % 4)), index=place)
@@ -125,6 +126,18 @@ def test_a_request_by_a_fuser_without_a_ledger_has_one_by_roles(tmp_path: Path) 
     (call,) = calls(recorded)
     assert [one["segment"] for one in call["ledger"]["entries"]] == ["question"]
     assert call["ledger"]["tokens"] == len(call["prompt_ids"])
+
+
+def test_a_ledger_is_that_of_the_engine_which_reads_the_prompt(tmp_path: Path) -> None:
+    """The fuser counts with one engine, and another reads."""
+    judged = {"use": "infer/generate", "from": {"engine": "judge"}}
+    recorded = run(tmp_path / "run", "echo", 1, 3, judge="tiny", prompt={**PROMPT, "budget": 20}, reply=judged)
+    for call in calls(recorded):
+        tokens = {one["segment"]: one["tokens"] for one in call["ledger"]["entries"]}
+        assert call["resource"] == "judge"
+        assert sum(tokens.values()) == len(call["prompt_ids"]) > 40
+        assert tokens["system"] == len("Be brief.")  # a token a byte
+        assert tokens["template"] > 0
 
 
 def test_a_ledger_takes_little_of_a_record(tmp_path: Path) -> None:

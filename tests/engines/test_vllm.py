@@ -23,6 +23,7 @@ from vllm_flow.cli import main
 from vllm_flow.core.errors import ContextOverflow, EngineError, ModelError
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.shape import Shape
 from vllm_flow.core.values import Completion, Request
 from vllm_flow.engines.loop_thread import LoopThread
 from vllm_flow.engines.transformers.options import Transformers
@@ -31,6 +32,7 @@ from vllm_flow.engines.vllm.options import MISSING, Vllm
 from vllm_flow.models.spec import Architecture, Model
 from vllm_flow.stages.infer import complete
 from vllm_flow.testing import ask, check_engine, prompt
+from vllm_flow.testing.shape_promises import SHAPES
 from vllm_flow.testing.values import schedule
 
 HERE = importlib.util.find_spec("vllm") is not None
@@ -228,6 +230,20 @@ def test_greedy_answers_equal_those_of_our_own_engine(engine: Engine, ours: Engi
         assert there.logprobs == pytest.approx(here.logprobs, abs=1e-3)
         assert there.token_ids == here.token_ids
         assert (there.text, there.finish_reason, there.usage) == (here.text, here.finish_reason, here.usage)
+
+
+@needs_vllm
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_answers_of_a_shape_equal_those_of_our_own_engine(engine: Engine, ours: Engine, shape: Shape) -> None:
+    free, held = (Request(prompt(STORY), schedule(temperature=0.0, max_tokens=60), shape=one) for one in (None, shape))
+
+    async def answers(live: Engine) -> list[Completion]:
+        return await asyncio.gather(*(complete(live, one) for one in (held, free, held)))
+
+    found = asyncio.run(answers(engine))
+    assert found[0].parsed == found[2].parsed == asyncio.run(answers(ours))[0].parsed
+    assert (found[0].parsed.problem, found[0].finish_reason) == (None, "stop")  # type: ignore[union-attr]
+    assert found[1].text == asyncio.run(complete(engine, free)).text
 
 
 @needs_vllm

@@ -14,9 +14,12 @@ from vllm_flow.core.moving import Moving, Now, Steered
 from vllm_flow.core.registry import schedule as registered
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
+from vllm_flow.core.shape import Shape
 from vllm_flow.core.values import Request
+from vllm_flow.engines.shaping import Shapes, hf_tokenizer
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 from vllm_flow.engines.vllm.steering import Steering
+from vllm_flow.models.random_weights import build_tokenizer
 from vllm_flow.testing import prompt, schedule
 
 SIZE = 50
@@ -29,6 +32,23 @@ def steering(how: Schedule) -> Steering:
 
 def logits(seed: int) -> Tensor:
     return torch.randn(SIZE, generator=torch.Generator().manual_seed(seed)) * 3
+
+
+def test_an_answer_of_a_shape_is_left_what_that_allows_whatever_the_values() -> None:
+    tokenizer = build_tokenizer()
+    size, shape, how = len(tokenizer), Shape(choices=("ab", "ac", "d")), schedule(temperature=0.0, top_k=1)
+    shapes = Shapes(hf_tokenizer(tokenizer, size, {2}))
+    vocabulary = Vocabulary(None, size, frozenset({2}))
+    steers = Steering(Request(prompt("hi"), how, 7, shape=shape), how.at(0), READ, vocabulary, shapes.begin(shape))
+    output, given = list[int](), torch.zeros(size)
+    ids = dict(zip("abcd", tokenizer.convert_tokens_to_ids(list("abcd")), strict=True))
+    given[ids["a"]], given[ids["c"]], given[2] = 1.0, 0.5, 9.0
+    for wanted in "ac":
+        left = steers(output, given.clone())
+        assert left.isfinite().nonzero().flatten().tolist() == [ids[wanted]]
+        assert steers.moved(len(output)) is None
+        output.append(ids[wanted])
+    assert steers(output, given.clone()).isfinite().nonzero().flatten().tolist() == [2]
 
 
 def test_each_token_is_left_what_its_own_values_leave() -> None:

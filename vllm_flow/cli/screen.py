@@ -123,8 +123,11 @@ class Screen:
         self._write("\n" if self._streamed else f"{result.text}\n")
         for line in left_out_lines(self._left_out):
             self.status(line)
-        if isinstance(result.value, Completion) and result.value.finish_reason == "length":
-            self.status("(the answer was cut at sampling.max_tokens)")
+        if isinstance(answer := result.value, Completion):
+            if answer.parsed is not None and answer.parsed.problem is not None:
+                self.status(f"({answer.parsed.problem})")
+            elif answer.finish_reason == "length":
+                self.status("(the answer was cut at sampling.max_tokens)")
         if result.stored:
             self.status("(this turn was answered before: the stored reply)")
 

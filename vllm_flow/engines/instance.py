@@ -46,7 +46,9 @@ class Order:
 
 @lru_cache(maxsize=256)
 def instance(shape: Shape) -> str:
-    """A text of this shape. Raises EngineError when none is found."""
+    """A text of this shape: the first of choices. Raises EngineError when none is found."""
+    if shape.choices is not None:
+        return shape.choices[0]
     for order in _orders(shape):
         found = _walked(shape, order)
         if found is not None:

@@ -33,7 +33,7 @@ class Asking:
     six decimals, and no properties but those that are named are written.
     """
     choices: tuple[str, ...] | None = None
-    """The answer is one of these texts."""
+    """The answer is one of these texts. In YAML, yes, no and numbers are texts in quotation marks alone."""
     regex: str | None = None
     """The whole answer fits this regular expression."""
 

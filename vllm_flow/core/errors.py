@@ -8,6 +8,8 @@ FlowError
 ├── LaunchFailed       a launcher of another's gave up (in sweep, too)
 ├── EngineError        an engine refuses or fails a request
 │   └── ContextOverflow    prompt and answer do not fit the model's context
+├── WebError           a page of the web is not allowed or cannot be had
+├── SourceError        a document or another source of context cannot be read
 ├── StoreError         a conversation cannot be read or written
 │   └── TurnConflict       a turn number is taken by another message
 ├── RecordError        the record of a run cannot be written
@@ -62,6 +64,14 @@ class EngineError(FlowError):
 
 
 class ContextOverflow(EngineError):
+    pass
+
+
+class WebError(FlowError):
+    pass
+
+
+class SourceError(FlowError):
     pass
 
 

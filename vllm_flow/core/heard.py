@@ -1,7 +1,8 @@
-"""What a stage hears from outside: the time, and whatever else no request determines. Recorded, to be told again.
+"""What a stage hears from outside: the time, a page of the web, and whatever else no request determines. Recorded, to
+be told again.
 
-A clock is handed out bound to node and turn as engines are. Told again, a stage hears what it heard then, in that
-order; when it asks more often than it did, the rest comes from the live clock.
+Such a resource is handed out bound to node and turn as engines are. Told again, a stage hears what it heard then, in
+that order; when it asks for something else, or more often than it did, the rest comes from the live resource.
 """
 
 from __future__ import annotations
@@ -12,40 +13,82 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from vllm_flow.core.errors import WebError
+from vllm_flow.core.pages import Page, Web
 from vllm_flow.core.resources import Clock
 from vllm_flow.core.values import Turn
 
 Recall = Callable[[Turn, str, str, str, int], Any]
 """(turn, node, resource, method, how often asked before) → what was answered then, as JSON; None when nothing was."""
 NOW = "now"
+GET = "get"
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
-    """Marks an open clock among the given values, so that each node gets its own binding of it."""
+class Outside:
+    """Marks an open clock or web among the given values, so that each node gets its own binding of it."""
 
-    clock: Clock
+    live: Clock | Web
     resource: str
 
 
-class BoundClock:
-    """A clock as one node sees it, for one turn. What it said is in `said`, for the walk to publish."""
+def bound(outside: Outside, turn: Turn, node: str, recall: Recall | None) -> Bound:
+    """The resource as one node sees it, for one turn."""
+    kind = BoundClock if isinstance(outside.live, Clock) else BoundWeb
+    return kind(outside, turn, node, recall)
 
-    def __init__(self, timed: Timed, turn: Turn, node: str, recall: Recall | None) -> None:
-        self.resource = timed.resource
-        self.said: list[datetime] = []
-        self._clock = timed.clock
+
+class Bound:
+    """What it answered is in `said`, for the walk to publish."""
+
+    method: str
+
+    def __init__(self, outside: Outside, turn: Turn, node: str, recall: Recall | None) -> None:
+        self.resource = outside.resource
+        self.said: list[Any] = []
+        """In the order in which it was asked; None for what was not waited for."""
+        self._live: Any = outside.live
         self._recall = recall
-        self._asked = (turn, node, timed.resource, NOW)
+        self._asked = (turn, node, outside.resource, self.method)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._clock, name)  # a clock of somebody's own may do more
+        return getattr(self._live, name)  # one of somebody's own may do more
+
+    def _then(self) -> Any:
+        return self._recall(*self._asked, len(self.said)) if self._recall else None
+
+
+class BoundClock(Bound):
+    method = NOW
 
     def now(self) -> datetime:
-        then = self._recall(*self._asked, len(self.said)) if self._recall else None
-        moment = self._clock.now() if then is None else moment_from_json(then)
+        then = self._then()
+        moment: datetime = self._live.now() if then is None else moment_from_json(then)
         self.said.append(moment)
         return moment
+
+
+class BoundWeb(Bound):
+    """What went wrong is told again, too: the turn went on from there."""
+
+    method = GET
+
+    async def get(self, url: str) -> Page:
+        then, place = self._then(), len(self.said)
+        self.said.append(None)
+        again = isinstance(then, Mapping) and then.get("asked") == url
+        answer = then if again else await self._live_answer(url)
+        self.said[place] = answer
+        if "error" in answer:
+            raise WebError(answer["error"])
+        return Page(**answer["page"])
+
+    async def _live_answer(self, url: str) -> dict[str, Any]:
+        try:
+            page: Page = await self._live.get(url)
+        except WebError as error:
+            return {"asked": url, "error": str(error)}
+        return {"asked": url, "page": {"url": page.url, "media_type": page.media_type, "text": page.text}}
 
 
 def moment_to_json(moment: datetime) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vllm_flow.core.events import Observer
-from vllm_flow.core.heard import Timed
+from vllm_flow.core.heard import Outside
+from vllm_flow.core.pages import Web
 from vllm_flow.core.pipeline import Resource
 from vllm_flow.core.resources import Clock, EngineOptions
 from vllm_flow.core.telling import Telling
@@ -13,11 +14,11 @@ from vllm_flow.core.walk import Live
 
 
 def marked(name: str, resource: Resource, live: Any, publish: Observer) -> Any:
-    """The live resource, marked if it is an engine or a clock; a store in memory tells what it keeps."""
+    """The live resource, marked if it is an engine, a clock or the web; a store in memory tells what it keeps."""
     if isinstance(resource.options, EngineOptions):
         return Live(live, name)
-    if isinstance(live, Clock):
-        return Timed(live, name)
+    if isinstance(live, Clock | Web):
+        return Outside(live, name)
     return Telling(live, name, publish) if getattr(live, "volatile", False) else live
 
 
@@ -25,6 +26,6 @@ def unmarked(given: Any) -> Any:
     match given:
         case Live(engine):
             return engine
-        case Timed(clock):
-            return clock
+        case Outside(outside):
+            return outside
     return given

@@ -20,7 +20,7 @@ from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError, FlowError, StageError
 from vllm_flow.core.events import Called, Event, Heard, Inferred, NodeDone, TokenMade
 from vllm_flow.core.graph import Graph, Node
-from vllm_flow.core.heard import NOW, BoundClock, Recall, Timed
+from vllm_flow.core.heard import Bound, Outside, Recall, bound
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.measuring import ledger_of, measuring
@@ -157,7 +157,7 @@ class Walk:
     pool: Executor | None
     said: Said
     recall: Recall | None = None
-    """Gives what clocks have said before, when a turn is told again."""
+    """Gives what clocks and the web have said before, when a turn is told again."""
 
     async def graph(self, graph: Graph, given: Mapping[str, Any], prefix: str = "", live: bool = True) -> Any:
         """Make every value of `graph` and return its output. Raises StageError naming the node that failed."""
@@ -209,28 +209,28 @@ class Walk:
     async def _call(self, node: Node, inputs: Mapping[str, Any], name: str, live: bool) -> Any:
         if isinstance(node.stage, Graph):
             return await self.graph(node.stage, inputs, f"{name}/", live)
-        bound = {parameter: self._bind(value, name, live) for parameter, value in inputs.items()}
+        given = {parameter: self._bind(value, name, live) for parameter, value in inputs.items()}
         try:
             if node.blocking:
-                return await asyncio.get_running_loop().run_in_executor(self.pool, _run_in_thread, node.stage, bound)
-            value = node.stage.run(**bound)
+                return await asyncio.get_running_loop().run_in_executor(self.pool, _run_in_thread, node.stage, given)
+            value = node.stage.run(**given)
             return await value if inspect.isawaitable(value) else value
         finally:
-            self._tell_heard(name, bound)
+            self._tell_heard(name, given)
 
     def _bind(self, value: Any, node: str, live: bool) -> Any:
         if isinstance(value, Live):
             return BoundEngine(value, Seat(self.turn, node, self.run_seed, live, self.publish, self.said))
-        if isinstance(value, Timed):
-            return BoundClock(value, self.turn, node, self.recall)
+        if isinstance(value, Outside):
+            return bound(value, self.turn, node, self.recall)
         return value
 
-    def _tell_heard(self, node: str, bound: Mapping[str, Any]) -> None:
-        """Here, and not where the clock is asked: that may be in another thread."""
-        for one in bound.values():
-            if isinstance(one, BoundClock):
-                for moment in one.said:
-                    self.publish(Heard(self.turn, node, one.resource, NOW, moment))
+    def _tell_heard(self, node: str, given: Mapping[str, Any]) -> None:
+        """Here, and not where the resource is asked: that may be in another thread."""
+        for one in given.values():
+            if isinstance(one, Bound):
+                for answer in one.said:
+                    self.publish(Heard(self.turn, node, one.resource, one.method, answer))
 
 
 @dataclass(frozen=True, slots=True)

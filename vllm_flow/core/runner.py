@@ -16,6 +16,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from vllm_flow.core.embedding import Embedder
 from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import FlowError, StageError, told
 from vllm_flow.core.events import Event, Observer, Opened, Reconfigured, TurnDone, TurnStarted
@@ -23,12 +24,12 @@ from vllm_flow.core.flow import Flow, Item
 from vllm_flow.core.heard import Recall
 from vllm_flow.core.marks import marked, unmarked
 from vllm_flow.core.pipeline import Pipeline, Resource
-from vllm_flow.core.resources import Store
+from vllm_flow.core.resources import Engine, Store
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.telling import Telling
 from vllm_flow.core.unfinished import Commit
 from vllm_flow.core.values import BadRow, Failure, Result, Turn, user
-from vllm_flow.core.walk import Live, Said, Walk
+from vllm_flow.core.walk import Said, Walk
 
 log = logging.getLogger("vllm_flow")
 
@@ -182,7 +183,8 @@ class Runner:
         return fresh
 
     def _tell_opened(self) -> None:
-        told = {name: dict(one.engine.describe()) for name, one in self._opened.items() if isinstance(one, Live)}
+        live = {name: unmarked(one) for name, one in self._opened.items()}
+        told = {name: dict(one.describe()) for name, one in live.items() if isinstance(one, Engine | Embedder)}
         self.publish(Opened(told))
 
     def _close(self) -> None:

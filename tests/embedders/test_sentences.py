@@ -10,8 +10,8 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from tests.embedders.tiny import tiny_sentences
 
+from tests.embedders.tiny import tiny_sentences
 from vllm_flow.core.embedding import Embedder
 from vllm_flow.core.errors import ConfigError, ModelError
 from vllm_flow.core.pipeline import Pipeline

@@ -1,7 +1,7 @@
 """The embedder, live: one text at a time, so that a vector does not depend on the texts beside it.
 
-A batch would pad its texts to one length and change the last bits of each, and on a CPU it is hardly faster: texts of 60
-to 240 tokens took MiniLM 24 to 27 ms each alone, and 20 to 24 ms in batches of 8 and of 32, on two cores.
+A batch would pad its texts to one length and change the last bits of each, and on a CPU it is hardly faster: texts of
+60 to 240 tokens took MiniLM 24 to 27 ms each alone, and 20 to 24 ms in batches of 8 and of 32, on two cores.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.fuse import Chat
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Verdict
+from vllm_flow.stages.recall import Bm25 as RecalledByWords
+from vllm_flow.stages.recall import Retrieval
+from vllm_flow.stages.retrieve import Bm25, Dense
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import ByMetric, Compared, Continued, Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
@@ -14,11 +17,13 @@ from vllm_flow.stages.select import Best, Vote
 __all__ = [
     "Bandit",
     "Best",
+    "Bm25",
     "ByMetric",
     "Chat",
     "Compared",
     "Continued",
     "Deadline",
+    "Dense",
     "FromSampling",
     "Full",
     "Generate",
@@ -28,6 +33,8 @@ __all__ = [
     "Lora",
     "Measured",
     "Preference",
+    "RecalledByWords",
+    "Retrieval",
     "Sample",
     "Update",
     "Verdict",

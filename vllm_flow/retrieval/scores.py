@@ -36,10 +36,10 @@ def by_words(question: str, texts: Sequence[str]) -> list[float]:
     As Lucene has it (k1 1.5, b 0.75); see Kamphuis et al. 2020, "Which BM25 do you mean?". How high a score is says
     nothing by itself: it grows with the number of texts.
     """
-    index = _index(tuple(texts))
-    if index is None:
+    index, words = _index(tuple(texts)), words_of_question(question)
+    if index is None or not words:
         return [0.0] * len(texts)
-    return [float(one) for one in index.get_scores(words_of_question(question))]
+    return [float(one) for one in index.get_scores(words)]
 
 
 @lru_cache(maxsize=8)

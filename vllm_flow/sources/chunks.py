@@ -19,8 +19,10 @@ BORDERS = (re.compile(r"\n"), re.compile(r"(?<=[.!?])\s|(?<=[。！？；])"), r
 @dataclass(frozen=True, slots=True)
 class Chunk:
     text: str
+    start: int
+    """Where it begins, in characters from 0."""
     line: int
-    """Where it begins, from 1."""
+    """In which line, from 1."""
 
 
 def chunks(text: str, most: int, overlap: int) -> Iterator[Chunk]:
@@ -41,7 +43,7 @@ def chunks(text: str, most: int, overlap: int) -> Iterator[Chunk]:
             while end - 1 > fresh and _is_heading(text, units[end - 1]):
                 end -= 1
         start = units[first][0]
-        yield Chunk(text[start : units[end - 1][1]], text.count("\n", 0, start) + 1)
+        yield Chunk(text[start : units[end - 1][1]], start, text.count("\n", 0, start) + 1)
         fresh = first = end
         while first > 0 and units[end - 1][1] - units[first - 1][0] <= overlap:
             first -= 1

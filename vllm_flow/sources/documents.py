@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import codecs
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,28 +62,17 @@ def _text(content: bytes, name: str) -> str:
 def _pages(path: Path, name: str) -> tuple[Part, ...]:
     from pypdf import PdfReader
 
-    with _quiet():
-        try:
-            reader = PdfReader(path)
-            if reader.is_encrypted and not reader.decrypt(""):
-                raise SourceError(f"{name}: it is encrypted. Save it without a password.")
-            texts = [page.extract_text().strip() for page in reader.pages]
-        except (SourceError, OSError):
-            raise
-        except Exception as error:  # pypdf raises whatever a malformed file makes it
-            what = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
-            raise SourceError(f"{name}: it cannot be read as PDF ({what}). Save it anew, or as text.") from error
+    logging.getLogger(LIBRARY).setLevel(logging.CRITICAL)  # it tells of every flaw that it mends
+    try:
+        reader = PdfReader(path)
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise SourceError(f"{name}: it is encrypted. Save it without a password.")
+        texts = [page.extract_text().strip() for page in reader.pages]
+    except (SourceError, OSError):
+        raise
+    except Exception as error:  # pypdf raises whatever a malformed file makes it
+        what = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
+        raise SourceError(f"{name}: it cannot be read as PDF ({what}). Save it anew, or as text.") from error
     if not any(texts):
         raise SourceError(f"{name}: there is no text in it, perhaps pictures of pages. Let a program read them first.")
     return tuple(Part(text, number) for number, text in enumerate(texts, start=1))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """pypdf tells the log of every flaw that it mends."""
-    log = logging.getLogger(LIBRARY)
-    before, log.disabled = log.disabled, True
-    try:
-        yield
-    finally:
-        log.disabled = before

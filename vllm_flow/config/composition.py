@@ -32,7 +32,7 @@ from vllm_flow.config.clashes import clashes
 from vllm_flow.config.files import ConfigFile
 from vllm_flow.config.folders import run_folder
 from vllm_flow.config.groups import Group, place_of, read_groups
-from vllm_flow.config.layers import PRIMARY, SHIPPED, is_late
+from vllm_flow.config.layers import PRIMARY, SHIPPED, beside, is_late
 from vllm_flow.config.messages import composition_faults, default_origin
 from vllm_flow.config.newest import keep_newest_schedules
 from vllm_flow.config.origins import Written, written
@@ -244,6 +244,7 @@ def composing() -> Iterator[FlowLoader]:
     version.setbase(HYDRA_BASE)
     setup_globals()
     OmegaConf.register_new_resolver("secret", lambda name: f"${{secret:{name}}}", replace=True)
+    OmegaConf.register_new_resolver("beside", beside, replace=True)
     OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
     try:
         yield FlowLoader()

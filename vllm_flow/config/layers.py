@@ -114,6 +114,15 @@ def layers() -> tuple[Layer, ...]:
     return (Layer(PROJECT, project), *below)
 
 
+def beside(name: str) -> str:
+    """`${beside:support}`: a file or folder that stands beside the pipelines, the project's first.
+
+    Where there is none, it is where the project's would be.
+    """
+    folders = [folder for layer in layers() if (folder := layer.folder("pipeline")) is not None]
+    return os.fspath(next((folder / name for folder in folders if (folder / name).exists()), folders[0] / name))
+
+
 def sample_input(pipeline: str) -> Path | None:
     """The sample rows beside a pipeline, the project's first; None when there are none."""
     folders = (layer.folder("pipeline") for layer in layers())

@@ -2,6 +2,7 @@
 
 from vllm_flow.stages.adapt import Learned, Lora
 from vllm_flow.stages.bandit import Bandit
+from vllm_flow.stages.cite import Passages
 from vllm_flow.stages.context import Full, Update, Window
 from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.fuse import Chat
@@ -32,6 +33,7 @@ __all__ = [
     "Likelihood",
     "Lora",
     "Measured",
+    "Passages",
     "Preference",
     "RecalledByWords",
     "Retrieval",

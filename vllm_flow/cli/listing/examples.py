@@ -17,7 +17,8 @@ from vllm_flow.config.project import from_here
 from vllm_flow.core.describe import Option, Part
 from vllm_flow.core.registry import schedule
 
-PIPELINE = "pipeline"
+PIPELINE, EXPERIMENT = "pipeline", "experiment"
+USUAL = "dialogue"
 MISSING = "???"
 SUCH_AS = re.compile(r"such as (?:`([^`]+)`|(\S*\w))")
 TABLES = {"stage": "graph", "resource": "resources", "metric": "metrics"}
@@ -73,7 +74,7 @@ def _of_choice(group: str, choice: str, part: Part) -> Example:
     path = f"{group}/{choice}"
     place, values = contents(path)
     file = find(path) or Path()
-    text, overrides = body(text_of(file)), [_chooser(group, choice) or f"{group}={choice}"]
+    text, overrides = body(text_of(file)), [*_around(group), _chooser(group, choice) or f"{group}={choice}"]
     for option in part.options:
         if values.get(option.name) == MISSING:
             given = _sample(option)
@@ -93,6 +94,20 @@ def _of_file(group: str, choice: str) -> Example:
     return Example(below(contents(path)[0], body(text_of(file))), from_here(file), (f"{group}={choice}",))
 
 
+def _around(group: str) -> list[str]:
+    """The smallest pipeline that has room for what the group holds, when the usual one has not."""
+    chosen = {name for name in groups()[PIPELINE] if _chooses(f"{PIPELINE}/{name}", group)}
+    if not chosen or _chooses("config", group) or USUAL in chosen:
+        return []
+    sizes = {name: len(contents(f"{PIPELINE}/{name}")[1].get("graph") or {}) for name in chosen}
+    return [f"{PIPELINE}={min(sizes, key=lambda name: (sizes[name], name))}"]
+
+
+def _chooses(path: str, group: str) -> bool:
+    lines = contents(path)[1].get("defaults") or ()
+    return any(isinstance(line, dict) and f"/{group}" in line for line in lines)
+
+
 def _chooser(group: str, choice: str) -> str:
     """The choice of another group that needs this one, and brings what it needs: a model its engine; empty if none."""
     for other, names in groups().items():
@@ -106,18 +121,20 @@ def _chooser(group: str, choice: str) -> str:
 
 
 def _of_node(fits: Any) -> Example | None:
-    found: list[tuple[int, str, str, str]] = []
-    for pipeline in groups().get(PIPELINE, ()):
-        graph = contents(f"{PIPELINE}/{pipeline}")[1].get("graph")
-        nodes = graph.items() if isinstance(graph, dict) else ()
-        file = find(f"{PIPELINE}/{pipeline}") or Path()
-        for name, node in nodes:
-            if isinstance(node, dict) and fits(node) and (text := _excerpt(text_of(file), ("graph", str(name)))):
-                found.append((len(nodes), pipeline, text, from_here(file)))
-    if not found:
-        return None
-    _, pipeline, text, place = min(found)
-    return Example(below(("graph",), text), place, (f"{PIPELINE}={pipeline}",))
+    """Of the smallest pipeline that has one, else of an experiment."""
+    for group in (PIPELINE, EXPERIMENT):
+        found: list[tuple[int, str, str, str]] = []
+        for choice in groups().get(group, ()):
+            graph = contents(f"{group}/{choice}")[1].get("graph")
+            nodes = graph.items() if isinstance(graph, dict) else ()
+            file = find(f"{group}/{choice}") or Path()
+            for name, node in nodes:
+                if isinstance(node, dict) and fits(node) and (text := _excerpt(text_of(file), ("graph", str(name)))):
+                    found.append((len(nodes), choice, text, from_here(file)))
+        if found:
+            _, choice, text, place = min(found)
+            return Example(below(("graph",), text), place, (f"{group}={choice}",))
+    return None
 
 
 def _excerpt(text: str, path: tuple[str, ...]) -> str:
@@ -154,7 +171,9 @@ def _sample(option: Option) -> str:
     """A value that fits: what its text gives as `such as …`, else a text in capitals, else `???`."""
     if "enum" in option.schema:
         return str(option.schema["enum"][0])
-    if option.schema.get("type") != "string":
+    if option.schema.get("type") not in ("string", "array"):
         return MISSING
     named = SUCH_AS.search(option.doc)
-    return named[1] or named[2] if named else option.name.upper()
+    if named:
+        return named[1] or named[2]
+    return option.name.upper() if option.schema.get("type") == "string" else MISSING

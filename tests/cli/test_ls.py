@@ -304,6 +304,8 @@ def within(shown: Any, composed: Any) -> bool:
     """Whether everything shown is so in what is composed; references aside."""
     if isinstance(shown, dict):
         return all(name in composed and within(value, composed[name]) for name, value in shown.items())
+    if isinstance(shown, list):
+        return len(shown) == len(composed) and all(map(within, shown, composed))
     return bool(shown == composed) or str(shown).startswith("${")
 
 

@@ -98,6 +98,35 @@ def test_what_has_been_embedded_is_not_embedded_again_and_the_oldest_is_forgotte
     embedder.close()
 
 
+def test_vectors_of_documents_are_kept_for_the_next_run_and_no_others(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_FLOW_CACHE", str(tmp_path))
+    asked: list[str] = []
+
+    def embed(*texts: str, **how: Any) -> Any:
+        embedder: Any = Sentences(path=str(tiny)).open()
+        plain = embedder._vector
+        embedder._vector = lambda text, kind: (asked.append(text), plain(text, kind))[1]
+        try:
+            return asyncio.run(embedder.embed(texts, **how))
+        finally:
+            embedder.close()
+
+    first = embed("a", "b", keep=True)
+    assert numpy.array_equal(embed("b", "c", "a", keep=True)[[2, 0]], first)
+    assert asked == ["a", "b", "c"]
+    embed("said")
+    embed("said")
+    embed("asked", kind="question", keep=True)
+    embed("asked", kind="question", keep=True)
+    assert asked == ["a", "b", "c", "said", "said", "asked", "asked"]
+    (file,) = (tmp_path / "vectors").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.write_bytes(b"no database" * 100)
+    assert numpy.array_equal(embed("a", "b", keep=True), first)
+
+
 def test_questions_and_passages_may_be_read_with_other_words_before_them(tiny: Path) -> None:
     options = Sentences(path=str(tiny), before_questions="query: ", before_passages="passage: ")
     asked, said = embedded(options, "cats", kind="question")[0], embedded(options, "cats")[0]

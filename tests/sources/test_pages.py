@@ -41,7 +41,8 @@ def ran(given: RunSpec, recall: Any = None) -> tuple[Any, list[dict[str, Any]]]:
     async def run() -> Any:
         calls = Calls(lambda row, _: rows.append(json.loads(json.dumps(row))))
         runner = Runner(given, observers=(calls,), recall=recall)
-        return [one async for one in runner.run([Turn("c", user("hi"))])][0]
+        (found,) = [one async for one in runner.run([Turn("c", user("hi"))])]
+        return found
 
     return asyncio.run(run()), rows
 

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy
 import pytest
 
 from vllm_flow.core.adapting import Adapted
+from vllm_flow.core.embedding import Kind
+from vllm_flow.core.library import Library
 from vllm_flow.core.likelihoods import Scored, TokenLikelihood
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
-from vllm_flow.core.segments import LeftOut
+from vllm_flow.core.segments import Item, LeftOut, Segment, Share
 from vllm_flow.core.values import Completion, Context, Score, Usage, assistant, system, user
 from vllm_flow.stages.adapt import Learned, Lora
 from vllm_flow.stages.bandit import Bandit
+from vllm_flow.stages.cite import Cited, Passage, Passages
 from vllm_flow.stages.context import Full, Update, Window
 from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.fuse import Chat, Plain
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Verdict
+from vllm_flow.stages.recall import Bm25 as RecalledByWords
+from vllm_flow.stages.recall import Retrieval
+from vllm_flow.stages.retrieve import Bm25, Dense
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import ByMetric, Compared, Continued, Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
@@ -62,11 +69,60 @@ TIMED = replace(
 SURE = Scored((5,), (0.0,), (0.0,), (True,), 0)
 SAME = Completion("perplexity over 1 tokens: static 1, longer context 1, adapted 1", (), "stop", Usage(None, None))
 NONE_KEPT = (LeftOut("history", "messages", 2, "no earlier turn is kept"),)
+LIBRARY = Library.of((Item("Well, well.", "a.md:1"), Item("And what now?", "b.md:7")))
+
+
+def _found(*items: Item) -> Segment:
+    return Segment("retrieved", items, "Passages that may help:", "last", Share(overflow="last"))
+
+
+class SameEmbedder:
+    """Takes all texts for the same."""
+
+    async def embed(self, texts: Sequence[str], kind: Kind = "passage", *, keep: bool = False) -> Any:
+        return numpy.ones((len(texts), 1), dtype=numpy.float32)
+
+    def describe(self) -> Mapping[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+FOUND = _found(Item("And what now?", "1: b.md:7", 1.0))
+SAME_FOUND = _found(Item("Well, well.", "1: a.md:1", 1.0))
+BY_WORDS = _found(Item("And what now?", "1: b.md:7", 0.2544))
+OLDER = Item("User: How are you?\nAssistant: Well enough.", "turn 1", 1.0)
+RECALLED = Segment("recalled", (OLDER,), "Said earlier in this conversation:", "last", Share(overflow="last"))
 TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
     (Full(), {"turn": NEW, "store": remembering}, Context(EARLIER, state={"mood": "calm"})),
     (Window(turns=0), {"turn": NEW, "store": remembering}, Context(state={"mood": "calm"}, left_out=NONE_KEPT)),
     (Update(), {"turn": NEW, "reply": SAID, "context": context(), "store": remembering}, None),
     (Chat("Be brief."), {"turn": NEW, "context": context("a", "b")}, prompt(system("Be brief."), "a", "b", "And now?")),
+    (
+        Retrieval(turns=0),
+        {"turn": NEW, "store": remembering, "embedder": SameEmbedder},
+        Context(state={"mood": "calm"}, segments=(RECALLED,)),
+    ),
+    (
+        RecalledByWords(turns=0),
+        {"turn": NEW, "store": remembering},
+        Context(
+            state={"mood": "calm"},
+            left_out=(
+                LeftOut(
+                    "history", "messages", 2, "neither in the newest 0 turns nor among the 4 nearest to the question"
+                ),
+            ),
+        ),
+    ),
+    (Dense(passages=1), {"turn": NEW, "library": LIBRARY, "embedder": SameEmbedder}, SAME_FOUND),
+    (Bm25(passages=1), {"turn": turn("what?"), "library": LIBRARY}, BY_WORDS),
+    (
+        Passages(),
+        {"reply": completion("So [1]."), "retrieved": FOUND},
+        Cited("So [1].\n\n[1] b.md:7", (Passage(1, "b.md:7", 1.0, "And what now?", True),)),
+    ),
     (Plain(), {"turn": NEW}, replace(prompt("And now?"), plain=True)),
     (
         FromSampling({"top_k": 3}),

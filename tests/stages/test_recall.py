@@ -46,9 +46,7 @@ def test_the_newest_turns_are_there_in_full_and_of_the_older_ones_what_shares_th
     assert found == Context(
         (user("Trees?"), assistant("Green.")),
         state={"count": 4},
-        segments=(
-            Segment("recalled", (item,), "Said earlier in this conversation:", "last", Share(overflow="last")),
-        ),
+        segments=(Segment("recalled", (item,), "Said earlier in this conversation:", "last", Share(overflow="last")),),
         left_out=(LeftOut("history", "messages", 4, why),),
     )
 
@@ -89,7 +87,8 @@ class Counting:
     def __init__(self, inner: Embedder) -> None:
         self.inner, self.texts = inner, list[str]()
 
-    async def embed(self, texts: Any, kind: Any = "passage") -> Any:
+    async def embed(self, texts: Any, kind: Any = "passage", *, keep: bool = False) -> Any:
+        assert not keep  # what people say leaves no trace outside of the store
         self.texts += texts
         return await self.inner.embed(texts, kind)
 

@@ -20,8 +20,12 @@ Kind = Literal["question", "passage"]
 class Embedder(Protocol):
     """Turns texts into vectors. A text's vector depends on the text and its kind alone."""
 
-    async def embed(self, texts: Sequence[str], kind: Kind = "passage") -> Vectors:
-        """One vector for each text, however long it is: nothing of it is left unread."""
+    async def embed(self, texts: Sequence[str], kind: Kind = "passage", *, keep: bool = False) -> Vectors:
+        """One vector for each text, however long it is: nothing of it is left unread.
+
+        keep: whether the vectors may be kept on this machine, as of documents; never those of what people say, since a
+        vector tells much of its text.
+        """
         ...
 
     def describe(self) -> Mapping[str, Any]:

@@ -34,6 +34,8 @@ class Sentences:
     """What the model wants to read before a question, such as `query: `."""
     before_passages: str = ""
     """What it wants to read before a text that may hold the answer, such as `passage: `."""
+    kept: bool = True
+    """Whether vectors of documents are kept in the user's cache, so that the next run need not make them again."""
     remembered: Annotated[int, at_least(0)] = 20_000
     """How many texts' vectors stay in memory: what has been embedded once is not embedded again."""
 

@@ -7,6 +7,7 @@ A batch would pad its texts to one length and change the last bits of each, and 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from transformers.utils import logging
 
 from vllm_flow.core.embedding import Kind
 from vllm_flow.core.errors import ModelError
+from vllm_flow.embedders.kept import Kept
 from vllm_flow.models.digest import digests
 from vllm_flow.models.progress import tell
 
@@ -45,12 +47,13 @@ class SentenceEmbedder:
         self._model, self._tokenizer = _loaded(folder, where)
         self._window = _window(folder, self._model.config)
         self._first, self._last = _wrapping(self._tokenizer)
+        self._kept = Kept(_identity(options, folder, self._pooling, self._window)) if options.kept else None
         self._known: OrderedDict[tuple[Kind, str], Any] = OrderedDict()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vllm-flow embedder")
         self._closed = False
 
-    async def embed(self, texts: Sequence[str], kind: Kind = "passage") -> Vectors:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._embed, tuple(texts), kind)
+    async def embed(self, texts: Sequence[str], kind: Kind = "passage", *, keep: bool = False) -> Vectors:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._embed, tuple(texts), kind, keep)
 
     def describe(self) -> Mapping[str, Any]:
         return {
@@ -65,24 +68,34 @@ class SentenceEmbedder:
     def close(self) -> None:
         self._closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._kept is not None:
+            self._kept.close()
 
-    def _embed(self, texts: tuple[str, ...], kind: Kind) -> Vectors:
-        new = [one for one in dict.fromkeys(texts) if (kind, one) not in self._known]
-        made: dict[str, Any] = {}
-        for place, text in enumerate(new):
-            if self._closed:
-                raise ModelError(f"{self._where}: {CLOSED}")
-            if len(new) >= MANY:
-                tell(f"{self._name}: embed {len(new)} texts", place, len(new))
-            made[text] = self._vector(text, kind)
+    def _embed(self, texts: tuple[str, ...], kind: Kind, keep: bool) -> Vectors:
+        different = dict.fromkeys(texts)
+        new = [one for one in different if (kind, one) not in self._known]
+        made = self._kept.found(new) if keep and self._kept is not None and kind == "passage" else {}
+        missing = [one for one in new if one not in made]
+        fresh = dict(self._made(missing, kind))
+        if keep and self._kept is not None and kind == "passage":
+            self._kept.keep(fresh)
+        made |= fresh
         found = {}
-        for text in dict.fromkeys(texts):
+        for text in different:
             found[text] = self._known[kind, text] = made[text] if text in made else self._known.pop((kind, text))
         while len(self._known) > self._options.remembered:
             self._known.popitem(last=False)
         if not texts:
             return numpy.zeros((0, int(self._model.config.hidden_size)), dtype=numpy.float32)
         return numpy.stack([found[one] for one in texts])
+
+    def _made(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[str, Any]]:
+        for place, text in enumerate(texts):
+            if self._closed:
+                raise ModelError(f"{self._where}: {CLOSED}")
+            if len(texts) >= MANY:
+                tell(f"{self._name}: embed {len(texts)} texts", place, len(texts))
+            yield text, self._vector(text, kind)
 
     @torch.inference_mode()
     def _vector(self, text: str, kind: Kind) -> Any:
@@ -100,6 +113,12 @@ class SentenceEmbedder:
         room = self._window - len(self._first) - len(self._last)
         for start in range(0, max(1, len(ids)), room):
             yield [*self._first, *ids[start : start + room], *self._last]
+
+
+def _identity(options: Sentences, folder: Path, pooling: str, window: int) -> str:
+    """Equal ones make equal vectors of passages."""
+    facts = [*digests(folder).values(), pooling, window, options.before_passages, torch.__version__]
+    return hashlib.sha256(json.dumps(facts).encode("ascii")).hexdigest()[:16]
 
 
 def _loaded(folder: Path, where: str) -> tuple[Any, Tokenizer]:

@@ -22,12 +22,12 @@ class Hit:
     score: float
 
 
-async def by_meaning(question: str, texts: Sequence[str], embedder: Embedder) -> list[float]:
-    """The cosine of each text with the question: from -1 to 1."""
+async def by_meaning(question: str, texts: Sequence[str], embedder: Embedder, *, keep: bool = False) -> list[float]:
+    """The cosine of each text with the question: from -1 to 1. keep: see Embedder; the question's is never kept."""
     if not texts:
         return []
     asked = (await embedder.embed((question,), "question"))[0]
-    return [float(one) for one in (await embedder.embed(texts)) @ asked]
+    return [float(one) for one in (await embedder.embed(texts, keep=keep)) @ asked]
 
 
 def by_words(question: str, texts: Sequence[str]) -> list[float]:

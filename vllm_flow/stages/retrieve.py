@@ -56,7 +56,8 @@ class Dense(_Retrieve):
 
     async def run(self, turn: Turn, library: Library, embedder: Embedder, *, context: Context | None = None) -> Segment:
         texts = [one.text for one in library.passages]
-        return self.segment(library, await by_meaning(self.question(turn, context), texts, embedder), self.above)
+        scores = await by_meaning(self.question(turn, context), texts, embedder, keep=True)
+        return self.segment(library, scores, self.above)
 
 
 @stage("retrieve/bm25", blocking=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from vllm_flow.core.events import Called, Event
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Context, Message, Turn, assistant, system, user
+from vllm_flow.core.values import Context, Prompt, Turn, assistant, system, user
 from vllm_flow.embedders import Sentences
 from vllm_flow.stages.recall import Bm25, Retrieval
 from vllm_flow.testing import MemoryStore, completion, turn
@@ -113,13 +114,13 @@ def test_by_meaning_what_is_nearest_comes_first_and_has_its_score(minilm: Path) 
     assert found.dropped == 20
 
 
-def prompts(context: dict[str, Any], resources: dict[str, Any], last: str) -> dict[int, tuple[Message, ...]]:
+def prompts(context: dict[str, Any], resources: dict[str, Any], last: str) -> dict[int, Prompt]:
     """What the engine was given in each of 100 turns, a fact told in the third and asked for in the last."""
-    found: dict[int, tuple[Message, ...]] = {}
+    found: dict[int, Prompt] = {}
 
     def observe(event: Event) -> None:
         if isinstance(event, Called):
-            found[event.turn.number or 0] = event.request.prompt.messages
+            found[event.turn.number or 0] = replace(event.request.prompt, ledger=event.ledger)
 
     said = [f"{TOPICS[number % 10]} (question {number})" for number in range(1, 101)]
     said[2], said[99] = FACT, last
@@ -142,27 +143,34 @@ def prompts(context: dict[str, Any], resources: dict[str, Any], last: str) -> di
     return found
 
 
-def holds_the_fact(said: Mapping[int, tuple[Message, ...]]) -> list[int]:
-    return [number for number, messages in said.items() if FACT in "".join(one.text for one in messages)]
+def check_recalled(prompt: Prompt) -> None:
+    """The fact stands before the question, beside four turns in full, and the ledger says where it is from."""
+    assert len(prompt.messages) == 9
+    assert f"[turn 3] User: {FACT}" in prompt.messages[-1].text
+    assert prompt.ledger is not None
+    (entry,) = (one for one in prompt.ledger.entries if one.segment == "recalled")
+    assert "turn 3" in entry.sources
+    assert entry.items == len(entry.sources) == len(entry.scores) > 0
+    assert sorted(entry.scores, reverse=True) == [*entry.scores]
+    (left_out,) = prompt.ledger.left_out
+    assert left_out.count == 2 * (99 - 4 - entry.items)
 
 
 def test_a_fact_of_turn_3_is_in_the_prompt_of_turn_100_by_its_words() -> None:
     said = prompts({"use": "context/bm25", "turns": 4, "found": 3}, {}, "What is my cat called?")
-    assert FACT in said[100][-1].text
-    assert len(said[100]) == 9  # four turns and the question
-    assert "[turn 3] User: By the way" in said[100][-1].text
+    check_recalled(said[100])
 
 
 def test_a_fact_of_turn_3_is_in_the_prompt_of_turn_100_by_its_meaning(minilm: Path) -> None:
     resources = {"embedder": {"use": "embedder/transformers", "path": str(minilm)}}
     said = prompts({"use": "context/retrieval", "turns": 4, "found": 3}, resources, "Do I own an animal?")
-    assert FACT in said[100][-1].text
-    assert len(said[100]) == 9
+    check_recalled(said[100])
 
 
 def test_without_it_the_fact_is_gone() -> None:
     said = prompts({"use": "context/window", "turns": 4}, {}, "What is my cat called?")
-    assert holds_the_fact(said) == [3, 4, 5, 6, 7]
+    holding = [number for number, one in said.items() if FACT in "".join(message.text for message in one.messages)]
+    assert holding == [3, 4, 5, 6, 7]
 
 
 @pytest.mark.full

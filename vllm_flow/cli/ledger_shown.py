@@ -10,7 +10,7 @@ from vllm_flow.core.segments import LeftOut
 
 def ledger_lines(ledger: Ledger) -> Iterator[str]:
     """A table, each segment a line, and below it the sum and what was left out."""
-    rows = [(one.segment, _number(one.tokens), _items(one), ", ".join(one.sources)) for one in ledger.entries]
+    rows = [(one.segment, _number(one.tokens), _items(one), ", ".join(_found(one))) for one in ledger.entries]
     budget = "" if ledger.budget is None else f"of {ledger.budget}"
     rows = [("segment", "tokens", "items", ""), *rows, ("prompt", _number(ledger.tokens), "", budget)]
     first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
@@ -19,6 +19,12 @@ def ledger_lines(ledger: Ledger) -> Iterator[str]:
     for one in ledger.left_out:
         tokens = f", {one.tokens} tokens" if one.tokens and one.what != "tokens" else ""
         yield f"left out: {_what(one)}{tokens}: {one.why}"
+
+
+def _found(entry: Entry) -> tuple[str, ...]:
+    if len(entry.scores) != len(entry.sources):
+        return entry.sources
+    return tuple(f"{source} ({score:g})" for source, score in zip(entry.sources, entry.scores, strict=True))
 
 
 def left_out_lines(left_out: Iterable[LeftOut]) -> Iterator[str]:

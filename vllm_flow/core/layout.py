@@ -15,7 +15,14 @@ from vllm_flow.core.segments import Segment, Share
 from vllm_flow.core.values import Message, Part, Prompt, Role, Text
 
 SYSTEM, HISTORY, QUESTION = "system", "history", "question"
-NOUNS = {HISTORY: "messages", "facts": "facts", "memory": "facts", "retrieved": "passages", "documents": "passages"}
+NOUNS = {
+    HISTORY: "messages",
+    "facts": "facts",
+    "memory": "facts",
+    "recalled": "turns",
+    "retrieved": "passages",
+    "documents": "passages",
+}
 Spot = tuple[int, int | None, int]
 """Of a part: the block that it is of, the item in that or None for the frame, and which part of the item."""
 Shared = Callable[[str, Share], Share]
@@ -33,6 +40,8 @@ class Block:
     items: tuple[tuple[Message, ...], ...]
     """Of the history turns; of a segment one message each, of which only the parts count."""
     sources: tuple[str, ...] = ()
+    """For each item."""
+    scores: tuple[float | None, ...] = ()
     """For each item."""
     opening: str = ""
     closing: str = ""
@@ -138,7 +147,9 @@ class Layout:
                 one = found.get(block.name, Entry(block.name, items=0))
                 sources = (*one.sources, *(block.sources[item] for item in items if block.sources))
                 known = tuple(dict.fromkeys(filter(None, sources)))
-                found[block.name] = replace(one, items=one.items + sum(map(block.size, items)), sources=known)
+                scores = (score for item in items if block.scores and (score := block.scores[item]) is not None)
+                size = one.items + sum(map(block.size, items))
+                found[block.name] = replace(one, items=size, sources=known, scores=(*one.scores, *scores))
         return tuple(found.values())
 
 
@@ -166,7 +177,8 @@ def _block(segment: Segment, shared: Shared) -> Block:
     items = tuple((Message("user", (Text(text),)),) for text in texts)
     sources = tuple(one.source for one in segment.items)
     closing = f"\n</{fence}>" if fence else ""
-    return Block(segment.name, shared(segment.name, segment.share), items, sources, opening, closing)
+    scores = tuple(one.score for one in segment.items)
+    return Block(segment.name, shared(segment.name, segment.share), items, sources, scores, opening, closing)
 
 
 def _fence(name: str, texts: Sequence[str]) -> str:

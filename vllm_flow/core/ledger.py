@@ -18,7 +18,8 @@ TEMPLATE = "template"
 TOOLS = "tools"
 """What the model may call, and, behind the question, its calls of this turn and what came of them."""
 ORDER = (
-    "system", TOOLS, "documents", "facts", "memory", "summary", "story", "history", "retrieved", "media", "question",
+    "system", TOOLS, "documents", "facts", "memory", "summary", "story", "history", "recalled", "retrieved",
+    "media", "question",
 )  # fmt: skip
 """The names that there are of our own; others stand behind them at their place, in the order in which they come."""
 
@@ -50,11 +51,14 @@ class Entry:
     """Messages of the history, items of a segment."""
     sources: tuple[str, ...] = ()
     """Of its items, as far as they say."""
+    scores: tuple[float, ...] = ()
+    """How near each item is to what was asked, where it was looked up."""
 
     def row(self) -> Mapping[str, Any]:
         found: dict[str, Any] = {"segment": self.segment, "tokens": self.tokens}
         found |= {"items": self.items} if self.items != 1 else {}
-        return found | ({"sources": list(self.sources)} if self.sources else {})
+        found |= {"sources": list(self.sources)} if self.sources else {}
+        return found | ({"scores": list(self.scores)} if self.scores else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,11 +67,11 @@ def offered(line: str) -> list[str]:
         ("init mine --example ", ["dialogue", "plugin", "sweep", "weather"]),
         ("samp", ["sampling.", "sampling="]),
         ("run samp", ["sampling.", "sampling="]),
-        ("pipeline=", ["pipeline=adapt", "pipeline=adaptive", "pipeline=best_of", "pipeline=complete", "pipeline=dialogue", "pipeline=judge", "pipeline=loud", "pipeline=most_likely", "pipeline=perplexity", "pipeline=story"]),
+        ("pipeline=", ["pipeline=adapt", "pipeline=adaptive", "pipeline=best_of", "pipeline=complete", "pipeline=dialogue", "pipeline=judge", "pipeline=loud", "pipeline=most_likely", "pipeline=perplexity", "pipeline=story", "pipeline=support"]),
         ("chat sampling=gr", ["sampling=greedy"]),
         ("sampling=greedy,", ["sampling=greedy,annealed", "sampling=greedy,balanced", "sampling=greedy,creative", "sampling=greedy,diverse", "sampling=greedy,dynamic", "sampling=greedy,edt", "sampling=greedy,inventive", "sampling=greedy,mirostat", "sampling=greedy,plain", "sampling=greedy,warming"]),
         ("-m sampling=greedy,ba", ["sampling=greedy,balanced"]),
-        ("experiment=", ["experiment=cold", "experiment=null", "experiment=temps"]),
+        ("experiment=", ["experiment=cold", "experiment=null", "experiment=page", "experiment=temps"]),
         ("+experiment=c", ["+experiment=cold"]),
         ("++seed", ["++seed="]),
         ("sampling.t", ["sampling.temperature=", "sampling.top_k=", "sampling.top_n_sigma=", "sampling.top_p=", "sampling.typical_p="]),
@@ -153,7 +153,7 @@ def test_at_the_start_commands_and_keys_are_offered_each_with_its_line() -> None
     assert [text for text, one in found.items() if not one.line and one.text not in ("clock.", "context.")] == []
     assert (
         found["pipeline="].line
-        == "one of: adapt, adaptive, best_of, complete, dialogue, judge, loud, most_likely, perplexity, story"
+        == "one of: adapt, adaptive, best_of, complete, dialogue, judge, loud, most_likely, perplexity, story, support"
     )
     assert (
         found["engine."].line

@@ -132,8 +132,8 @@ def test_text_and_json_say_the_same(ls: Any) -> None:
         [kind, name, line] for kind, names in kinds.items() for name, line in names.items()
     ]
     assert list(kinds) == [
-        "clocks", "contexts", "engines", "experiments", "inputs", "metrics", "models", "pipelines", "samplings",
-        "stores", "stages", "resources", "sources", "measures", "schedules",
+        "clocks", "contexts", "documents", "embedders", "engines", "experiments", "facts", "inputs", "metrics", "models",
+        "pipelines", "retrievals", "samplings", "stores", "webs", "stages", "resources", "sources", "measures", "schedules",
         "plugins",
     ]  # fmt: skip
     assert [name for names in kinds.values() for name, line in names.items() if not line] == []
@@ -355,7 +355,19 @@ output: loud
 
 @pytest.mark.parametrize(
     "name",
-    ["adapt", "dialogue", "best_of", "complete", "judge", "most_likely", "perplexity", "story", "loud", "nested"],
+    [
+        "adapt",
+        "dialogue",
+        "best_of",
+        "complete",
+        "judge",
+        "most_likely",
+        "perplexity",
+        "story",
+        "support",
+        "loud",
+        "nested",
+    ],
 )
 def test_the_values_are_those_that_check_shows(
     name: str, loud: Path, told: Any, capsys: pytest.CaptureFixture[str]
@@ -424,7 +436,7 @@ def test_a_sampling_parameter_is_told_with_what_the_presets_set(ls: Any, told: A
     )  # fmt: skip
     (device,) = told("engine.device")
     assert (device["takes"], device["choices"]) == ("one of: auto, cpu, cuda, mps", {"transformers": "auto"})
-    assert [one["name"] for one in told("path")] == ["input.path", "model.path", "store.path"]
+    assert [one["name"] for one in told("path")] == ["embedder.path", "input.path", "model.path", "store.path"]
     (repeat,) = told("sweep.repeat")
     assert (repeat["takes"], repeat["default"]) == ("an integer of 1 or more", 1)
     assert repeat["doc"] == "How many independent answers each turn gets, at every point."
@@ -573,7 +585,7 @@ def test_a_plugin_that_cannot_be_had_is_one_line(
     assert capsys.readouterr() == ("", f"{line}\n")
 
 
-KINDS = "clocks, contexts, engines, experiments, inputs, keys, measures, metrics, models, pipelines, plugins, resources, samplings, schedules, sources, stages, stores, words"
+KINDS = "clocks, contexts, documents, embedders, engines, experiments, facts, inputs, keys, measures, metrics, models, pipelines, plugins, resources, retrievals, samplings, schedules, sources, stages, stores, webs, words"
 
 
 def test_names_that_nothing_has_are_told_at_once_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,10 @@ from .conftest import Project
 HEAD = "# @package _global_\n"
 SECRET = "a secret is written out. Write ${secret:NAME}; it is read from the environment variable NAME when it is used."
 TARGET = "an import path in a configuration is code. Name a registered stage or resource with 'use'."
-GROUPS = "clock, context, engine, experiment, input, metrics, model, pipeline, sampling, store"
+GROUPS = (
+    "clock, context, documents, embedder, engine, experiment, facts, input, metrics, model, pipeline, retrieval, sampling, "
+    "store, web"
+)
 
 FAULTY = {
     "a list that does not end": (
@@ -58,8 +61,8 @@ FAULTY = {
         [
             "sampler (pipelines/bad.yaml:2): there is no key 'sampler'. Did you "
             "mean 'sampling'? There are: clock, concurrency, "
-            "context, engine, experiment, graph, input, metrics, model, output, pipeline, "
-            "plugins, resources, sampling, seed, store, sweep."
+            "context, documents, embedder, engine, experiment, facts, graph, input, metrics, model, output, pipeline, "
+            "plugins, resources, retrieval, sampling, seed, store, sweep, web."
         ],
     ),
     "values that are missing or lead nowhere": (
@@ -149,7 +152,7 @@ FAULTY = {
     ),
     "an open choice": (
         "defaults:\n  - /context: ???\n",
-        ["context: nothing is chosen. Write context=NAME. There are: full, window."],
+        ["context: nothing is chosen. Write context=NAME. There are: bm25, full, retrieval, window."],
     ),
     "two choices in one item": (
         "defaults:\n  - {a: b, c: d}\n",
@@ -178,7 +181,7 @@ FAULTY = {
         "graph: {a: {use: pipeline/stry}}\noutput: a\n",
         [
             "graph.a.use (pipelines/bad.yaml:2): there is no pipeline 'stry'. Did you mean 'story'? "
-            "There are: adapt, adaptive, bad, best_of, complete, dialogue, judge, most_likely, perplexity, story."
+            "There are: adapt, adaptive, bad, best_of, complete, dialogue, judge, most_likely, perplexity, story, support."
         ],
     ),
 }

@@ -30,6 +30,10 @@ STAGES = {
         "context/full", "fuse/chat", "schedule/bandit", "schedule/deadline", "infer/generate", "score/metric",
         "schedule/measured", "context/update",
     ],
+    "support": [
+        "context/window", "source/folder", "retrieve/dense", "fuse/chat", "schedule/sampling", "infer/generate",
+        "cite/passages", "context/update",
+    ],
     "judge": [
         "context/full", "fuse/chat", "schedule/sampling", "infer/generate", "judge/verdict", "context/update",
     ],
@@ -41,7 +45,7 @@ def test_every_shipped_pipeline_composes_with_its_sample(name: str, project: Pro
     spec = compose([f"pipeline={name}"])
     assert spec.name == name
     assert sorted(node["use"] for node in spec.graph.values()) == sorted(STAGES[name])
-    assert spec.output == {"perplexity": "rating", "judge": "verdict"}.get(name, "reply")
+    assert spec.output == {"perplexity": "rating", "judge": "verdict", "support": "answer"}.get(name, "reply")
     assert spec.input == {"use": "input/file", "path": str(ROOT / "pipelines" / f"{name}.jsonl")}
 
 
@@ -81,7 +85,8 @@ def test_groups_name_what_can_be_chosen(project: Project) -> None:
     project.write("conf/sampling/mine.yaml", "# @package sampling\n# My own.\ntemperature: 0.1\n")
     project.write("conf/sampling/greedy.yaml", "# @package sampling\n# Mine instead.\ntemperature: 0\n")
     found = groups()
-    assert found["context"] == {"full": "Everything said so far.", "window": "Only the last turns."}
+    assert found["context"]["full"] == "Everything said so far."
+    assert found["context"]["window"] == "Only the last turns."
     assert found["pipeline"]["dialogue"] == "Talk over several turns."
     assert found["sampling"]["mine"] == "My own."
     assert found["sampling"]["greedy"] == "Mine instead."

@@ -12,8 +12,8 @@ from vllm_flow.core.recorded import read
 
 Flow = Callable[..., Said]
 KEYS = (
-    "clock, concurrency, context, engine, graph, metrics, output, prompt, remember, reply, resources, sampling, schedule, "
-    "seed, store"
+    "clock, concurrency, context, embedder, engine, graph, metrics, output, prompt, remember, reply, resources, sampling, "
+    "schedule, seed, store, web"
 )
 
 

@@ -26,7 +26,7 @@ class Files:
     """
 
     paths: tuple[str, ...]
-    """Which, such as `[README.md]`, in the order in which they are to stand."""
+    """In the order in which they are to stand."""
     roots: tuple[str, ...] = ()
     """Folders outside of the working directory from which files may be read, too."""
     heading: str = "Documents:"

@@ -171,9 +171,7 @@ def _sample(option: Option) -> str:
     """A value that fits: what its text gives as `such as …`, else a text in capitals, else `???`."""
     if "enum" in option.schema:
         return str(option.schema["enum"][0])
-    if option.schema.get("type") not in ("string", "array"):
+    if option.schema.get("type") != "string":
         return MISSING
     named = SUCH_AS.search(option.doc)
-    if named:
-        return named[1] or named[2]
-    return option.name.upper() if option.schema.get("type") == "string" else MISSING
+    return named[1] or named[2] if named else option.name.upper()

@@ -95,6 +95,8 @@ def test_what_has_been_embedded_is_not_embedded_again_and_the_oldest_is_forgotte
     for texts in (("a", "b"), ("a", "b", "a"), ("c",), ("b", "c"), ("a",)):
         asyncio.run(embedder.embed(texts))
     assert asked == ["a", "b", "c", "a"]
+    asyncio.run(embedder.embed(("a",), tenant="another"))  # who must not be told, by the time it takes
+    assert asked == ["a", "b", "c", "a", "a"]
     embedder.close()
 
 

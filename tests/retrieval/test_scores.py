@@ -79,7 +79,7 @@ class Letters:
     def __init__(self) -> None:
         self.asked: list[tuple[tuple[str, ...], Kind]] = []
 
-    async def embed(self, texts: Sequence[str], kind: Kind = "passage", *, keep: bool = False) -> Any:
+    async def embed(self, texts: Sequence[str], kind: Kind = "passage", *, keep: bool = False, tenant: str = "") -> Any:
         self.asked.append((tuple(texts), kind))
         rows = [[one.count("a"), one.count("b")] for one in texts]
         found = numpy.array(rows, dtype=numpy.float32)

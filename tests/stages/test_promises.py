@@ -79,7 +79,7 @@ def _found(*items: Item) -> Segment:
 class SameEmbedder:
     """Takes all texts for the same."""
 
-    async def embed(self, texts: Sequence[str], kind: Kind = "passage", *, keep: bool = False) -> Any:
+    async def embed(self, texts: Sequence[str], kind: Kind = "passage", *, keep: bool = False, tenant: str = "") -> Any:
         return numpy.ones((len(texts), 1), dtype=numpy.float32)
 
     def describe(self) -> Mapping[str, Any]:

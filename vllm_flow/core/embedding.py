@@ -20,11 +20,14 @@ Kind = Literal["question", "passage"]
 class Embedder(Protocol):
     """Turns texts into vectors. A text's vector depends on the text and its kind alone."""
 
-    async def embed(self, texts: Sequence[str], kind: Kind = "passage", *, keep: bool = False) -> Vectors:
+    async def embed(
+        self, texts: Sequence[str], kind: Kind = "passage", *, keep: bool = False, tenant: str = ""
+    ) -> Vectors:
         """One vector for each text, however long it is: nothing of it is left unread.
 
         keep: whether the vectors may be kept on this machine, as of documents; never those of what people say, since a
-        vector tells much of its text.
+        vector tells much of its text. tenant: whose texts they are, of a turn; what is remembered of one's texts makes
+        no other's answer come sooner.
         """
         ...
 

@@ -12,6 +12,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +49,15 @@ class SentenceEmbedder:
         self._window = _window(folder, self._model.config)
         self._first, self._last = _wrapping(self._tokenizer)
         self._kept = Kept(_identity(options, folder, self._pooling, self._window)) if options.kept else None
-        self._known: OrderedDict[tuple[Kind, str], Any] = OrderedDict()
+        self._known: OrderedDict[tuple[str, Kind, str], Any] = OrderedDict()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vllm-flow embedder")
         self._closed = False
 
-    async def embed(self, texts: Sequence[str], kind: Kind = "passage", *, keep: bool = False) -> Vectors:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._embed, tuple(texts), kind, keep)
+    async def embed(
+        self, texts: Sequence[str], kind: Kind = "passage", *, keep: bool = False, tenant: str = ""
+    ) -> Vectors:
+        work = partial(self._embed, tuple(texts), (tenant, kind), keep and kind == "passage")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def describe(self) -> Mapping[str, Any]:
         return {
@@ -71,18 +75,17 @@ class SentenceEmbedder:
         if self._kept is not None:
             self._kept.close()
 
-    def _embed(self, texts: tuple[str, ...], kind: Kind, keep: bool) -> Vectors:
-        different = dict.fromkeys(texts)
-        new = [one for one in different if (kind, one) not in self._known]
-        made = self._kept.found(new) if keep and self._kept is not None and kind == "passage" else {}
-        missing = [one for one in new if one not in made]
-        fresh = dict(self._made(missing, kind))
-        if keep and self._kept is not None and kind == "passage":
-            self._kept.keep(fresh)
+    def _embed(self, texts: tuple[str, ...], of: tuple[str, Kind], keep: bool) -> Vectors:
+        different, disk = dict.fromkeys(texts), self._kept if keep else None
+        new = [one for one in different if (*of, one) not in self._known]
+        made = {} if disk is None else disk.found(new)
+        fresh = dict(self._made([one for one in new if one not in made], of[1]))
+        if disk is not None:
+            disk.keep(fresh)
         made |= fresh
         found = {}
         for text in different:
-            found[text] = self._known[kind, text] = made[text] if text in made else self._known.pop((kind, text))
+            found[text] = self._known[*of, text] = made[text] if text in made else self._known.pop((*of, text))
         while len(self._known) > self._options.remembered:
             self._known.popitem(last=False)
         if not texts:

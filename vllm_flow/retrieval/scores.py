@@ -22,27 +22,34 @@ class Hit:
     score: float
 
 
-async def by_meaning(question: str, texts: Sequence[str], embedder: Embedder, *, keep: bool = False) -> list[float]:
-    """The cosine of each text with the question: from -1 to 1. keep: see Embedder; the question's is never kept."""
+async def by_meaning(
+    question: str, texts: Sequence[str], embedder: Embedder, *, keep: bool = False, tenant: str = ""
+) -> list[float]:
+    """The cosine of each text with the question: from -1 to 1.
+
+    keep: whether the texts are documents, whose vectors may be kept. tenant: of the turn.
+    """
     if not texts:
         return []
-    asked = (await embedder.embed((question,), "question"))[0]
-    return [float(one) for one in (await embedder.embed(texts, keep=keep)) @ asked]
+    asked = (await embedder.embed((question,), "question", tenant=tenant))[0]
+    found = await embedder.embed(texts, keep=keep, tenant="" if keep else tenant)
+    return [float(one) for one in found @ asked]
 
 
-def by_words(question: str, texts: Sequence[str]) -> list[float]:
+def by_words(question: str, texts: Sequence[str], *, keep: bool = False) -> list[float]:
     """BM25 of each text: 0 where no word is shared, and else the higher the rarer those are.
+
+    keep: whether the texts are documents, whose index is kept for the next question.
 
     As Lucene has it (k1 1.5, b 0.75); see Kamphuis et al. 2020, "Which BM25 do you mean?". How high a score is says
     nothing by itself: it grows with the number of texts.
     """
-    index, words = _index(tuple(texts)), words_of_question(question)
+    index, words = (_kept_index if keep else _index)(tuple(texts)), words_of_question(question)
     if index is None or not words:
         return [0.0] * len(texts)
     return [float(one) for one in index.get_scores(words)]
 
 
-@lru_cache(maxsize=8)
 def _index(texts: tuple[str, ...]) -> Any:
     """None when there is no word in any of them."""
     words = [words_of_text(one) for one in texts]
@@ -55,6 +62,9 @@ def _index(texts: tuple[str, ...]) -> Any:
     index = bm25s.BM25(method="lucene", backend="numpy", csc_backend="numpy", auto_compile=False)
     index.index(words, show_progress=False)
     return index
+
+
+_kept_index = lru_cache(maxsize=4)(_index)
 
 
 def nearest(scores: Sequence[float], most: int, above: float) -> tuple[Hit, ...]:

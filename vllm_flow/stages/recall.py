@@ -127,7 +127,8 @@ class Retrieval(_Recall):
 
     async def run(self, turn: Turn, store: Store, embedder: Embedder) -> Context:
         earlier = Earlier.of(turn, store, self.turns)
-        scores = await by_meaning(turn.text, [text for _, text in earlier.texts], embedder)
+        texts = [text for _, text in earlier.texts]
+        scores = await by_meaning(turn.text, texts, embedder, tenant=turn.tenant)
         return self.context(turn, store, earlier, scores, self.above)
 
 

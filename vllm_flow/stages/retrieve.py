@@ -56,7 +56,7 @@ class Dense(_Retrieve):
 
     async def run(self, turn: Turn, library: Library, embedder: Embedder, *, context: Context | None = None) -> Segment:
         texts = [one.text for one in library.passages]
-        scores = await by_meaning(self.question(turn, context), texts, embedder, keep=True)
+        scores = await by_meaning(self.question(turn, context), texts, embedder, keep=True, tenant=turn.tenant)
         return self.segment(library, scores, self.above)
 
 
@@ -67,4 +67,4 @@ class Bm25(_Retrieve):
 
     def run(self, turn: Turn, library: Library, *, context: Context | None = None) -> Segment:
         texts = [one.text for one in library.passages]
-        return self.segment(library, by_words(self.question(turn, context), texts), 0.0)
+        return self.segment(library, by_words(self.question(turn, context), texts, keep=True), 0.0)

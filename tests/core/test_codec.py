@@ -14,11 +14,11 @@ from vllm_flow.core.codec import (
     completion_from_json,
     decode,
     encode,
-    message_from_json,
     to_json,
     turn_from_json,
 )
 from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
+from vllm_flow.core.message_json import message_from_json
 from vllm_flow.core.values import (
     BadRow,
     Completion,
@@ -168,8 +168,8 @@ def test_a_message_is_read_in_the_forms_people_write():
     [
         ("Hi", "message: 'Hi' is no mapping. Give one with the keys: role."),
         ({"content": "Hi"}, "message: 'role' is missing. Add it."),
-        ({"role": "robot", "content": ""}, "message.role: 'robot' is no role. Roles: assistant, system, user."),
-        ({"role": ["user"], "content": ""}, "message.role: a list is no role. Roles: assistant, system, user."),
+        ({"role": "robot", "content": ""}, "message.role: 'robot' is no role. Roles: assistant, system, tool, user."),
+        ({"role": ["user"], "content": ""}, "message.role: a list is no role. Roles: assistant, system, tool, user."),
         ({"role": "user"}, "message: it has neither of 'content' and 'parts'. Give one of them."),
         (
             {"role": "user", "content": "", "parts": []},
@@ -189,11 +189,11 @@ def test_a_message_is_read_in_the_forms_people_write():
         ),
         (
             {"role": "user", "content": [{"text": "a"}, {"type": "image_url", "image_url": {"url": "x"}}]},
-            "message.content.1: a part of type 'image_url'. Only text parts are read in this version.",
+            "message.content.1: a part of type 'image_url'. Types that are read: text, tool_call, tool_result.",
         ),
         (
             {"role": "user", "parts": [{"image": "cat.png"}]},
-            "message.parts.0: a part with 'image'. Only text parts are read in this version.",
+            "message.parts.0: a part with 'image'. Types that are read: text, tool_call, tool_result.",
         ),
     ],
 )
@@ -275,7 +275,7 @@ def test_likelihoods_are_written_in_columns_and_nothing_where_there_are_none():
         ({"logprobs": ["-1"]}, "completion.logprobs.0: '-1' is no number. Give one."),
         (
             {"model": "x" * 99},
-            "completion: there is no key 'model'. Keys: finish_reason, likelihoods, logprobs, parsed, text, text_ends, token_ids, usage.",
+            "completion: there is no key 'model'. Keys: finish_reason, likelihoods, logprobs, parsed, steps, text, text_ends, token_ids, usage.",
         ),
         ({"likelihoods": {}}, "completion.likelihoods: 'processed_logprob' is missing. Add it."),
         (
@@ -311,7 +311,7 @@ def test_the_caller_may_name_the_place():
 
 def test_an_error_stays_one_short_line():
     assert refusal(message_from_json, {"role": "x" * 5000, "content": ""}) == (
-        f"message.role: '{'x' * 56}... is no role. Roles: assistant, system, user."
+        f"message.role: '{'x' * 56}... is no role. Roles: assistant, system, tool, user."
     )
 
 

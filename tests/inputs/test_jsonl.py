@@ -126,11 +126,11 @@ def test_a_byte_order_mark_blank_lines_and_windows_line_ends_are_fine(write, tmp
         ({"messages": [{"role": "user", "content": " \n"}]}, "messages.0: it is empty. Write what the user says."),
         (
             {"messages": [{"role": "user", "content": [{"type": "image", "image": "cat.png"}]}]},
-            "messages.0.content.0: a part of type 'image'. Only text parts are read in this version.",
+            "messages.0.content.0: a part of type 'image'. Types that are read: text, tool_call, tool_result.",
         ),
         (
             {"conversation": "ann", "parts": [{"type": "input_audio", "input_audio": {}}]},
-            "parts.0: a part of type 'input_audio'. Only text parts are read in this version.",
+            "parts.0: a part of type 'input_audio'. Types that are read: text, tool_call, tool_result.",
         ),
         ({"conversation": 3, "text": "Hi"}, "conversation: 3 is no text. Put it in quotation marks."),
         ({"conversation": "", "text": "Hi"}, "conversation: it is empty. Give it a name."),

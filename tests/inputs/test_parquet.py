@@ -65,7 +65,9 @@ def test_messages_are_a_list_of_mappings_whose_nulls_were_not_there(write):
     path = write({"messages": [talk[1:], talk], "id": [1, None]})
     first, second = File(path).turns()
     assert first == Turn("1", user("Hi"), number=1)
-    assert second == BadRow(1, f"{path}:2", "messages.0: there is no key 'name'. Keys: content, parts, role.")
+    assert second == BadRow(
+        1, f"{path}:2", "messages.0: there is no key 'name'. Keys: content, parts, role, tool_calls."
+    )
     plain = [{"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "Hi"}]
     path = write({"chat": [plain], "other": [1]})
     assert list(File(path, messages="chat").turns()) == [Turn("row-1", user("Hi"), (assistant("Yes?"),), number=1)]

@@ -28,12 +28,12 @@ from vllm_flow.core.json_checks import (
 )
 from vllm_flow.core.likelihood_json import in_columns, likelihoods_from_json, scored_to_json
 from vllm_flow.core.likelihoods import Scored
+from vllm_flow.core.message_json import message_from_json, message_to_json
 from vllm_flow.core.shape import Parsed
-from vllm_flow.core.values import Completion, FinishReason, Message, Role, Text, Turn, Usage
+from vllm_flow.core.values import Completion, FinishReason, Message, Turn, Usage
 
-ROLES = typing.get_args(Role)
 FINISH_REASONS = typing.get_args(FinishReason)
-RARE = ("likelihoods", "text_ends", "parsed")
+RARE = ("likelihoods", "text_ends", "parsed", "steps")
 """Of a completion, what is not written when there is none."""
 
 
@@ -93,8 +93,8 @@ def _plain(value: object, path: tuple[str, ...]) -> Any:
         if not math.isfinite(value):
             raise _cannot(path, f"{value} is no JSON number. Use a finite one or None.")
         return value
-    if isinstance(value, Message) and len(value.parts) == 1:
-        return {"role": value.role, "content": value.parts[0].text}
+    if isinstance(value, Message):
+        return _plain(message_to_json(value), path)
     if isinstance(value, Completion):
         return _completion(value, path)
     if isinstance(value, Turn):
@@ -120,9 +120,11 @@ def _fields(value: Any, path: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _completion(value: Completion, path: tuple[str, ...]) -> dict[str, Any]:
-    """Without `likelihoods`, `text_ends` and `parsed` when there are none: most answers have none."""
+    """Without what only some answers have."""
     found = _fields(dataclasses.replace(value, likelihoods=None), path)
     found = {name: one for name, one in found.items() if one is not None or name not in RARE}
+    if not value.steps:
+        del found["steps"]
     if value.likelihoods is None:
         return found
     return {**found, "likelihoods": _plain(in_columns(value.likelihoods), (*path, "likelihoods"))}
@@ -139,50 +141,15 @@ def _cannot(path: tuple[str, ...], problem: str) -> ValueError:
     return ValueError(f"{'.'.join(path) or 'the value'}: {problem}")
 
 
-def message_from_json(data: Any, where: str = "message") -> Message:
-    """A message: `{"role", "content": text or list of parts}` or `{"role", "parts": […]}`. Raises ValueError."""
-    check_keys(data, where, required=("role",), optional=("content", "parts"))
-    role = data["role"]
-    if role not in ROLES:
-        raise ValueError(f"{where}.role: {brief(role)} is no role. Roles: {listed(ROLES)}.")
-    if ("content" in data) == ("parts" in data):
-        raise ValueError(f"{where}: it has {_how_many(data)} of 'content' and 'parts'. Give one of them.")
-    if "parts" in data:
-        return Message(role, parts_from_json(data["parts"], f"{where}.parts"))
-    content = data["content"]
-    if isinstance(content, list):
-        return Message(role, parts_from_json(content, f"{where}.content"))
-    if not isinstance(content, str):
-        raise ValueError(f"{where}.content: {brief(content)} is neither a text nor a list of parts. Give one of them.")
-    return Message(role, (Text(content),))
-
-
-def parts_from_json(data: Any, where: str = "parts") -> tuple[Text, ...]:
-    """Parts: `{"text"}`, or `{"type": "text", "text"}` as chat services write them. Raises ValueError."""
-    return tuple(_part(item, f"{where}.{place}") for place, item in enumerate(list_from_json(data, where)))
-
-
-def _part(data: Any, where: str) -> Text:
-    kind = data.get("type", "text") if isinstance(data, dict) else "text"
-    if kind != "text":
-        raise ValueError(f"{where}: a part of type {brief(kind)}. Only text parts are read in this version.")
-    for medium in ("image", "image_url", "audio", "input_audio", "video"):
-        if isinstance(data, dict) and medium in data:
-            raise ValueError(f"{where}: a part with '{medium}'. Only text parts are read in this version.")
-    check_keys(data, where, required=("text",), optional=("type",))
-    return Text(text_from_json(data["text"], f"{where}.text"))
-
-
 def turn_from_json(data: Any, where: str = "turn") -> Turn:
     """A turn, from what `to_json` made of one. Raises ValueError."""
     optional = ("history", "number", "sample", "index", "reference", "tenant", *SHARES)
     check_keys(data, where, ("conversation", "message"), optional)
-    history = list_from_json(data.get("history", []), f"{where}.history")
     number = data.get("number")
     return Turn(
         text_from_json(data["conversation"], f"{where}.conversation"),
         message_from_json(data["message"], f"{where}.message"),
-        tuple(message_from_json(item, f"{where}.history.{place}") for place, item in enumerate(history)),
+        _messages(data.get("history", []), f"{where}.history"),
         None if number is None else whole_from_json(number, f"{where}.number", low=1),
         whole_from_json(data.get("sample", 0), f"{where}.sample"),
         whole_from_json(data.get("index", 0), f"{where}.index"),
@@ -210,7 +177,12 @@ def completion_from_json(data: Any, where: str = "completion") -> Completion:
         None if likelihoods is None else likelihoods_from_json(likelihoods, f"{where}.likelihoods", len(token_ids)),
         None if ends is None else ids_from_json(ends, f"{where}.text_ends"),
         _parsed(data.get("parsed"), f"{where}.parsed"),
+        _messages(data.get("steps", []), f"{where}.steps"),
     )
+
+
+def _messages(data: Any, where: str) -> tuple[Message, ...]:
+    return tuple(message_from_json(item, f"{where}.{place}") for place, item in enumerate(list_from_json(data, where)))
 
 
 def _parsed(data: Any, where: str) -> Parsed | None:
@@ -223,7 +195,3 @@ def _parsed(data: Any, where: str) -> Parsed | None:
 
 def _count(data: Any, where: str) -> int | None:
     return None if data is None else whole_from_json(data, where)
-
-
-def _how_many(data: Mapping[str, Any]) -> str:
-    return "both" if "content" in data else "neither"

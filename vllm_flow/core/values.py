@@ -17,8 +17,9 @@ from vllm_flow.core.likelihoods import TokenLikelihood
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.segments import HISTORY, LeftOut, Segment, Share
 from vllm_flow.core.shape import Parsed, Shape
+from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "interrupted"]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -35,7 +36,7 @@ class Text:
     text: str
 
 
-Part = Text
+Part = Text | ToolCall | ToolResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Message:
 
     @property
     def text(self) -> str:
+        """What is written in it; of a tool's message, what the model reads of the results."""
         return "".join(part.text for part in self.parts)
 
 
@@ -135,6 +137,8 @@ class Prompt:
     """
     ledger: Ledger | None = field(default=None, compare=False)
     """What stands in it, and what does not; None from a fuser that keeps none. The engine does not look at it."""
+    tools: tuple[ToolSpec, ...] = ()
+    """Functions that the model may call. It does so in its answer, as its template has it."""
 
 
 Before = Prompt | tuple[int, ...] | None
@@ -167,6 +171,8 @@ class Completion:
     """What comes with `logprobs`: for each token, how many characters of `text` it and those before it made."""
     parsed: Parsed | None = None
     """What it holds as data, where a shape was asked for; else None."""
+    steps: tuple[Message, ...] = ()
+    """What was said between the question and this answer: calls of tools, and their results."""
 
     @property
     def data(self) -> Any:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from vllm_flow.core.answers import Answer
-from vllm_flow.core.codec import message_from_json
 from vllm_flow.core.errors import RecordError
+from vllm_flow.core.message_json import message_from_json
 from vllm_flow.core.recorded import Recorded
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Failure

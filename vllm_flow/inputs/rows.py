@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from vllm_flow.core.codec import message_from_json, parts_from_json
 from vllm_flow.core.errors import InputError
 from vllm_flow.core.json_checks import (
     SHARES,
@@ -20,6 +19,7 @@ from vllm_flow.core.json_checks import (
     text_from_json,
     whole_from_json,
 )
+from vllm_flow.core.message_json import message_from_json, parts_from_json
 from vllm_flow.core.values import BadRow, Message, Text, Turn
 
 

@@ -9,6 +9,7 @@ FlowError
 ├── EngineError        an engine refuses or fails a request
 │   └── ContextOverflow    prompt and answer do not fit the model's context
 ├── WebError           a page of the web is not allowed or cannot be had
+├── ToolError          a tool cannot do what it is called for
 ├── SourceError        a document or another source of context cannot be read
 ├── StoreError         a conversation cannot be read or written
 │   └── TurnConflict       a turn number is taken by another message
@@ -69,6 +70,10 @@ class ContextOverflow(EngineError):
 
 class WebError(FlowError):
     pass
+
+
+class ToolError(FlowError):
+    """Raised by a tool: what the model is to read of it."""
 
 
 class SourceError(FlowError):

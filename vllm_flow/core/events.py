@@ -8,6 +8,7 @@ from typing import Any
 
 from vllm_flow.core.ledger import Ledger
 from vllm_flow.core.spec import RunSpec
+from vllm_flow.core.tool_values import ToolCall, ToolResult
 from vllm_flow.core.values import Completion, FinishReason, Request, Result, Token, Turn, Usage
 
 
@@ -100,6 +101,16 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolUsed:
+    """A tool is called; and again, with its result, when it has answered."""
+
+    turn: Turn
+    node: str
+    call: ToolCall
+    result: ToolResult | None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeDone:
     turn: Turn
     node: str
@@ -112,5 +123,6 @@ class TurnDone:
     seconds: float
 
 
-Event = Opened | Reconfigured | TurnStarted | TokenMade | Inferred | Called | Heard | Committed | NodeDone | TurnDone
+Made = TokenMade | Inferred | Called | Heard | ToolUsed | NodeDone
+Event = Opened | Reconfigured | TurnStarted | Made | Committed | TurnDone
 Observer = Callable[[Event], None]

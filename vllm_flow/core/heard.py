@@ -1,5 +1,4 @@
-"""What a stage hears from outside: the time, a page of the web, and whatever else no request determines. Recorded, to
-be told again.
+"""What a stage hears from outside: the time, a page of the web, what a tool gave. Recorded, to be told again.
 
 Such a resource is handed out bound to node and turn as engines are. Told again, a stage hears what it heard then, in
 that order; when it asks for something else, or more often than it did, the rest comes from the live resource.
@@ -14,26 +13,33 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from vllm_flow.core.errors import WebError
+from vllm_flow.core.events import Event, ToolUsed
 from vllm_flow.core.pages import Page, Web
 from vllm_flow.core.resources import Clock
+from vllm_flow.core.tool_values import ToolCall, ToolResult
+from vllm_flow.core.tools import Tools
 from vllm_flow.core.values import Turn
 
 Recall = Callable[[Turn, str, str, str, int], Any]
 """(turn, node, resource, method, how often asked before) → what was answered then, as JSON; None when nothing was."""
 NOW = "now"
 GET = "get"
+CALL = "call"
+Publish = Callable[[Event], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Marks an open clock or web among the given values, so that each node gets its own binding of it."""
+    """Marks an open clock, web or tools among the given values, so that each node gets its own binding of them."""
 
-    live: Clock | Web
+    live: Clock | Web | Tools
     resource: str
 
 
-def bound(outside: Outside, turn: Turn, node: str, recall: Recall | None) -> Bound:
+def bound(outside: Outside, turn: Turn, node: str, recall: Recall | None, publish: Publish) -> Bound:
     """The resource as one node sees it, for one turn."""
+    if isinstance(outside.live, Tools):
+        return BoundTools(outside, turn, node, recall, publish)
     kind = BoundClock if isinstance(outside.live, Clock) else BoundWeb
     return kind(outside, turn, node, recall)
 
@@ -53,6 +59,11 @@ class Bound:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._live, name)  # one of somebody's own may do more
+
+    @property
+    def unbound(self) -> Any:
+        """The resource itself, for what is recorded as a whole."""
+        return self._live
 
     def _then(self) -> Any:
         return self._recall(*self._asked, len(self.said)) if self._recall else None
@@ -89,6 +100,34 @@ class BoundWeb(Bound):
         except WebError as error:
             return {"asked": url, "error": str(error)}
         return {"asked": url, "page": {"url": page.url, "media_type": page.media_type, "text": page.text}}
+
+
+class BoundTools(Bound):
+    """Whoever watches is told of each call when it begins and when it has ended."""
+
+    method = CALL
+
+    def __init__(
+        self, outside: Outside, turn: Turn, node: str, recall: Recall | None, publish: Publish = lambda _: None
+    ) -> None:
+        super().__init__(outside, turn, node, recall)
+        self._tell: Callable[[ToolCall, ToolResult | None], None] = lambda call, result: publish(
+            ToolUsed(turn, node, call, result)
+        )
+
+    async def call(self, call: ToolCall, given: Mapping[str, Any]) -> ToolResult:
+        then, place, asked = self._then(), len(self.said), {"name": call.name, "arguments": dict(call.arguments)}
+        self.said.append(None)
+        self._tell(call, None)
+        if isinstance(then, Mapping) and then.get("asked") == asked:
+            result = ToolResult(call.name, then["text"], call.id, then.get("error", ""))
+        else:
+            whole = {name: one.unbound if isinstance(one, Bound) else one for name, one in given.items()}
+            result = await self._live.call(call, whole)
+        failed = {"error": result.error} if result.error else {}
+        self.said[place] = {"asked": asked, "text": result.text, **failed}
+        self._tell(call, result)
+        return result
 
 
 def moment_to_json(moment: datetime) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from vllm_flow.core.errors import listed
 from vllm_flow.core.json_checks import brief, check_keys, list_from_json, text_from_json
@@ -64,7 +64,7 @@ def message_from_json(data: Any, where: str = "message") -> Message:
         if SAID_BY.get(type(part), role) != role or (role == "tool" and not isinstance(part, ToolResult)):
             kind = next(name for name, one in KINDS.items() if type(part) is one)
             raise ValueError(f"{where}.parts.{place}: a {kind} in a message from the {role}. {_ADVICE}")
-    return Message(role, parts)
+    return Message(cast(Role, role), parts)
 
 
 _ADVICE = "An assistant has tool_call parts, a tool has tool_result parts and no others."

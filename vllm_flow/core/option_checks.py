@@ -23,17 +23,22 @@ from vllm_flow.core.options import (
     schema_of,
     validator,
 )
-from vllm_flow.core.phrases import takes
+from vllm_flow.core.phrases import JsonSchema, takes
 
 Path = tuple[str, ...]
 
 
 def problems(cls: type, given: Any) -> list[OptionProblem]:
     """Everything `cls` refuses in `given`, in the order it is written there; what is missing comes last."""
-    found = [one for error in validator()(schema_of(cls)).iter_errors(given) for one in _explain(error)]
+    found = schema_problems(schema_of(cls), given)
     if isinstance(given, Mapping):
         found += _said_by_classes(cls, given, {one.path[0] for one in found if one.path})
     return sorted(found, key=lambda one: position(given, one.path))
+
+
+def schema_problems(schema: JsonSchema, given: Any) -> list[OptionProblem]:
+    """What does not fit a schema of ours, in our words."""
+    return [one for error in validator()(schema).iter_errors(given) for one in _explain(error)]
 
 
 def _said_by_classes(cls: type, given: Mapping[str, Any], faulty: set[str]) -> Iterator[OptionProblem]:

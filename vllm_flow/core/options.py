@@ -77,7 +77,7 @@ def schema_of(cls: type) -> JsonSchema:
     properties = {}
     for key, field in fields.items():
         try:
-            properties[key] = _schema(hints[field.name])
+            properties[key] = schema_for(hints[field.name])
         except TypeError as error:
             raise TypeError(f"the option '{key}': {error}") from None
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
@@ -94,7 +94,8 @@ def by_key(cls: type) -> dict[str, dataclasses.Field[Any]]:
     return {field.name.removesuffix("_"): field for field in dataclasses.fields(cls)}
 
 
-def _schema(hint: Any) -> JsonSchema:
+def schema_for(hint: Any) -> JsonSchema:
+    """Of one annotation. Raises TypeError for what no configuration can hold."""
     if reads_itself(hint):
         schema: JsonSchema = hint.option_schema()
         return schema
@@ -102,15 +103,15 @@ def _schema(hint: Any) -> JsonSchema:
     if origin is typing.Annotated:
         return _annotated(arguments[0], arguments[1:])
     if origin in (typing.Union, types.UnionType):
-        options = [_schema(argument) for argument in arguments if argument is not types.NoneType]
+        options = [schema_for(argument) for argument in arguments if argument is not types.NoneType]
         kept = options[0] if len(options) == 1 else {"anyOf": options}
         return {"anyOf": [kept, {"type": "null"}]} if types.NoneType in arguments else kept
     if origin is Literal:
         return {"enum": list(arguments)}
     if origin is tuple and arguments[1:] == (Ellipsis,):
-        return {"type": "array", "items": _schema(arguments[0])}
+        return {"type": "array", "items": schema_for(arguments[0])}
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return {"type": "object", "additionalProperties": _schema(arguments[1]), "propertyNames": _key(arguments[0])}
+        return {"type": "object", "additionalProperties": schema_for(arguments[1]), "propertyNames": _key(arguments[0])}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return schema_of(hint)
     if hint is Any:
@@ -124,18 +125,20 @@ def _schema(hint: Any) -> JsonSchema:
 
 def _key(hint: Any) -> JsonSchema:
     """JSON has no other keys than texts: there, and on a command line, a number is written in digits."""
-    return {"anyOf": [_schema(hint), {"type": "string", "pattern": DIGITS}]} if _is_whole(hint) else {"type": "string"}
+    return (
+        {"anyOf": [schema_for(hint), {"type": "string", "pattern": DIGITS}]} if _is_whole(hint) else {"type": "string"}
+    )
 
 
 def _is_whole(hint: Any) -> bool:
-    return _schema(hint).get("type") == "integer"
+    return schema_for(hint).get("type") == "integer"
 
 
 def _annotated(hint: Any, markers: tuple[Any, ...]) -> JsonSchema:
     for marker in markers:
         if isinstance(marker, ChangesOf):
-            return {**_schema(marker.cls), "required": []}
-    schema = _schema(hint)
+            return {**schema_for(marker.cls), "required": []}
+    schema = schema_for(hint)
     keywords = {key: value for marker in markers if isinstance(marker, Constraint) for key, value in marker.keywords}
     if "anyOf" in schema:  # Annotated[int | None, …]: the range belongs to the number, not to null
         return {"anyOf": [one if one == {"type": "null"} else {**one, **keywords} for one in schema["anyOf"]]}
@@ -165,7 +168,7 @@ def validator() -> Any:
 
 def build(cls: type[T], given: Mapping[str, Any]) -> T:
     """An instance of `cls` from a mapping that has no `problems`; lists become tuples, mappings become dataclasses."""
-    return cls(**_converted(cls, given))
+    return cls(**_fields_read(cls, given))
 
 
 def written(made: Any, *, defaults: bool = True) -> Any:
@@ -187,33 +190,34 @@ def _at_default(made: Any, field: dataclasses.Field[Any]) -> bool:
     return bool(getattr(made, field.name) == field.default)
 
 
-def _converted(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+def _fields_read(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
     hints, fields = hints_of(cls), by_key(cls)
-    return {fields[key].name: _convert(hints[fields[key].name], value) for key, value in given.items()}
+    return {fields[key].name: converted(hints[fields[key].name], value) for key, value in given.items()}
 
 
-def _convert(hint: Any, value: Any) -> Any:
+def converted(hint: Any, value: Any) -> Any:
+    """A value that fits the annotation's schema, as Python has it."""
     if reads_itself(hint):
         return None if value is None else hint.option_read(value)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         changes = next((one for one in arguments if isinstance(one, ChangesOf)), None)
         if changes is None:
-            return _convert(arguments[0], value)
-        return value if reads_itself(changes.cls) else _converted(changes.cls, value)
+            return converted(arguments[0], value)
+        return value if reads_itself(changes.cls) else _fields_read(changes.cls, value)
     if value is None:
         return None
     if origin in (typing.Union, types.UnionType):
         options = [argument for argument in arguments if argument is not types.NoneType]
-        fitting = (one for one in options if len(options) == 1 or validator()(_schema(one)).is_valid(value))
-        return _convert(next(fitting), value)
+        fitting = (one for one in options if len(options) == 1 or validator()(schema_for(one)).is_valid(value))
+        return converted(next(fitting), value)
     if origin is tuple:
-        return tuple(_convert(arguments[0], item) for item in value)
+        return tuple(converted(arguments[0], item) for item in value)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return build(hint, value)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         whole = _is_whole(arguments[0])
-        return {int(key) if whole else key: _convert(arguments[1], item) for key, item in value.items()}
+        return {int(key) if whole else key: converted(arguments[1], item) for key, item in value.items()}
     return float(value) if hint is float else value
 
 

@@ -23,7 +23,7 @@ from vllm_flow.core.errors import FlowError, listed, nearest, told
 from vllm_flow.core.ranges import RANGES
 from vllm_flow.core.registry import WORD
 
-PACKAGES = ("stages", "schedules", "engines", "stores", "clocks", "inputs", "metrics", "web", "embedders", "sources")
+PACKAGES = ("stages", "schedules", "engines", "stores", "clocks", "inputs", "metrics", "web", "embedders", "sources", "tools")
 BUILT_IN = tuple(f"vllm_flow.{name}" for name in PACKAGES)
 GROUP = "vllm_flow.plugins"
 NO_WORD = re.compile(r"\W")

@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from vllm_flow.core.errors import FlowError, listed, nearest
 from vllm_flow.core.functions import class_of, function_of
@@ -124,8 +124,24 @@ class Registry:
         return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
 
 
+class Named(Registry):
+    """A registry in which a function may go by the name that it has: `@tool` alone stands above its `def`."""
+
+    @overload  # type: ignore[override]  # it takes less
+    def __call__(self, name: str) -> Callable[[Made], Made]: ...
+
+    @overload
+    def __call__(self, name: Made) -> Made: ...
+
+    def __call__(self, name: Any) -> Any:
+        if isinstance(name, str):
+            return super().__call__(name)
+        return super().__call__(getattr(name, "__name__", ""))(name)
+
+
 stage = Registry("stage", "run")
 resource = Registry("resource", "open")
 source = Registry("input", "turns")
 metric = Registry("metric", "score", functions=True)
+tool = Named("tool", "call", functions=True, words=True)
 schedule = Registry("schedule", "at", functions=True, words=True)

@@ -25,11 +25,12 @@ from vllm_flow.core.heard import Recall
 from vllm_flow.core.marks import marked, unmarked
 from vllm_flow.core.pipeline import Pipeline, Resource
 from vllm_flow.core.resources import Engine, Store
+from vllm_flow.core.shown import Said
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.telling import Telling
 from vllm_flow.core.unfinished import Commit
 from vllm_flow.core.values import BadRow, Failure, Result, Turn, user
-from vllm_flow.core.walk import Said, Walk
+from vllm_flow.core.walk import Walk
 
 log = logging.getLogger("vllm_flow")
 

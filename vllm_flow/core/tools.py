@@ -7,10 +7,14 @@ or the web on the way; so a tool that is run is handed these as they are, and no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
+
+UNKNOWN, ARGUMENTS, UNREADABLE = "UnknownTool", "BadArguments", "UnreadableCall"
+MISTAKES = frozenset({UNKNOWN, ARGUMENTS, UNREADABLE})
+"""Errors of a result that the model made and may mend: nothing was run."""
 
 
 @runtime_checkable
@@ -22,7 +26,7 @@ class Tools(Protocol):
         ...
 
     async def call(self, call: ToolCall, given: Mapping[str, Any]) -> ToolResult:
-        """Run one. `given` are live resources by name, for a tool that asks for them.
+        """Run one. `given` are live resources by name, for a tool that asks for them by naming a parameter so.
 
         Raises nothing for what a model can do wrong, and nothing that the function raises.
         """
@@ -30,11 +34,11 @@ class Tools(Protocol):
 
 
 @runtime_checkable
-class Calls(Protocol):
-    """What a stage gets for `Tools`: the calls of one answer at once, told to the record and to whoever watches."""
+class ToolOptions(Protocol):
+    """The unopened tools, as a stage's `check` sees them."""
 
-    def specs(self) -> tuple[ToolSpec, ...]: ...
-
-    async def results(self, calls: Sequence[ToolCall], given: Mapping[str, Any]) -> tuple[ToolResult, ...]:
-        """In the order of the calls."""
+    def needs(self) -> Mapping[str, tuple[str, ...]]:
+        """Resource to the tools that ask for it."""
         ...
+
+    def open(self) -> Tools: ...

@@ -13,12 +13,12 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vllm_flow.core.adapting import Adapted, AdaptRequest
-from vllm_flow.core.errors import EngineError, FlowError, StageError
-from vllm_flow.core.events import Called, Event, Heard, Inferred, NodeDone, TokenMade
+from vllm_flow.core.errors import FlowError, StageError
+from vllm_flow.core.events import Called, Event, Heard, Inferred, NodeDone
 from vllm_flow.core.graph import Graph, Node
 from vllm_flow.core.heard import Bound, Outside, Recall, bound
 from vllm_flow.core.ledger import Measured
@@ -27,60 +27,33 @@ from vllm_flow.core.measuring import ledger_of, measuring
 from vllm_flow.core.ports import holds, type_name
 from vllm_flow.core.resources import Engine, adapting, score
 from vllm_flow.core.seeds import derive_seed
-from vllm_flow.core.values import Before, Completion, Finish, Prompt, Request, Token, Turn, Usage
+from vllm_flow.core.shown import Hold, Said, Seat, Shown
+from vllm_flow.core.values import Before, Finish, Prompt, Request, Token, Turn
 
 RETRY = 2**32
 """Samples of a retry are numbered from here on, so that they depend on no sampling parameter, `n` included."""
-
-
-@dataclass(frozen=True)
-class Seat:
-    """Whose request it is: what a bound engine needs to know."""
-
-    turn: Turn
-    node: str
-    run_seed: int
-    live: bool
-    publish: Callable[[Event], None]
-    said: Said
-
-
-@dataclass
-class Said:
-    """What the user has seen of the answer so far; it is what an interruption leaves."""
-
-    prompt: Prompt | None = None
-    engine: Engine | None = None
-    tokens: list[Token] = field(default_factory=list)
-
-    def partial(self) -> Completion | None:
-        """The answer as far as it was said, or None if nothing was."""
-        if self.prompt is None or self.engine is None or not self.tokens:
-            return None
-        text = "".join(token.text for token in self.tokens)
-        ids = tuple(token.id for token in self.tokens if token.id is not None)
-        try:
-            read = self.engine.count(self.prompt)
-        except EngineError:  # it has no tokenizer
-            read = None
-        return Completion(text, ids, "interrupted", Usage(read, len(ids) or None))
 
 
 class BoundEngine:
     """An engine as one node sees it, for one turn."""
 
     def __init__(self, live: Live, seat: Seat) -> None:
+        self._live = live
         self._engine = live.engine
         self._resource = live.resource
         self._seat = seat
+
+    def holding(self, hold: Hold) -> BoundEngine:
+        """The same, but of what it says only that is live which need not be held back; a whole answer may be held."""
+        return BoundEngine(self._live, replace(self._seat, hold=hold))
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
         if request.adapter is not None:
             adapting(self._engine)
         seat, sample = self._seat, self._seat.turn.sample * RETRY + request.sample
         seed = derive_seed(seat.run_seed, seat.turn.conversation, seat.turn.number or 0, seat.node, sample)
-        live = seat.live and request.schedule.at(0).n == 1
-        if live:
+        shown = Shown(seat, request.sample, seat.live and request.schedule.at(0).n == 1)
+        if shown.live:
             seat.said.prompt, seat.said.engine = request.prompt, self._engine
             seat.said.tokens.clear()
         asked = replace(request, seed=seed, tenant=seat.turn.tenant)
@@ -93,14 +66,12 @@ class BoundEngine:
                 async for token in stream:
                     first = first or time.perf_counter()
                     tokens.append(token)
-                    if live:
-                        seat.said.tokens.append(token)
-                    seat.publish(TokenMade(seat.turn, seat.node, request.sample, token, live))
+                    shown.take(token)
                     if token.finish:
                         self._publish_end(request, token.finish, started, first)
                     yield token
         finally:
-            seat.publish(Called(seat.turn, seat.node, self._resource, asked, tokens, live, ledger))
+            seat.publish(Called(seat.turn, seat.node, self._resource, asked, tokens, shown.seen, ledger))
 
     def _publish_end(self, request: Request, finish: Finish, started: float, first: float) -> None:
         seat, ended = self._seat, time.perf_counter()
@@ -222,7 +193,7 @@ class Walk:
         if isinstance(value, Live):
             return BoundEngine(value, Seat(self.turn, node, self.run_seed, live, self.publish, self.said))
         if isinstance(value, Outside):
-            return bound(value, self.turn, node, self.recall)
+            return bound(value, self.turn, node, self.recall, self.publish)
         return value
 
     def _tell_heard(self, node: str, given: Mapping[str, Any]) -> None:

@@ -58,6 +58,8 @@ class Capabilities:
     """Whether what it learned is there after it has closed."""
     shapes: frozenset[str] = frozenset()
     """Which kinds of shapes it holds an answer to: schema, choices, regex."""
+    tools: bool = False
+    """Whether it reads `tools` of a prompt, and calls and results among the messages."""
 
 
 @runtime_checkable

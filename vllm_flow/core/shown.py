@@ -53,6 +53,12 @@ class Said:
         return Completion(text, ids, "interrupted", Usage(read, len(ids) or None))
 
 
+def holding(engine: Engine, hold: Hold) -> Engine:
+    """The engine a stage was given; of its answers that is live which need not be held back."""
+    bind = getattr(engine, "holding", None)
+    return bind(hold) if bind else engine  # one that is not bound shows nothing to anybody
+
+
 class Shown:
     """What of one answer is live, token by token."""
 

@@ -22,6 +22,7 @@ from vllm_flow.core.resources import Capabilities, check_plain
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Course
 from vllm_flow.core.shape import KINDS, parsed
+from vllm_flow.core.tool_text import has_tools, written_out
 from vllm_flow.core.values import Before, Finish, FinishReason, InForce, Prompt, Request, Token, Usage
 from vllm_flow.engines.instance import instance
 from vllm_flow.engines.stopping import StopScanner
@@ -58,7 +59,7 @@ class Echo:
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
         honoured = names - {"logit_bias", "bad_words", "min_tokens"}
-        known: dict[str, Any] = dict.fromkeys(("logprobs", "likelihoods", "score", "measures", "moves"), True)
+        known: dict[str, Any] = dict.fromkeys(("logprobs", "likelihoods", "score", "measures", "moves", "tools"), True)
         return Capabilities(sampling=honoured, signals=SIGNALS, shapes=frozenset(KINDS), **known)
 
     def open(self) -> EchoEngine:
@@ -95,7 +96,7 @@ class EchoEngine:
 
     def count(self, prompt: Prompt) -> int:
         """Pieces over all messages."""
-        return sum(len(pieces(message.text)) for message in prompt.messages)
+        return len(_ids(prompt))
 
     def measure(self, prompt: Prompt) -> Measured:
         """There is no template: its parts are all of a prompt."""
@@ -110,7 +111,9 @@ class EchoEngine:
 
 
 def _ids(prompt: Prompt) -> tuple[int, ...]:
-    return tuple(token_id(piece) for message in prompt.messages for piece in pieces(message.text))
+    """Tools are read as they are written out."""
+    messages = written_out(prompt).messages if has_tools(prompt) else prompt.messages
+    return tuple(token_id(piece) for message in messages for piece in pieces(message.text))
 
 
 def _shares(texts: Sequence[str]) -> tuple[int, ...]:

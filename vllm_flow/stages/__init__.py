@@ -14,6 +14,7 @@ from vllm_flow.stages.retrieve import Bm25, Dense
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import ByMetric, Compared, Continued, Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
+from vllm_flow.stages.tools import WithTools
 
 __all__ = [
     "Bandit",
@@ -42,4 +43,5 @@ __all__ = [
     "Verdict",
     "Vote",
     "Window",
+    "WithTools",
 ]

@@ -38,12 +38,7 @@ class Generate(Asking):
     def check(self, sampling: SamplingPlan, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         yield from refused(sampling, schedule, engine)
         yield from self.unheld(engine)
-        first, moving = schedule.at(0).n, schedule.by_turn.get("n")
-        if (n := first if moving is None or moving.bounds is None else round(moving.bounds[1])) > 1:
-            planned = first == sampling.start.n and moving == sampling.moving.get("n", moving)
-            place = ("sampling", "n") if planned else ()
-            problem = f"{n} answers are asked for, but infer/generate makes one. Use infer/sample (pipeline=best_of)."
-            yield place, problem
+        yield from one_answer(sampling, schedule, "infer/generate")
 
     def advise(self, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         yield from advised(schedule, engine)
@@ -76,6 +71,15 @@ class Sample(Asking):
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(complete(engine, request)) for request in requests]
         return tuple(task.result() for task in tasks)
+
+
+def one_answer(sampling: SamplingPlan, schedule: Schedule, use: str) -> Iterator[tuple[Path, str]]:
+    """That a stage which makes one answer is asked for more."""
+    first, moving = schedule.at(0).n, schedule.by_turn.get("n")
+    if (n := first if moving is None or moving.bounds is None else round(moving.bounds[1])) > 1:
+        planned = first == sampling.start.n and moving == sampling.moving.get("n", moving)
+        place = ("sampling", "n") if planned else ()
+        yield place, f"{n} answers are asked for, but {use} makes one. Use infer/sample (pipeline=best_of)."
 
 
 def refused(sampling: SamplingPlan, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:

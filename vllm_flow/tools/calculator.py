@@ -22,16 +22,9 @@ LARGEST = 1000
 """Digits of any number on the way."""
 CONTEXT = Context(prec=DIGITS, Emax=LARGEST, Emin=-LARGEST)
 EXACT = Context(prec=2 * LARGEST, Emax=MAX_EMAX, Emin=MIN_EMIN, rounding=ROUND_HALF_UP)
-SIGNS: Mapping[type[ast.operator], Callable[[Decimal, Decimal], Decimal]] = {
-    ast.Add: lambda one, other: _exactly(EXACT.add, one, other),
-    ast.Sub: lambda one, other: _exactly(EXACT.subtract, one, other),
-    ast.Mult: lambda one, other: _exactly(EXACT.multiply, one, other),
-    ast.Div: CONTEXT.divide,
-    ast.FloorDiv: lambda one, other: _floor(EXACT.divide(one, other)),
-    ast.Mod: lambda one, other: EXACT.subtract(one, EXACT.multiply(other, _floor(EXACT.divide(one, other)))),
-    ast.Pow: lambda *both: _power(*both),
-}
-SPELLED = {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "^": "**", "（": "(", "）": ")", "，": ","}
+SPELLED: dict[str, str | int | None] = {
+    "×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "^": "**", "（": "(", "）": ")", "，": ",",
+}  # fmt: skip
 """What people write for what is read."""
 NAMES: Mapping[str, Decimal] = {
     "pi": Decimal("3.1415926535897932384626433832795028841971693993751"),
@@ -49,14 +42,18 @@ def calculator(expression: str) -> str:
     if len(expression) > LONGEST:
         raise ToolError(f"the expression has {len(expression)} characters, and {LONGEST} are read")
     try:
-        tree = ast.parse(expression.translate(str.maketrans(SPELLED)).strip(), mode="eval")
-        return _written(_value(tree.body, 0))
+        return _written(_value(_parsed(expression), 0))
     except (SyntaxError, RecursionError, MemoryError):
         raise ToolError(f"'{expression}' is no arithmetic. Write numbers, + - * / ** and parentheses") from None
     except ZeroDivisionError:
         raise ToolError(f"'{expression}' divides by zero") from None
     except (DecimalException, ArithmeticError, ValueError) as error:
         raise ToolError(f"'{expression}' has no value that can be told ({type(error).__name__})") from None
+
+
+def _parsed(expression: str) -> ast.expr:
+    tree: ast.Expression = ast.parse(expression.translate(str.maketrans(SPELLED)).strip(), mode="eval")
+    return tree.body
 
 
 def _value(node: ast.expr, depth: int) -> Decimal:
@@ -127,10 +124,19 @@ def _float(function: Callable[..., float]) -> Callable[..., Decimal]:
     return work
 
 
+SIGNS: Mapping[type[ast.operator], Callable[[Decimal, Decimal], Decimal]] = {
+    ast.Add: lambda one, other: _exactly(EXACT.add, one, other),
+    ast.Sub: lambda one, other: _exactly(EXACT.subtract, one, other),
+    ast.Mult: lambda one, other: _exactly(EXACT.multiply, one, other),
+    ast.Div: CONTEXT.divide,
+    ast.FloorDiv: lambda one, other: _floor(EXACT.divide(one, other)),
+    ast.Mod: lambda one, other: EXACT.subtract(one, EXACT.multiply(other, _floor(EXACT.divide(one, other)))),
+    ast.Pow: _power,
+}
 FUNCTIONS: Mapping[str, Callable[..., Decimal]] = {
     "abs": Decimal.copy_abs, "round": _rounded, "min": min, "max": max, "sqrt": CONTEXT.sqrt, "exp": CONTEXT.exp,
     "ln": CONTEXT.ln, "log10": CONTEXT.log10, "log": _float(math.log), "factorial": _factorial,
-    "floor": lambda value: _floor(value), "ceil": lambda value: Decimal(math.ceil(value)),
+    "floor": _floor, "ceil": lambda value: Decimal(math.ceil(value)),
     "sin": _float(math.sin), "cos": _float(math.cos), "tan": _float(math.tan),
     "radians": _float(math.radians), "degrees": _float(math.degrees),
 }  # fmt: skip

@@ -16,8 +16,10 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from vllm_flow.core.errors import ModelError
 from vllm_flow.core.ledger import Measured
+from vllm_flow.core.tool_text import function_json, has_tools, written_out
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.attribution import Encoded, by_lengths, by_pieces, measured
+from vllm_flow.engines.chat_messages import chat_messages
 from vllm_flow.engines.llama_cpp.network import LlamaNetwork
 from vllm_flow.engines.llama_cpp.options import LlamaCpp
 from vllm_flow.engines.llama_cpp.spelled import gguf_tokenizer
@@ -25,6 +27,7 @@ from vllm_flow.engines.recent import Recent
 from vllm_flow.engines.shaping import Shapes
 from vllm_flow.engines.transformers.failures import no_tokens, refused_by_template
 from vllm_flow.engines.transformers.loaded import Loaded
+from vllm_flow.engines.transformers.render import tools_in
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 from vllm_flow.models.digest import file_digest
 from vllm_flow.models.locate import gguf_file
@@ -71,6 +74,7 @@ def load(options: LlamaCpp) -> Loaded:
         "llama_cpp_python": importlib.metadata.version("llama-cpp-python"),
         "context_length": length,
         "template": renderer.template,
+        "tools": renderer.tools,
         "batching": "none: one request at a time",
         "deterministic": True,
     }
@@ -137,6 +141,7 @@ class GgufRenderer:
         self._bos = model.token_bos()
         written = model.metadata.get(TEMPLATE)
         self.template = "chat" if written else "none"
+        self.tools = tools_in(written)
         begin, end = (self._word(one) for one in (self._bos, model.token_eos()))
         self._format = Jinja2ChatFormatter(written, eos_token=end, bos_token=begin) if written else None
         self._read = Recent(self._read_now, lambda read: len(read.ids))
@@ -164,6 +169,8 @@ class GgufRenderer:
         return Encoded(text, array("q", found), by_pieces(text, pieces) or lengths)
 
     def text(self, prompt: Prompt) -> str:
+        if has_tools(prompt) and self.tools == "written":
+            prompt = written_out(prompt)
         if self._format is None or prompt.plain:
             return "\n".join(message.text for message in prompt.messages)
         return self._rendered(prompt)
@@ -184,9 +191,10 @@ class GgufRenderer:
         return [int(one) for one in self._model.tokenize(data, add_bos=not begun, special=special)]
 
     def _rendered(self, prompt: Prompt) -> str:
-        messages = [{"role": message.role, "content": message.text} for message in prompt.messages]
+        messages: Any = chat_messages(prompt.messages)
+        tools: Any = [function_json(one) for one in prompt.tools] or None
         try:
-            return str(self._format(messages=messages).prompt) if self._format else ""
+            return str(self._format(messages=messages, tools=tools).prompt) if self._format else ""
         except Exception as cause:
             raise refused_by_template(cause) from cause
 

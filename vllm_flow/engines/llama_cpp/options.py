@@ -51,7 +51,7 @@ class LlamaCpp:
 
     def capabilities(self) -> Capabilities:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
-        known: dict[str, Any] = dict.fromkeys(("logprobs", "likelihoods", "score", "measures", "moves"), True)
+        known: dict[str, Any] = dict.fromkeys(("logprobs", "likelihoods", "score", "measures", "moves", "tools"), True)
         return Capabilities(sampling=names, signals=SIGNALS, shapes=frozenset(KINDS), **known)
 
     def open(self) -> Engine:

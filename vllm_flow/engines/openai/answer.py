@@ -9,11 +9,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from vllm_flow.core.tool_text import CLOSE, OPEN
 from vllm_flow.core.values import Finish, FinishReason, Request, Token, Usage
 from vllm_flow.engines.openai.dialects import Dialect
 from vllm_flow.engines.openai.failures import Passing, Place, message_of
 
-REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "tool_calls": "stop"}
 AGAIN = "Ask again."
 COMMON = "Choose engine.dialect=common."
 
@@ -28,6 +29,8 @@ class Answer:
         self._reason: str | None = None
         self._usage: dict[str, Any] = {}
         self._texts = self._ids = self._logprobs = 0
+        self._calls: dict[int, dict[str, str]] = {}
+        """Name and arguments of each call by its place, as far as they came."""
 
     def read(self, text: str) -> list[Token]:
         """The tokens of one chunk. Raises EngineError."""
@@ -49,6 +52,10 @@ class Answer:
         ids = choice.get("token_ids") or [] if self._dialect.token_ids else []
         logprobs = (choice.get("logprobs") or {}).get("content") or [] if self._request.logprobs else []
         self._reason = choice.get("finish_reason") or self._reason
+        for piece in delta.get("tool_calls") or ():
+            known = self._calls.setdefault(piece.get("index") or 0, {"name": "", "arguments": ""})
+            for key in known:
+                known[key] += (piece.get("function") or {}).get(key) or ""
         text = delta.get("content") or ""
         yield from self._tokens(str(text), list(map(int, ids)), [min(0.0, float(one["logprob"])) for one in logprobs])
 
@@ -64,7 +71,15 @@ class Answer:
             raise self._place.error(what, COMMON)
         usage = self._used()
         self._check(usage)
-        return Token(None, "", None, Finish(REASONS[self._reason], usage, self._cached()))
+        return Token(None, self._called(), None, Finish(REASONS[self._reason], usage, self._cached()))
+
+    def _called(self) -> str:
+        """Calls that the server has taken out of the text, put back into it in the one form."""
+        texts = []
+        for one in (self._calls[place] for place in sorted(self._calls)):
+            said = f'{{"name": {json.dumps(one["name"])}, "arguments": {one["arguments"] or "{}"}}}'
+            texts.append(f"{OPEN}\n{said}\n{CLOSE}")
+        return "\n".join(["", *texts] if self._texts and texts else texts)
 
     def _tokens(self, text: str, ids: list[int], logprobs: list[float]) -> Iterator[Token]:
         """One chunk may hold several tokens; its text is then that of the last one."""

@@ -18,7 +18,9 @@ from vllm_flow.core.grammar import held
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.sampling import Sampling, unsupported
 from vllm_flow.core.shape import KINDS, Shape
+from vllm_flow.core.tool_text import function_json, has_tools, written_out
 from vllm_flow.core.values import Request, nothing
+from vllm_flow.engines.chat_messages import chat_messages
 
 Name = Literal["openai", "vllm", "common"]
 KNOWN = frozenset(one.name for one in dataclasses.fields(Sampling))
@@ -37,6 +39,8 @@ class Dialect:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=nothing)
     logprobs: bool = True
     """Whether it tells the log-probability of each token."""
+    tools: bool = True
+    """Whether it reads tools and calls; what it does not is written out."""
     own_order: bool = True
     """Whether the order in which it applies the parameters may be another than ours."""
     shapes: frozenset[str] = frozenset()
@@ -60,6 +64,7 @@ class Dialect:
             token_ids=self.token_ids,
             counts=False,
             shapes=self.shapes,
+            tools=True,
         )
 
     def check(self, now: Sampling) -> None:
@@ -73,9 +78,11 @@ class Dialect:
         """The JSON to send; raises what `check` does. model: what the server calls it."""
         now = request.schedule.at(0)
         self.check(now)
+        prompt = request.prompt if self.tools or not has_tools(request.prompt) else written_out(request.prompt)
         body: dict[str, Any] = {
             "model": model,
-            "messages": [{"role": one.role, "content": one.text} for one in request.prompt.messages],
+            "messages": chat_messages(prompt.messages, arguments_as_text=True),
+            **({"tools": [function_json(one) for one in prompt.tools]} if prompt.tools else {}),
             "stream": True,
             "stream_options": {"include_usage": True},
             self.limit: now.max_tokens,
@@ -128,6 +135,6 @@ DIALECTS: Mapping[Name, Dialect] = MappingProxyType(
             shapes=frozenset(KINDS),
             fields=MappingProxyType({"return_token_ids": True}),
         ),
-        "common": Dialect(COMMON, logprobs=False),
+        "common": Dialect(COMMON, logprobs=False, tools=False),
     }
 )

@@ -92,6 +92,7 @@ def _ready(
         "kv_bytes_per_token": network.bytes_per_token or None,  # None where the cache is the model's own
         "context_length": length,
         "template": renderer.template,
+        "tools": renderer.tools,
         "forward": "lean" if isinstance(network, Network) and network.lean else "transformers",
     }
     ends = end_ids(getattr(weights.generation_config, "eos_token_id", None), tokenizer)

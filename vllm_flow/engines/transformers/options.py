@@ -82,7 +82,7 @@ class Transformers:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
         adapts = not self.compile and self.model.layers is None
         lasting = self.adapters is not None
-        known: dict[str, Any] = dict.fromkeys(("logprobs", "likelihoods", "score", "measures", "moves"), True)
+        known: dict[str, Any] = dict.fromkeys(("logprobs", "likelihoods", "score", "measures", "moves", "tools"), True)
         known["shapes"] = frozenset(KINDS)
         return Capabilities(sampling=names, signals=SIGNALS, adapts=adapts, adapters_last=lasting, **known)
 

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from array import array
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
 
 from vllm_flow.core.ledger import Measured
+from vllm_flow.core.tool_text import function_json, has_tools, written_out
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.attribution import Encoded, by_lengths, by_offsets, measured
+from vllm_flow.engines.chat_messages import chat_messages
 from vllm_flow.engines.recent import Recent
 from vllm_flow.engines.transformers.failures import no_tokens, refused_by_template
+
+TOOLS = re.compile(r"\btools\b")
+"""The variable by which templates are told of them."""
+
+
+def tools_in(template: Any) -> Literal["template", "written"]:
+    """Whether a chat template knows of tools; where it does not, they are written out. Some models have several."""
+    texts = [str(one) for one in (template.values() if isinstance(template, Mapping) else [template or ""])]
+    return "template" if any(TOOLS.search(one) for one in texts) else "written"
 
 
 class Renderer:
     """Renders with one tokenizer. May be used from several threads.
 
     A model without a chat template was not trained on roles: it reads the messages' texts, one after the other, with a
-    newline between them and nothing else. `template` says which it is, for the record.
+    newline between them and nothing else. `template` says which it is, for the record, and `tools` whether it has a
+    form for them.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.template = "chat" if tokenizer.chat_template else "none"
+        self.tools = tools_in(tokenizer.chat_template)
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is not None:  # left on, each call would switch them off, which two threads cannot do at once
             backend.no_truncation()
@@ -39,6 +55,8 @@ class Renderer:
 
     def text(self, prompt: Prompt) -> str:
         """What is read, but for the tokens that the tokenizer itself puts around a text without a template."""
+        if has_tools(prompt) and self.tools == "written":
+            prompt = written_out(prompt)
         if self._templated(prompt):
             return self._rendered(prompt)
         return "\n".join(message.text for message in prompt.messages)
@@ -81,8 +99,9 @@ class Renderer:
         return list(self._tokenizer.encode(text, add_special_tokens=special, verbose=False))
 
     def _rendered(self, prompt: Prompt) -> str:
-        messages = [{"role": message.role, "content": message.text} for message in prompt.messages]
+        messages = chat_messages(prompt.messages)
+        how = {"tools": [function_json(one) for one in prompt.tools]} if prompt.tools else {}
         try:
-            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **how))
         except Exception as cause:
             raise refused_by_template(cause) from cause

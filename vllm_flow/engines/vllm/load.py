@@ -105,6 +105,7 @@ def _load(options: Vllm) -> Loaded:
         "compiled": options.compile,
         "context_length": length,
         "template": renderer.template,
+        "tools": renderer.tools,
         "seeded": options.capabilities().seeded,
         "batch_invariant": False,
     }

@@ -1,0 +1,39 @@
+"""Messages as chat templates and chat services take them: OpenAI's form, which all of them share but for details."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from vllm_flow.core.tool_values import ToolCall, ToolResult
+from vllm_flow.core.values import Message, Text
+
+
+def chat_messages(messages: Sequence[Message], arguments_as_text: bool = False) -> list[dict[str, Any]]:
+    """Each result of a tool is a message of its own. arguments_as_text: services want that, and templates a mapping."""
+    return [found for one in messages for found in _of(one, arguments_as_text)]
+
+
+def _of(message: Message, arguments_as_text: bool) -> Iterator[dict[str, Any]]:
+    if message.role == "tool":
+        for place, part in enumerate(message.parts):
+            if isinstance(part, ToolResult):
+                of = part.id or f"call{place:05}"
+                yield {"role": "tool", "name": part.name, "tool_call_id": of, "content": part.text}
+        return
+    said = "".join(part.text for part in message.parts if isinstance(part, Text))
+    calls = [part for part in message.parts if isinstance(part, ToolCall)]
+    found: dict[str, Any] = {"role": message.role, "content": said}
+    if calls:
+        found["tool_calls"] = [_call(one, place, arguments_as_text) for place, one in enumerate(calls)]
+    yield found
+
+
+def _call(call: ToolCall, place: int, arguments_as_text: bool) -> dict[str, Any]:
+    """Without an id of its own it is known by its place, as its result is."""
+    arguments: Any = dict(call.arguments)
+    if arguments_as_text:
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    function = {"name": call.name, "arguments": arguments}
+    return {"id": call.id or f"call{place:05}", "type": "function", "function": function}

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vllm_flow.core.answers import Answer, Marks
     from vllm_flow.core.engines import Engines
-    from vllm_flow.core.errors import ConfigError, FlowError
+    from vllm_flow.core.errors import ConfigError, FlowError, ToolError
     from vllm_flow.core.moving import Moving, Now, Steered
-    from vllm_flow.core.registry import metric, schedule, stage
+    from vllm_flow.core.registry import metric, schedule, stage, tool
     from vllm_flow.core.resources import Clock, Engine, Store
     from vllm_flow.core.sampling import Sampling
     from vllm_flow.core.sampling_plan import SamplingPlan
@@ -41,16 +41,16 @@ __version__ = "0.1.0"
 __all__ = [
     "Answer", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Item", "Marks",
     "Message", "Moving", "Now", "Prompt", "Result", "Sampling", "SamplingPlan", "Schedule", "Score", "Segment",
-    "Session", "Share", "Steered", "Store", "Stream", "Text", "Turn", "TurnFailed", "Usage", "assistant", "build",
-    "load", "metric", "node", "run_sweep", "schedule", "stage", "system", "user",
+    "Session", "Share", "Steered", "Store", "Stream", "Text", "ToolError", "Turn", "TurnFailed", "Usage", "assistant",
+    "build", "load", "metric", "node", "run_sweep", "schedule", "stage", "system", "tool", "user",
 ]  # fmt: skip
 
 HOMES = {
     "vllm_flow.core.answers": "Answer Marks",
     "vllm_flow.core.engines": "Engines",
-    "vllm_flow.core.errors": "ConfigError FlowError",
+    "vllm_flow.core.errors": "ConfigError FlowError ToolError",
     "vllm_flow.core.moving": "Moving Now Steered",
-    "vllm_flow.core.registry": "metric schedule stage",
+    "vllm_flow.core.registry": "metric schedule stage tool",
     "vllm_flow.core.resources": "Clock Engine Store",
     "vllm_flow.core.sampling": "Sampling",
     "vllm_flow.core.sampling_plan": "SamplingPlan",

@@ -17,8 +17,8 @@ from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Completion, Prompt, Request, Token, Usage, user
 from vllm_flow.core.shown import Said
+from vllm_flow.core.values import Completion, Prompt, Request, Token, Usage, user
 from vllm_flow.engines.echo import Echo, EchoEngine
 from vllm_flow.engines.openai.dialects import DIALECTS
 from vllm_flow.stages.infer import Generate, Sample, complete

@@ -14,7 +14,7 @@ from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 # Everything below a space but newline and tab, and the C1 range: a model must not be able to move the cursor.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
-OTHER_KINDS = ("stages", "resources", "sources", "measures", "schedules", "plugins", "keys", "words")
+OTHER_KINDS = ("stages", "resources", "sources", "measures", "schedules", "functions", "plugins", "keys", "words")
 """What `ls` lists beside the groups of the configuration."""
 
 

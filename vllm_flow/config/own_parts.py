@@ -9,6 +9,8 @@ from typing import Any
 
 from vllm_flow.config.project import OwnFile, own_files
 
+Defined = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
 
 @dataclass(frozen=True, slots=True)
 class OwnPart:
@@ -16,7 +18,7 @@ class OwnPart:
 
     name: str
     kind: str
-    """`stage`, `resource`, `input`, `metric` or `schedule`."""
+    """`stage`, `resource`, `input`, `metric`, `schedule` or `tool`."""
     file: OwnFile
     summary: str
     """The first line of its docstring, or why the file is no Python."""
@@ -25,7 +27,7 @@ class OwnPart:
 
 
 def own_parts() -> list[OwnPart]:
-    """What the files under `stages/` register, in the words of their source."""
+    """What the project's files register, in the words of their source."""
     return [part for file in own_files() for part in _parts(file)]
 
 
@@ -36,17 +38,19 @@ def _parts(file: OwnFile) -> Iterator[OwnPart]:
     except (SyntaxError, ValueError) as error:  # ValueError: a zero byte
         line = getattr(error, "lineno", None)
         problem = f"{file.label}.py is no Python: {getattr(error, 'msg', error)}{f' (line {line})' if line else ''}."
-    made = {name: one for one in body if isinstance(one, ast.ClassDef | ast.FunctionDef) for name in _names(one)}
+    made = {name: one for one in body if isinstance(one, Defined) for name in _names(one)}
     for name, kind in file.registers.items():
         part = made.get(name)
         summary = ((ast.get_docstring(part) if part else None) or problem).partition("\n")[0]
         yield OwnPart(name, kind, file, summary, dict(_options(part)) if isinstance(part, ast.ClassDef) else {})
 
 
-def _names(cls: ast.ClassDef | ast.FunctionDef) -> Iterator[Any]:
-    """What its decorators are called with first: the names it is registered under."""
+def _names(cls: Defined) -> Iterator[Any]:
+    """What its decorators are called with first, or else its own name: the names it is registered under."""
     for one in cls.decorator_list:
-        if isinstance(one, ast.Call) and one.args and isinstance(one.args[0], ast.Constant):
+        if isinstance(one, ast.Name | ast.Attribute):
+            yield cls.name
+        elif isinstance(one, ast.Call) and one.args and isinstance(one.args[0], ast.Constant):
             yield one.args[0].value
 
 

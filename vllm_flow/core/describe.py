@@ -22,6 +22,7 @@ from vllm_flow.core.options import by_key, schema_of
 from vllm_flow.core.phrases import JsonSchema, takes
 from vllm_flow.core.ports import type_name
 from vllm_flow.core.registry import Entry, Registry
+from vllm_flow.core.tool_schema import signature_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,14 @@ class Part:
 
     name: str
     kind: str
-    """`stage`, `resource`, `input`, `metric` or `schedule`."""
+    """`stage`, `resource`, `input`, `metric`, `schedule` or `tool`."""
     summary: str
     details: str
     """The docstring below its first line."""
     options: tuple[Option, ...] = ()
     reads: Mapping[str, str] = field(default_factory=dict)
-    """Parameter of `run`, or of `score`, to its type; of a schedule, the signals that it follows."""
+    """Parameter of `run`, or of `score`, to its type; of a schedule, the signals that it follows; of a tool, arguments
+    and resources."""
     optional: tuple[str, ...] = ()
     """Those parameters that need no value."""
     makes: str = ""
@@ -71,12 +73,24 @@ def part_of(kind: Registry, entry: Entry) -> Part:
             needs = getattr(entry.cls, "needs", entry.needs)
             signals = () if isinstance(needs, property) else sorted(needs)  # of one made of others: what those need
             return dataclasses.replace(part, reads=dict.fromkeys(signals, "a signal"), makes="a number")
+        if kind is registry.tool:
+            return dataclasses.replace(part, **_of_tool(entry))
         ports = ports_for(kind, entry.cls)
     except Exception as error:  # the class is somebody else's, its annotations and factories too
         return dataclasses.replace(part, problem=told(error))
     reads = {} if kind is registry.resource else {name: type_name(port.type) for name, port in ports.inputs.items()}
     optional = tuple(name for name in reads if not ports.inputs[name].required)
     return dataclasses.replace(part, reads=reads, optional=optional, makes=type_name(ports.output))
+
+
+def _of_tool(entry: Entry) -> dict[str, Any]:
+    signature = signature_of(entry.name, entry.cls)
+    arguments = signature.spec.parameters
+    reads = {name: takes(one) for name, one in arguments["properties"].items()}
+    optional = tuple(name for name in reads if name not in arguments["required"])
+    about = signature.spec.description.removeprefix(entry.summary).strip()
+    resources = dict.fromkeys(signature.resources, "a resource")
+    return {"reads": reads | resources, "optional": optional, "makes": "a text for the model", "details": about}
 
 
 def options_of(cls: type) -> tuple[Option, ...]:

@@ -96,4 +96,4 @@ def begin(turn: Turn, store: Store) -> tuple[Message, ...]:
 def said(stored: StoredTurn) -> tuple[Message, ...]:
     if stored.reply is None or not stored.reply.text:
         return stored.turn.history
-    return (*stored.turn.history, stored.turn.message, assistant(stored.reply.text))
+    return (*stored.turn.history, stored.turn.message, *stored.reply.steps, assistant(stored.reply.text))

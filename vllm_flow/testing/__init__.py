@@ -13,13 +13,17 @@ from vllm_flow.testing.metrics import check_metric
 from vllm_flow.testing.schedules import check_schedule, values_of
 from vllm_flow.testing.stages import check_stage
 from vllm_flow.testing.stores import check_store, store_promises
+from vllm_flow.testing.tools import FakeTools, ScriptedEngine, call_tool
 from vllm_flow.testing.values import completion, context, prompt, schedule, turn
 
 __all__ = [
     "EchoEngine",
+    "FakeTools",
     "FixedClock",
     "MemoryStore",
+    "ScriptedEngine",
     "ask",
+    "call_tool",
     "check_engine",
     "check_metric",
     "check_schedule",

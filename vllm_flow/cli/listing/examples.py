@@ -13,9 +13,9 @@ import yaml
 from vllm_flow.cli.words import flow
 from vllm_flow.config import groups, schedules
 from vllm_flow.config.outline import LOADER, contents, find, text_of
-from vllm_flow.config.project import from_here
+from vllm_flow.config.project import OFFER, from_here
 from vllm_flow.core.describe import Option, Part
-from vllm_flow.core.registry import schedule
+from vllm_flow.core.registry import schedule, tool
 
 PIPELINE, EXPERIMENT = "pipeline", "experiment"
 USUAL = "dialogue"
@@ -39,6 +39,8 @@ def example_of(part: Part) -> Example:
     """From a file of a group, which is there to be chosen, or from the smallest pipeline; else written out."""
     if part.kind == schedule.kind:
         return _of_schedule(part)
+    if part.kind == tool.kind:
+        return _of_tool(part)
     for group, choices in groups().items():
         for choice in choices:
             values = contents(f"{group}/{choice}")[1]
@@ -56,6 +58,12 @@ def _of_schedule(part: Part) -> Example:
         return Example(below(("sampling",), f"temperature: {part.name}"))
     text, steered = flow(schedules.example(entry)), schedules.parameter(entry)
     return Example(below(("sampling",), f"{steered}: {text}"), "", ("--sampling", f"sampling.{steered}={text}"))
+
+
+def _of_tool(part: Part) -> Example:
+    """On offer, beside others, with what it cannot do without."""
+    given = ", ".join(f"{one.name}: {_sample(one)}" for one in part.options if one.required)
+    return Example(below(("resources", "tools", OFFER), f"{part.name}: {{{given}}}"))
 
 
 def example_of_word(word: str) -> Example:

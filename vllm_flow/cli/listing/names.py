@@ -17,7 +17,7 @@ from vllm_flow.core.describe import Option, options_of, paragraphs
 
 PARTS = {
     "stages": registry.stage, "resources": registry.resource, "sources": registry.source, "measures": registry.metric,
-    "schedules": registry.schedule,
+    "schedules": registry.schedule, "functions": registry.tool,
 }  # fmt: skip
 TOP_KEYS = ("seed", "concurrency", "output")
 Kinds = dict[str, dict[str, str]]

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from vllm_flow.cli.ledger_shown import left_out_lines
 from vllm_flow.cli.words import is_terminal, json_line, visible
-from vllm_flow.core.events import Called, Event, NodeDone, TokenMade, TurnDone, TurnStarted
+from vllm_flow.core.events import Called, Event, NodeDone, TokenMade, ToolUsed, TurnDone, TurnStarted
 from vllm_flow.core.ledger import Ledger
 from vllm_flow.core.record_rows import result_row
 from vllm_flow.core.segments import LeftOut
@@ -21,6 +21,9 @@ from vllm_flow.core.values import Completion, Context, Prompt, Result, Turn
 
 SHOWN_WHOLE = 20
 """After this many turns on a terminal only a count goes on; the replies are in the record."""
+
+LINE = 100
+"""Characters that are shown of a call, and of its result."""
 
 
 class Screen:
@@ -50,6 +53,8 @@ class Screen:
             case TokenMade(turn=turn, live=True) if _key(turn) == self._focus and not self.as_json:
                 self._streamed = True
                 self._write(event.token.text)
+            case ToolUsed(turn=turn) if _key(turn) == self._focus and not self.as_json:
+                self._say_tool(event)
             case NodeDone(turn, _, Context() as context) if _key(turn) == self._focus:
                 self._left_out = context.left_out
             case NodeDone(turn, _, Prompt(ledger=Ledger() as ledger)) if _key(turn) == self._focus:
@@ -113,6 +118,18 @@ class Screen:
             self._write(f"{turn.text}\n")
             self._write("reply  ", "bold green")
 
+    def _say_tool(self, event: ToolUsed) -> None:
+        """A line when it is called, and one when it has answered; then the answer goes on."""
+        if event.result is None:
+            self._write("\n" if self._streamed or self._labels else "")
+            self._streamed = False
+            given = ", ".join(f"{name}={value}" for name, value in event.call.arguments.items())
+            self.status(f"{event.call.name}({_short(given)})")
+            return
+        self.status(f"  → {_short(event.result.text)}")
+        if self._labels:
+            self._write("reply  ", "bold green")
+
     def _say_answer(self, result: Result) -> None:
         if result.failure is not None:
             self._write("\n" if self._streamed else "")
@@ -137,6 +154,12 @@ class Screen:
         else:  # another program reads: every character as the model wrote it
             sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def _short(text: str) -> str:
+    """In one line that fits most screens."""
+    line = " ".join(text.split())
+    return line if len(line) <= LINE else f"{line[: LINE - 1]}…"
 
 
 def _key(turn: Turn) -> tuple[str, int | None]:

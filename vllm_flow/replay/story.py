@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from vllm_flow.core.codec import completion_from_json
-from vllm_flow.core.events import Event, NodeDone, TokenMade, TurnDone, TurnStarted
+from vllm_flow.core.events import Event, NodeDone, TokenMade, ToolUsed, TurnDone, TurnStarted
+from vllm_flow.core.heard import CALL
 from vllm_flow.core.ledger import Ledger
 from vllm_flow.core.record_rows import text_in
 from vllm_flow.core.recorded import Recorded, Row
 from vllm_flow.core.segments import LeftOut
+from vllm_flow.core.tool_values import ToolCall, ToolResult
 from vllm_flow.core.values import Completion, Context, Failure, Prompt, Result, Text, Token, Turn, user
 
 ENDS = ("turn done", "turn failed", "turn served from the store")
@@ -90,9 +92,19 @@ def _prompt(event: Row) -> Prompt:
 
 def _said(turn: Turn, calls: Row | None) -> Iterator[Event]:
     for call in calls["calls"] if calls else ():
+        if call["method"] == CALL and call["value"]:  # they stand behind the answers of their node
+            yield from _used(turn, call)
+    for call in calls["calls"] if calls else ():
         if call.get("live") and call["completion"]:
             token = Token(None, call["completion"]["text"])
             yield TokenMade(turn, call["node"], call["sample"], token, live=True)
+
+
+def _used(turn: Turn, call: Row) -> Iterator[Event]:
+    value = call["value"]
+    asked = ToolCall(value["asked"]["name"], value["asked"]["arguments"])
+    for result in (None, ToolResult(asked.name, value["text"], error=value.get("error", ""))):
+        yield ToolUsed(turn, call["node"], asked, result)
 
 
 def _unfinished(event: Row, calls: Row | None) -> Iterator[Event]:

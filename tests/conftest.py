@@ -52,7 +52,7 @@ def unpacked(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Registries that know the built-in parts alone, and forget what the test's own files register."""
     plugins.load_built_in()
-    for kind in (registry.stage, registry.resource, registry.source, registry.schedule):
+    for kind in (registry.stage, registry.resource, registry.source, registry.schedule, registry.tool):
         built_in = {one.name: one for one in kind if one.cls.__module__.startswith("vllm_flow.")}
         monkeypatch.setattr(kind, "_entries", built_in)
     yield

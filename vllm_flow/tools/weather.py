@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -24,6 +24,7 @@ from vllm_flow.web import GuardedWeb, Http
 
 ASKED = ("weather_code", "temperature_2m_min", "temperature_2m_max", "precipitation_probability_max")
 HAN = re.compile(r"[\u4e00-\u9fff]")
+SERVER = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]+)?")
 FARTHEST_DAYS = 15
 """So far ahead there are forecasts."""
 ASK = "Ask the user which city is meant"
@@ -43,7 +44,7 @@ class Weather:
 
     def problems(self) -> Iterator[OptionProblem]:
         for name in ("host", "geocoder"):
-            if [*replace(self._options, hosts=(getattr(self, name),)).problems()]:
+            if not SERVER.fullmatch(getattr(self, name)):
                 what = f"{shown(getattr(self, name))} is no server. Write one such as https://api.open-meteo.com."
                 yield OptionProblem((name,), what)
 

@@ -238,7 +238,9 @@ def test_a_record_is_shown_and_verified_without_the_server(
     folder, asked = session.folder, server.requests
     server.trouble = "down"
     assert cli.main(["replay", str(folder)]) == 0
-    assert told in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert told in shown.out
+    assert shown.err.splitlines()[:2] == ["weather(place=Oslo, day=today)", f"  → {told}"]
     SCRIPTS.append(ScriptedEngine(call("Oslo", "today"), from_result, "Which city?"))
     assert cli.main(["replay", str(folder), "--verify"]) == 0
     assert capsys.readouterr().out.startswith("all 2 answers equal")

@@ -57,14 +57,14 @@ class Functions:
 
     @cached_property
     def _functions(self) -> tuple[Function, ...]:
-        return tuple(self._made(name, given) for name, given in self.offer.items())
-
-    def _made(self, name: str, given: Mapping[str, Any]) -> Function:
-        entry = registry.tool.find(name)
-        if entry is None:  # `problems` says so beforehand
-            raise ValueError(registry.tool.unknown(name))
-        called = name.rpartition(":")[2]
-        return Function(signature_of(called, entry.cls), options.build(entry.cls, given))
+        """Those that have no problems."""
+        found = []
+        for name, given in self.offer.items():
+            entry = registry.tool.find(str(name))
+            if entry is not None and not [*self._of(str(name), given)]:
+                signature = signature_of(entry.name.rpartition(":")[2], entry.cls)
+                found.append(Function(signature, options.build(entry.cls, given)))
+        return tuple(found)
 
     def needs(self) -> Mapping[str, tuple[str, ...]]:
         """Resource to the functions that ask for it."""

@@ -73,7 +73,11 @@ class WebError(FlowError):
 
 
 class ToolError(FlowError):
-    """Raised by a tool: what the model is to read of it."""
+    """Raised by a tool: what the model is to read of it, and what the user is to be asked, if that would help."""
+
+    def __init__(self, problem: str, ask: str = "") -> None:
+        super().__init__(problem)
+        self.ask = ask
 
 
 class SourceError(FlowError):

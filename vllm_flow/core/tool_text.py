@@ -150,6 +150,24 @@ def written_out(prompt: Prompt, how: str = HOW) -> Prompt:
     return replace(prompt, messages=messages, tools=())
 
 
+def folded(prompt: Prompt) -> Prompt:
+    """The same without a trace of calls: what they gave stands in brackets before the question that it was for.
+
+    So a model that is held to calls where it may call, and was not trained on any, does not go on with them in its
+    answer.
+    """
+    messages: list[Message] = []
+    for message in prompt.messages:
+        told = [part.text for part in message.parts if isinstance(part, ToolResult)]
+        asked = next((place for place in reversed(range(len(messages))) if messages[place].role == "user"), None)
+        if told and asked is not None:
+            before = "\n".join(told)
+            messages[asked] = Message("user", (Text(f"{before}\n{messages[asked].text}"),))
+        elif not any(isinstance(part, ToolCall | ToolResult) for part in message.parts):
+            messages.append(message)
+    return replace(prompt, messages=tuple(messages))
+
+
 def has_tools(prompt: Prompt) -> bool:
     """Whether a prompt says anything of tools."""
     return bool(prompt.tools) or any(not isinstance(part, Text) for one in prompt.messages for part in one.parts)

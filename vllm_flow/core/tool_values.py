@@ -46,3 +46,5 @@ class ToolResult:
     """That of the call."""
     error: str = ""
     """The kind of what went wrong, such as `TimeoutError`; empty when nothing did. `text` says it in words."""
+    ask: str = ""
+    """What only the user can say, as a question to the user; empty when there is nothing to ask."""

@@ -24,7 +24,7 @@ from vllm_flow.core.shape import Shape
 from vllm_flow.core.shown import holding
 from vllm_flow.core.spec import Path
 from vllm_flow.core.tool_shape import NOTHING, shape_of
-from vllm_flow.core.tool_text import held_back, read, written_out
+from vllm_flow.core.tool_text import folded, held_back, read, written_out
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
 from vllm_flow.core.tools import MISTAKES, UNREADABLE, ToolOptions, Tools
 from vllm_flow.core.values import Completion, Message, Prompt, Request, Text
@@ -158,7 +158,7 @@ class _Talk:
                 rounds = rounds if mend >= 0 else 0
             else:
                 rounds -= 1
-        return replace(await self._ask(self._engine), steps=self._steps)
+        return replace(await self._ask(self._engine, shape=self._question), steps=self._steps)
 
     def _now(self) -> float:
         """By the clock where there is one: then it is recorded, and told again the rounds end where they ended."""
@@ -170,8 +170,15 @@ class _Talk:
         asked = self._request.prompt
         prompt = replace(asked, messages=(*asked.messages, *self._steps), tools=specs)
         place, self._asked = self._asked, self._asked + 1
-        prompt = written_out(prompt) if self._constrained else prompt
+        prompt = written_out(folded(prompt)) if self._constrained else prompt
         return await complete(engine, replace(self._request, prompt=prompt, sample=place, shape=shape))
+
+    @property
+    def _question(self) -> Shape | None:
+        """Where only the user can help, a model that is held to shapes asks, and says nothing else."""
+        last = self._steps[-1].parts if self._constrained and self._steps else ()
+        asks = tuple(dict.fromkeys(one.ask for one in last if isinstance(one, ToolResult) and one.ask))
+        return Shape(choices=asks) if asks else None
 
     async def _said(self) -> _Round:
         """What the model says by itself: an answer, or calls in it."""
@@ -184,7 +191,11 @@ class _Talk:
     async def _chosen(self) -> _Round:
         """What it writes where it can write nothing but a call, or that it needs none: that is no answer yet."""
         must = sum(one.role == "tool" for one in self._steps) < self._options.least
-        reply = await self._ask(holding(self._engine, lambda *_: True), self._specs, shape_of(self._specs, must))
+        reply = await self._ask(
+            holding(self._engine, lambda *_: True),
+            self._specs,
+            shape_of(self._specs, must, self._options.said, self._heard),
+        )
         calls = read(reply.text).calls[:1]
         if not calls:
             return _Round(words=reply.text, problem="the call was cut off. Write a shorter one.")
@@ -206,12 +217,20 @@ class _Talk:
     async def _result(self, call: ToolCall) -> ToolResult:
         for name in (one.partition(".")[2] for one in self._options.said if one.partition(".")[0] == call.name):
             value = str(call.arguments.get(name, "")).strip()
-            if value and value.casefold() not in self._heard:
+            if (
+                value
+                and value != self._default(call.name, name)
+                and value.casefold() not in "\n".join(self._heard).casefold()
+            ):
                 why = f"Error: the user has not said '{value}'. Ask the user for the {name}."
                 return ToolResult(call.name, why, call.id, NOT_SAID)
         return await self._tools.call(call, self._given)
 
+    def _default(self, function: str, argument: str) -> Any:
+        parameters = next((one.parameters for one in self._specs if one.name == function), {})
+        return parameters.get("properties", {}).get(argument, {}).get("default")
+
     @property
-    def _heard(self) -> str:
-        messages = (one for one in self._request.prompt.messages if one.role == "user")
-        return "\n".join(one.text for one in messages).casefold()
+    def _heard(self) -> tuple[str, ...]:
+        """What the user has said, in order."""
+        return tuple(one.text for one in self._request.prompt.messages if one.role == "user")

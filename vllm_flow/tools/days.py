@@ -6,6 +6,7 @@ import re
 from datetime import date, timedelta
 
 from vllm_flow.core.errors import ToolError
+from vllm_flow.core.options import Constraint
 
 WORDS = {
     "today": 0, "tonight": 0, "now": 0, "this evening": 0, "tomorrow": 1, "day after tomorrow": 2,
@@ -17,6 +18,13 @@ ISO = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")
 DATED = re.compile(r"(?:(?P<year>\d{4})年)?(?P<month>\d{1,2})月(?P<day>\d{1,2})[日号]?")
 IN_DAYS = re.compile(r"in (?P<count>\d{1,2}) days?|(?P<days>\d{1,2})天后")
 WEEK = re.compile(r"(?P<next>下)?(?:个)?(?:周|星期|礼拜)(?P<day>[一二三四五六日天])")
+PATTERN = (
+    r"([Tt]he |[Oo]n |[Tt]his |[Nn]ext )*([Tt]oday|[Tt]onight|[Nn]ow|[Tt]his evening|[Tt]omorrow|[Dd]ay after tomorrow|"
+    r"([Mm]on|[Tt]ues|[Ww]ednes|[Tt]hurs|[Ff]ri|[Ss]atur|[Ss]un)day|[Ii]n [0-9]{1,2} days?)|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|"
+    r"今[天日晚]|现在|明[天日晚]|大?后天|[0-9]{1,2}天后|下?个?(周|星期|礼拜)[一二三四五六日天]|([0-9]{4}年)?[0-9]{1,2}月[0-9]{1,2}[日号]?"
+)
+"""What `day_of` understands, for a schema: in what all readers of regular expressions share."""
+DAY = Constraint((("pattern", f"^({PATTERN})?$"),))
 KNOWN = "today, tomorrow, a weekday, or a date such as 2026-11-29"
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm_flow.core.codec import to_json
-from vllm_flow.core.errors import listed, nearest, told
+from vllm_flow.core.errors import ToolError, listed, nearest, told
 from vllm_flow.core.tool_schema import METHOD, Signature
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
 from vllm_flow.core.tools import ARGUMENTS, UNKNOWN
@@ -67,6 +67,8 @@ class RunningTools:
             if (task := asyncio.current_task()) is None or task.cancelling():
                 raise
             return _failed(call, "CancelledError", "it was cancelled from within")
+        except ToolError as error:
+            return _failed(call, type(error).__name__, str(error), error.ask)
         except (Exception, SystemExit) as error:
             return _failed(call, type(error).__name__, told(error))
         if len(text) > self._max_chars:
@@ -74,8 +76,9 @@ class RunningTools:
         return ToolResult(call.name, text, call.id)
 
 
-def _failed(call: ToolCall, error: str, why: str) -> ToolResult:
-    return ToolResult(call.name, f"Error: {why.rstrip('.')}.", call.id, error)
+def _failed(call: ToolCall, error: str, why: str, ask: str = "") -> ToolResult:
+    asking = f" Ask the user: {ask}" if ask else ""
+    return ToolResult(call.name, f"Error: {why.rstrip('.')}.{asking}", call.id, error, ask)
 
 
 def _text(value: Any) -> str:

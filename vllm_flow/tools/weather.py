@@ -18,7 +18,7 @@ from vllm_flow.core.errors import ToolError, shown
 from vllm_flow.core.options import OptionProblem, above
 from vllm_flow.core.registry import tool
 from vllm_flow.core.resources import Clock
-from vllm_flow.tools.days import day_of
+from vllm_flow.tools.days import DAY, day_of
 from vllm_flow.tools.weather_words import CHINESE_DAYS, SKY
 from vllm_flow.web import GuardedWeb, Http
 
@@ -27,7 +27,8 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
 SERVER = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]+)?")
 FARTHEST_DAYS = 15
 """So far ahead there are forecasts."""
-ASK = "Ask the user which city is meant"
+ASK = ("Which city do you mean?", "请问您指的是哪个城市？")
+"""In English and in Chinese."""
 
 
 @tool("weather")
@@ -53,19 +54,19 @@ class Weather:
         """The operator has chosen the servers, not the model: they may be in the local network."""
         return Http((self.host, self.geocoder), private=True, timeout_s=self.timeout_s, redirects=0)
 
-    async def call(self, place: str, clock: Clock, day: str = "today") -> str:
+    async def call(self, place: str, clock: Clock, day: Annotated[str, DAY] = "today") -> str:
         """
         Args:
             place: The city, in the user's own words, such as Paris or 北京.
             day: today, tomorrow, a weekday, or a date such as 2026-11-29.
         """
+        chinese = bool(HAN.search(place + day))
         if not place.strip():
-            raise ToolError(f"no city is named. {ASK}")
+            raise ToolError("no city is named", ASK[chinese])
         today = clock.now().date()
         wanted = day_of(day, today)
         if not 0 <= (wanted - today).days <= FARTHEST_DAYS:
             raise ToolError(f"there are forecasts from {today} to {FARTHEST_DAYS} days later, and none for {wanted}")
-        chinese = bool(HAN.search(place))
         found = await self._place(place.strip(), "zh" if chinese else "en")
         return _said(found, wanted, await self._forecast(found, wanted), chinese)
 
@@ -77,7 +78,7 @@ class Weather:
             results = (await self._get(f"{self.geocoder}/v1/search?{query}")).get("results") or ()
             if results:
                 return _within(results, within)
-        raise ToolError(f"no place is called '{said}'. {ASK}")
+        raise ToolError(f"no place is called '{said}'", ASK[language == "zh"])
 
     async def _forecast(self, place: Mapping[str, Any], day: date) -> Mapping[str, Any]:
         where = {"latitude": place["latitude"], "longitude": place["longitude"], "timezone": "auto"}
@@ -120,6 +121,7 @@ def _said(place: Mapping[str, Any], day: date, weather: Mapping[str, Any], chine
         rain = f"，降水概率{chance:.0f}%" if isinstance(chance, int | float) else ""
         when = f"{day.year}年{day.month}月{day.day}日（{CHINESE_DAYS[day.weekday()]}）"
         return f"{place['name']}{when}：{f'{hanzi}，' if hanzi else ''}{low:.0f}到{high:.0f}℃{rain}。"
-    rain = f", chance of rain {chance:.0f} %" if isinstance(chance, int | float) else ""
+    rain = f" The chance of rain is {chance:.0f} %." if isinstance(chance, int | float) else ""
+    sky = f"{english}, " if english else ""
     when = f"{day:%A}, {day.day} {day:%B %Y}"
-    return f"{place['name']}, {when}: {f'{english}, ' if english else ''}{low:.0f} to {high:.0f} °C{rain}."
+    return f"The weather in {place['name']} on {when} will be {sky}between {low:.0f} and {high:.0f} °C.{rain}"

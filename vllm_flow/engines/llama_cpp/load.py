@@ -16,6 +16,7 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from vllm_flow.core.errors import ModelError
 from vllm_flow.core.ledger import Measured
+from vllm_flow.core.shape import KINDS
 from vllm_flow.core.tool_text import function_json, has_tools, written_out
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.attribution import Encoded, by_lengths, by_pieces, measured
@@ -75,6 +76,7 @@ def load(options: LlamaCpp) -> Loaded:
         "context_length": length,
         "template": renderer.template,
         "tools": renderer.tools,
+        "shapes": sorted(KINDS),
         "batching": "none: one request at a time",
         "deterministic": True,
     }

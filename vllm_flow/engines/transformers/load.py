@@ -13,6 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from vllm_flow.core.errors import ModelError
 from vllm_flow.core.options import written
+from vllm_flow.core.shape import KINDS
 from vllm_flow.engines.shaping import Shapes, hf_tokenizer
 from vllm_flow.engines.transformers.adapter import merge_adapter
 from vllm_flow.engines.transformers.fitting import compile_decoding, fitted, least_tokens
@@ -93,6 +94,7 @@ def _ready(
         "context_length": length,
         "template": renderer.template,
         "tools": renderer.tools,
+        "shapes": sorted(KINDS),
         "forward": "lean" if isinstance(network, Network) and network.lean else "transformers",
     }
     ends = end_ids(getattr(weights.generation_config, "eos_token_id", None), tokenizer)

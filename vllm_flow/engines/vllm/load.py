@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vllm_flow.core.errors import EngineError, ModelError
+from vllm_flow.core.shape import KINDS
 from vllm_flow.engines.shaping import Shapes, hf_tokenizer
 from vllm_flow.engines.transformers.load import context_length, decoder, end_ids
 from vllm_flow.engines.transformers.render import Renderer
@@ -106,6 +107,7 @@ def _load(options: Vllm) -> Loaded:
         "context_length": length,
         "template": renderer.template,
         "tools": renderer.tools,
+        "shapes": sorted(KINDS),
         "seeded": options.capabilities().seeded,
         "batch_invariant": False,
     }

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from vllm_flow.core.tool_text import RIGHT, Said, call_text, has_tools, held_back, read, written_out
+from vllm_flow.core.tool_prompts import has_tools, written_out
+from vllm_flow.core.tool_text import RIGHT, Said, call_text, held_back, read
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
-from vllm_flow.core.values import Message, Prompt, Text, assistant, system, user
+from vllm_flow.core.values import Message, Prompt, Text, system, user
 
 WEATHER = ToolCall("weather", {"place": "Oslo"})
 CLOCK = ToolCall("clock", {})
@@ -91,10 +92,11 @@ def test_a_prompt_is_written_out_for_a_model_without_a_form_for_tools():
         )
         in first.text
     )
-    assert called == assistant(f"I look.\n{call_text(WEATHER)}")
-    assert told == user(
+    assert (called.role, called.text) == ("assistant", f"I look.\n{call_text(WEATHER)}")
+    assert (told.role, told.text) == (
+        "user",
         "<tool_response>\nRain.\n</tool_response>\n<tool_response>\n9:30\n</tool_response>\n"
-        "<tool_response>\nSnow.\n</tool_response>"
+        "<tool_response>\nSnow.\n</tool_response>",
     )
     assert written_out(Prompt((user("Hi"),), tools=(spec,))).messages[0].role == "system"
     assert not has_tools(written_out(prompt))

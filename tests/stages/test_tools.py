@@ -9,6 +9,7 @@ from datetime import datetime
 import pytest
 
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.shape import Shape
 from vllm_flow.core.tool_values import ToolCall, ToolResult
 from vllm_flow.core.values import Message, Prompt, Text, user
 from vllm_flow.stages.tools import WithTools
@@ -123,7 +124,7 @@ def test_a_model_that_has_no_form_for_tools_is_held_to_a_shape_where_the_engine_
     assert first.prompt.tools == ()
     assert first.prompt.messages[0].role == "system"
     assert '"name": "calculator"' in first.prompt.messages[0].text
-    assert second.prompt.messages[-1].text == "<tool_response>\n144\n</tool_response>"
+    assert second.prompt.messages[-1].text == "144\nWhat is 12 times 12?"
     assert last.shape is None
     assert "<tools>" not in last.prompt.messages[0].text
 
@@ -138,7 +139,7 @@ def test_calls_can_be_demanded_where_they_are_constrained():
 
 
 def test_what_the_user_has_not_said_is_not_called_for():
-    stage, tools = WithTools(said=("weather.place",)), FakeTools(weather="Rain.")
+    stage, tools = WithTools(said=("weather.place",)), FakeTools(weather=lambda place: "Rain.")
     asked = Prompt((user("Weather in OSLO?"), Message("assistant", (Text("Rain."),)), user("And tomorrow?")))
     replies = call("weather", place="Bergen"), call("weather", place="Oslo"), "It rains."
     reply, _ = run(stage, *replies, tools=tools, asked=asked)
@@ -160,3 +161,32 @@ def test_a_plain_prompt_is_refused():
     with pytest.raises(EngineError) as caught:
         run(WithTools(), "Hi.", asked=Prompt((user("Hi"),), plain=True))
     assert str(caught.value) == "prompt: a plain prompt has no place for tools. Use fuse/chat."
+
+
+def test_where_only_the_user_can_help_a_model_held_to_shapes_asks():
+    def weather(place):
+        raise AssertionError(place)
+
+    class Asking(FakeTools):
+        async def call(self, call, given):
+            return ToolResult(call.name, "Error: which one?", call.id, "ToolError", "Which city do you mean?")
+
+    one = '{"name": "weather", "arguments": {"place": ""}}'
+    stage = WithTools(form="constrained", rounds=1, least=1)
+    reply, engine = run(stage, one, "Which city do you mean?", tools=Asking(weather=weather), shapes=("schema",))
+    assert engine.requests[1].shape == Shape(choices=("Which city do you mean?",))
+    assert reply.text == "Which city do you mean?"
+
+
+def test_what_has_to_be_said_is_taken_from_what_was_said_where_calls_are_constrained():
+    spec = Functions({"weather": {}}).open()
+    stage = WithTools(form="constrained", rounds=1, said=("weather.place", "weather.day"))
+    asked = Prompt((user("I live in New York."), Message("assistant", (Text("Ah."),)), user("How is it on Monday?")))
+    _, engine = run(stage, '{"name": "answer", "arguments": {}}', "Hm.", tools=spec, asked=asked, shapes=("schema",))
+    arguments = json.loads(engine.requests[0].shape.schema)["anyOf"][0]["properties"]["arguments"]
+    place, day = (arguments["properties"][name]["enum"] for name in ("place", "day"))
+    assert place[0] == ""
+    assert {"New York", "Monday", "it on Monday", "I"} <= {*place}
+    assert "New York Monday" not in place
+    assert day == ["on Monday"]
+    assert arguments["required"] == ["place", "day"]

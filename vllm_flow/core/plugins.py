@@ -23,7 +23,9 @@ from vllm_flow.core.errors import FlowError, listed, nearest, told
 from vllm_flow.core.ranges import RANGES
 from vllm_flow.core.registry import WORD
 
-PACKAGES = ("stages", "schedules", "engines", "stores", "clocks", "inputs", "metrics", "web", "embedders", "sources", "tools")
+PACKAGES = (
+    "stages", "schedules", "engines", "stores", "clocks", "inputs", "metrics", "web", "embedders", "sources", "tools",
+)  # fmt: skip
 BUILT_IN = tuple(f"vllm_flow.{name}" for name in PACKAGES)
 GROUP = "vllm_flow.plugins"
 NO_WORD = re.compile(r"\W")

@@ -1,4 +1,4 @@
-"""Tools in writing: how a model's text calls a function, and how all of it is said to a model that has no form for it.
+"""Calls in writing: how a model's text calls a function.
 
 Models were trained on different forms. Those that are JSON between marks are read here; written, there is one form, the
 one with `<tool_call>` that Hermes, Qwen and SmolLM2 share. What is meant as a call and cannot be read as one is told,
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
-from vllm_flow.core.values import Message, Prompt, Text, system
+from vllm_flow.core.tool_values import ToolCall
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 MARKS = (OPEN, "[TOOL_CALLS]", "<|python_tag|>", "<function=")
@@ -23,15 +22,6 @@ FUNCTION = re.compile(r"<function=(?P<name>[^>\s]+)>(?P<body>.*?)(?:</function>|
 PARAMETER = re.compile(r"<parameter=(?P<name>[^>\s]+)>\n?(?P<value>.*?)\n?</parameter>", re.DOTALL)
 """`<function=name>{…}</function>` is Llama's own form; with a `<parameter=…>` for each argument it is Qwen3-Coder's."""
 RIGHT = f'Write {OPEN}{{"name": …, "arguments": {{…}}}}{CLOSE}.'
-HOW = f"""You may call functions to find out what you do not know. They are described by these JSON Schemas:
-<tools>
-%s
-</tools>
-To call one, write its name and its arguments as JSON, and nothing else:
-{OPEN}
-{{"name": "…", "arguments": {{…}}}}
-{CLOSE}
-What it gives then comes in <tool_response></tool_response>. Answer from that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,73 +121,3 @@ def call_text(call: ToolCall) -> str:
     """A call in the one form."""
     said = {"name": call.name, "arguments": dict(call.arguments)}
     return f"{OPEN}\n{json.dumps(said, ensure_ascii=False, default=dict)}\n{CLOSE}"
-
-
-def function_json(spec: ToolSpec) -> dict[str, Any]:
-    """A function as chat templates and chat services take it."""
-    about = {"name": spec.name, "description": spec.description, "parameters": dict(spec.parameters)}
-    return {"type": "function", "function": about}
-
-
-def written_out(prompt: Prompt, how: str = HOW) -> Prompt:
-    """The same in texts alone, for a model whose template has no tools: what they are in the system message."""
-    messages = tuple(_merged(_in_words(one) for one in prompt.messages))
-    if prompt.tools:
-        about = how % "\n".join(json.dumps(function_json(one), ensure_ascii=False) for one in prompt.tools)
-        first = messages[0] if messages and messages[0].role == "system" else None
-        rest = messages[1:] if first else messages
-        messages = (system(f"{first.text}\n\n{about}" if first else about), *rest)
-    return replace(prompt, messages=messages, tools=())
-
-
-def folded(prompt: Prompt) -> Prompt:
-    """The same without a trace of calls: what they gave stands in brackets before the question that it was for.
-
-    So a model that is held to calls where it may call, and was not trained on any, does not go on with them in its
-    answer.
-    """
-    messages: list[Message] = []
-    for message in prompt.messages:
-        told = [part.text for part in message.parts if isinstance(part, ToolResult)]
-        asked = next((place for place in reversed(range(len(messages))) if messages[place].role == "user"), None)
-        if told and asked is not None:
-            before = "\n".join(told)
-            messages[asked] = Message("user", (Text(f"{before}\n{messages[asked].text}"),))
-        elif not any(isinstance(part, ToolCall | ToolResult) for part in message.parts):
-            messages.append(message)
-    return replace(prompt, messages=tuple(messages))
-
-
-def has_tools(prompt: Prompt) -> bool:
-    """Whether a prompt says anything of tools."""
-    return bool(prompt.tools) or any(not isinstance(part, Text) for one in prompt.messages for part in one.parts)
-
-
-def _in_words(message: Message) -> Message:
-    if all(isinstance(part, Text) for part in message.parts) and message.role != "tool":
-        return message
-    said = "\n".join(filter(None, (_part_text(part) for part in message.parts)))
-    return Message("user" if message.role == "tool" else message.role, (Text(said),))
-
-
-def _part_text(part: Text | ToolCall | ToolResult) -> str:
-    match part:
-        case ToolCall():
-            return call_text(part)
-        case ToolResult(text=text):
-            return f"<tool_response>\n{text}\n</tool_response>"
-    return part.text
-
-
-def _merged(messages: Iterable[Message]) -> Iterable[Message]:
-    """A template may want user and assistant to take turns: the results of one round, and the question before, too."""
-    last: Message | None = None
-    for message in messages:
-        if last is not None and last.role == message.role == "user" and "<tool_response>" in message.text[:15]:
-            last = Message("user", (Text(f"{last.text}\n{message.text}"),))
-            continue
-        if last is not None:
-            yield last
-        last = message
-    if last is not None:
-        yield last

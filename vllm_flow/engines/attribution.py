@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.values import Message, Prompt
@@ -53,7 +53,7 @@ def marked(prompt: Prompt) -> Prompt:
         for part in message.parts:
             has_text = is_dataclass(part) and any(one.name == "text" for one in fields(part))
             keep = not has_text or not message.text.strip()
-            parts.append(part if keep else replace(part, text=f"\ue000{number}\ue001"))
+            parts.append(part if keep else replace(cast(Any, part), text=f"\ue000{number}\ue001"))
             number += 1
         messages.append(replace(message, parts=tuple(parts)))
     return replace(prompt, messages=tuple(messages))

@@ -22,7 +22,7 @@ from vllm_flow.core.resources import Capabilities, check_plain
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Course
 from vllm_flow.core.shape import KINDS, parsed
-from vllm_flow.core.tool_text import has_tools, written_out
+from vllm_flow.core.tool_prompts import has_tools, written_out
 from vllm_flow.core.values import Before, Finish, FinishReason, InForce, Prompt, Request, Token, Usage
 from vllm_flow.engines.instance import instance
 from vllm_flow.engines.stopping import StopScanner
@@ -101,7 +101,8 @@ class EchoEngine:
     def measure(self, prompt: Prompt) -> Measured:
         """There is no template: its parts are all of a prompt."""
         parts = tuple(_shares([part.text for part in message.parts]) for message in prompt.messages)
-        return Measured(sum(map(sum, parts)), parts)
+        said, read = sum(map(sum, parts)), self.count(prompt)
+        return Measured(read, parts, max(0, read - said))
 
     def describe(self) -> Mapping[str, Any]:
         return {"engine": "echo", "model": "echo"}

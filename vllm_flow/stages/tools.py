@@ -23,8 +23,9 @@ from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.shape import Shape
 from vllm_flow.core.shown import holding
 from vllm_flow.core.spec import Path
+from vllm_flow.core.tool_prompts import folded, written_out
 from vllm_flow.core.tool_shape import NOTHING, shape_of
-from vllm_flow.core.tool_text import folded, held_back, read, written_out
+from vllm_flow.core.tool_text import held_back, read
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
 from vllm_flow.core.tools import MISTAKES, UNREADABLE, ToolOptions, Tools
 from vllm_flow.core.values import Completion, Message, Prompt, Request, Text
@@ -52,8 +53,8 @@ class WithTools:
     seconds: Annotated[float, above(0)] = 120.0
     """After so long no further round begins."""
     said: tuple[str, ...] = ()
-    """Arguments, such as weather.place, that have to stand in what the user has said: a small model makes up what it
-    was not told."""
+    """Arguments, such as weather.place, that the user has to have said: a small model makes up what it was not told.
+    Constrained calls take them from the user's words. In others what cannot be left out is looked for there."""
 
     def problems(self) -> Iterator[OptionProblem]:
         for place, one in enumerate(self.said):
@@ -215,20 +216,19 @@ class _Talk:
         return tuple(task.result() for task in tasks)
 
     async def _result(self, call: ToolCall) -> ToolResult:
-        for name in (one.partition(".")[2] for one in self._options.said if one.partition(".")[0] == call.name):
-            value = str(call.arguments.get(name, "")).strip()
-            if (
-                value
-                and value != self._default(call.name, name)
-                and value.casefold() not in "\n".join(self._heard).casefold()
-            ):
-                why = f"Error: the user has not said '{value}'. Ask the user for the {name}."
-                return ToolResult(call.name, why, call.id, NOT_SAID)
+        for name in self._unsaid(call):
+            why = f"Error: the user has not said '{call.arguments[name]}'. Ask the user for the {name}."
+            return ToolResult(call.name, why, call.id, NOT_SAID)
         return await self._tools.call(call, self._given)
 
-    def _default(self, function: str, argument: str) -> Any:
-        parameters = next((one.parameters for one in self._specs if one.name == function), {})
-        return parameters.get("properties", {}).get(argument, {}).get("default")
+    def _unsaid(self, call: ToolCall) -> Iterator[str]:
+        """What cannot be left out, and is said to have been said, and was not."""
+        required = next((one.parameters.get("required", ()) for one in self._specs if one.name == call.name), ())
+        heard = "\n".join(self._heard).casefold()
+        for name in required:
+            value = str(call.arguments.get(name, "")).strip().casefold()
+            if f"{call.name}.{name}" in self._options.said and value not in heard:
+                yield name
 
     @property
     def _heard(self) -> tuple[str, ...]:

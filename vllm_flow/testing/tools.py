@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 from vllm_flow.core import registry
 from vllm_flow.core.codec import decode, encode
 from vllm_flow.core.functions import function_of
+from vllm_flow.core.tool_prompts import has_tools, written_out
 from vllm_flow.core.tool_schema import METHOD, signature_of
-from vllm_flow.core.tool_text import has_tools, written_out
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
 from vllm_flow.core.values import Finish, Prompt, Request, Token, Usage
 from vllm_flow.engines.echo import pieces, token_id
@@ -60,7 +61,7 @@ class FakeTools:
         self.calls: list[ToolCall] = []
 
     def specs(self) -> tuple[ToolSpec, ...]:
-        return tuple(ToolSpec(name, f"The {name}.", {"type": "object"}) for name in self._answers)
+        return tuple(ToolSpec(name, f"The {name}.", _parameters(one)) for name, one in self._answers.items())
 
     async def call(self, call: ToolCall, given: Mapping[str, Any]) -> ToolResult:
         self.calls.append(call)
@@ -69,6 +70,12 @@ class FakeTools:
         if answer is None:
             return ToolResult(call.name, "Error: there is no such function.", call.id, "UnknownTool")
         return ToolResult(call.name, answer if isinstance(answer, str) else answer(**call.arguments), call.id)
+
+
+def _parameters(answer: str | Callable[..., str]) -> dict[str, Any]:
+    """Those that the function has, each a text."""
+    names = [] if isinstance(answer, str) else list(inspect.signature(answer).parameters)
+    return {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": names}
 
 
 class ScriptedEngine:

@@ -18,14 +18,18 @@ ISO = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")
 DATED = re.compile(r"(?:(?P<year>\d{4})年)?(?P<month>\d{1,2})月(?P<day>\d{1,2})[日号]?")
 IN_DAYS = re.compile(r"in (?P<count>\d{1,2}) days?|(?P<days>\d{1,2})天后")
 WEEK = re.compile(r"(?P<next>下)?(?:个)?(?:周|星期|礼拜)(?P<day>[一二三四五六日天])")
-PATTERN = (
-    r"([Tt]he |[Oo]n |[Tt]his |[Nn]ext )*([Tt]oday|[Tt]onight|[Nn]ow|[Tt]his evening|[Tt]omorrow|[Dd]ay after tomorrow|"
-    r"([Mm]on|[Tt]ues|[Ww]ednes|[Tt]hurs|[Ff]ri|[Ss]atur|[Ss]un)day|[Ii]n [0-9]{1,2} days?)|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|"
-    r"今[天日晚]|现在|明[天日晚]|大?后天|[0-9]{1,2}天后|下?个?(周|星期|礼拜)[一二三四五六日天]|([0-9]{4}年)?[0-9]{1,2}月[0-9]{1,2}[日号]?"
-)
+PATTERN = "|".join([
+    r"([Tt]he )?([Tt]oday|[Tt]onight|[Nn]ow|[Tt]his evening|[Tt]omorrow|[Dd]ay after tomorrow)",
+    r"([Oo]n |[Tt]his |[Nn]ext )*([Mm]on|[Tt]ues|[Ww]ednes|[Tt]hurs|[Ff]ri|[Ss]atur|[Ss]un)day",
+    r"[Ii]n [0-9]{1,2} days?",
+    r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}",
+    r"今[天日晚]|现在|明[天日晚]|大?后天|[0-9]{1,2}天后",
+    r"下?个?(周|星期|礼拜)[一二三四五六日天]",
+    r"([0-9]{4}年)?[0-9]{1,2}月[0-9]{1,2}[日号]?",
+])  # fmt: skip
 """What `day_of` understands, for a schema: in what all readers of regular expressions share."""
-DAY = Constraint((("pattern", f"^({PATTERN})?$"),))
 KNOWN = "today, tomorrow, a weekday, or a date such as 2026-11-29"
+DAY = Constraint((("pattern", f"^({PATTERN})?$"), ("title", KNOWN)))
 
 
 def day_of(said: str, today: date) -> date:

@@ -8,6 +8,7 @@ import logging
 import os
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 from vllm_flow.core.errors import ModelError
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.shape import KINDS
-from vllm_flow.core.tool_text import function_json, has_tools, written_out
+from vllm_flow.core.tool_prompts import function_json, has_tools, written_out
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.attribution import Encoded, by_lengths, by_pieces, measured
 from vllm_flow.engines.chat_messages import chat_messages
@@ -153,7 +154,11 @@ class GgufRenderer:
         return list(self._read(prompt).ids)
 
     def measure(self, prompt: Prompt) -> Measured:
-        return measured(prompt, self._read(prompt), self.text)
+        found = measured(prompt, self._read(prompt), self.text)
+        if not prompt.tools:
+            return found
+        without = len(self._read(replace(prompt, tools=())).ids)
+        return replace(found, tools=max(0, min(found.template, found.tokens - without)))
 
     def _read_now(self, prompt: Prompt) -> Encoded:
         text = self.text(prompt)

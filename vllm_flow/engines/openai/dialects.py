@@ -18,7 +18,7 @@ from vllm_flow.core.grammar import held
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.sampling import Sampling, unsupported
 from vllm_flow.core.shape import KINDS, Shape
-from vllm_flow.core.tool_text import function_json, has_tools, written_out
+from vllm_flow.core.tool_prompts import function_json, has_tools, written_out
 from vllm_flow.core.values import Request, nothing
 from vllm_flow.engines.chat_messages import chat_messages
 

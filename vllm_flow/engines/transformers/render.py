@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from vllm_flow.core.ledger import Measured
-from vllm_flow.core.tool_text import function_json, has_tools, written_out
+from vllm_flow.core.tool_prompts import function_json, has_tools, written_out
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.attribution import Encoded, by_lengths, by_offsets, measured
 from vllm_flow.engines.chat_messages import chat_messages
@@ -89,7 +89,11 @@ class Renderer:
         return Encoded(text, kept, by_lengths(text, len(kept), lambda part: self._encode(part, special=not begun)))
 
     def _measured_now(self, prompt: Prompt) -> Measured:
-        return measured(prompt, self._read(prompt), self.text)
+        found = measured(prompt, self._read(prompt), self.text)
+        if not prompt.tools:
+            return found
+        without = len(self._read(replace(prompt, tools=())).ids)
+        return replace(found, tools=max(0, min(found.template, found.tokens - without)))
 
     def _templated(self, prompt: Prompt) -> bool:
         """Whether the model's template is applied; it then writes the tokens that begin a text, too."""

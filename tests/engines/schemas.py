@@ -159,6 +159,21 @@ def wordy_tokenizer(size: int = 2000) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokens, **NAMED, chat_template=CHATML)
 
 
+def sentence_tokenizer(size: int = 1500) -> Any:
+    """As SentencePiece makes them: spaces are part of words, and what has no token comes in bytes."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokens = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokens.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    spoken = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    tokens.decoder = decoders.Sequence(spoken)
+    special = ["<unk>", "<s>", "</s>", *[f"<0x{byte:02X}>" for byte in range(256)]]
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=special, show_progress=False)
+    tokens.train_from_iterator([text.replace(" ", "▁") for text in _texts()], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokens, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
 def _texts() -> list[str]:
     source = [file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.glob("*.py"))]
     return [*source, *['{"name": "Tom", "tags": ["a", "b"], "n": [1, 2.5], "ok": true}\n{"x":{"y":[]},"z":"é"}'] * 50]

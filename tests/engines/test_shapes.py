@@ -16,11 +16,11 @@ import pytest
 import torch
 from jsonschema import Draft202012Validator
 
-from tests.engines.schemas import random_schema, wordy_model
+from tests.engines.schemas import random_schema, sentence_tokenizer, wordy_model
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.schema import schema_problems
-from vllm_flow.core.shape import Parsed, Shape
+from vllm_flow.core.shape import Parsed, Shape, parsed
 from vllm_flow.core.values import Completion, Request, Token
 from vllm_flow.engines.instance import instance
 from vllm_flow.engines.shaping import Shapes, hf_tokenizer
@@ -285,6 +285,23 @@ def test_the_end_is_allowed_when_the_shape_is_complete_and_never_before(folder: 
         row.take(tokenizer.convert_tokens_to_ids("a"))
     assert told == [(False, False), (False, False), (True, False)]
     assert row.over
+
+
+def test_whatever_is_allowed_of_tokens_with_spaces_in_them_and_of_single_bytes_is_of_the_shape() -> None:
+    tokenizer, random = sentence_tokenizer(), Random(2)
+    end = tokenizer.eos_token_id
+    shapes = Shapes(hf_tokenizer(tokenizer, len(tokenizer), {end}))
+    for shape in [
+        *(Shape.of_schema(random_schema(random)) for _ in range(12)),
+        CHOICES,
+        Shape(regex="[a-z]+ [0-9]{2,3}é?"),
+    ]:
+        row, ids = shapes.begin(shape), [-1]
+        while ids[-1] != end and not row.over:
+            row.look()
+            ids.append(random.choice([one for one in range(len(tokenizer)) if row.allows(one)]))
+            row.take(ids[-1])
+        assert parsed(shape, tokenizer.decode(ids[1:], skip_special_tokens=True), cut=False).problem is None
 
 
 def test_a_model_of_which_no_bytes_or_no_end_are_known_is_told_so() -> None:

@@ -22,6 +22,7 @@ def some_claims(random: Random) -> list[Claim]:
             least=random.choice([0, 0, random.randint(1, 200)]),
             priority=random.randint(-2, 2),
             overflow=random.choice(["error", "oldest", "last", "all", "cut"]),
+            step=random.choice([1, 1, 3]),
         )
 
     def claim() -> Claim:
@@ -50,8 +51,10 @@ def can_give(claim: Claim, kept: Kept, least: int) -> bool:
     own = takes(claim, kept)
     if claim.share.overflow == "all":
         return least <= 0
-    oldest_first = claim.share.overflow == "oldest" or (claim.share.overflow == "cut" and claim.oldest_first)
-    item = kept.start if oldest_first else kept.stop - 1
+    if claim.share.overflow == "oldest":
+        stop = min(kept.stop, (kept.start // claim.share.step + 1) * claim.share.step)
+        return own - sum(claim.items[kept.start : stop]) - (claim.frame if stop == kept.stop else 0) >= least
+    item = kept.start if claim.share.overflow == "cut" and claim.oldest_first else kept.stop - 1
     cost = kept.cut[1] if kept.cut and kept.cut[0] == item else claim.items[item]
     goes = cost + (claim.frame if kept.stop - kept.start == 1 else 0)
     cut = claim.share.overflow == "cut" and own - 1 >= least and cost - 1 >= LEAST_OF_A_CUT
@@ -141,6 +144,11 @@ def left(overflow: Any, items: tuple[int, ...], budget: int, *, oldest_first: bo
 )
 def test_what_goes_is_as_the_share_says(overflow: str, kept: Kept) -> None:
     assert left(overflow, (100, 100, 100), 260) == kept
+
+
+def test_a_history_gives_way_in_steps_so_that_its_beginning_stays_for_a_while() -> None:
+    starts = [left("oldest", (10,) * turns, 100, step=4).start for turns in range(9, 24)]
+    assert starts == [0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12, 16]
 
 
 def test_a_cut_of_a_history_is_of_its_oldest() -> None:

@@ -33,10 +33,15 @@ GRAPH = {
     "reply": {"use": "infer/generate"},
     "remember": {"use": "context/update"},
 }
-TINY = {"name": "random", "architecture": {"hidden_size": 32, "layers": 2, "heads": 4, "max_context": 400}}
+TINY: dict[str, Any] = {
+    "name": "random",
+    "architecture": {"hidden_size": 32, "layers": 2, "heads": 4, "max_context": 400},
+}
+WIDE = {"name": "wide", "architecture": {**TINY["architecture"], "max_context": 1000}}
 ENGINES: dict[str, dict[str, Any]] = {
     "echo": {"use": "engine/echo"},
     "tiny": {"use": "engine/transformers", "model": TINY, "threads": 1},
+    "wide": {"use": "engine/transformers", "model": WIDE, "threads": 1},
 }
 
 
@@ -138,6 +143,17 @@ def test_a_ledger_is_that_of_the_engine_which_reads_the_prompt(tmp_path: Path) -
         assert sum(tokens.values()) == len(call["prompt_ids"]) > 40
         assert tokens["system"] == len("Be brief.")  # a token a byte
         assert tokens["template"] > 0
+
+
+def test_a_history_that_goes_in_steps_is_mostly_known_to_the_prefix_cache(tmp_path: Path) -> None:
+    def known(step: int) -> float:
+        shares = {"history": {"overflow": "oldest", "step": step}}
+        place = tmp_path / str(step)
+        run(place, "wide", 1, 36, prompt={**PROMPT, "budget": 900, "shares": shares})
+        rows = [json.loads(line) for line in (place / "timings.jsonl").read_text(encoding="utf-8").splitlines()]
+        return sum(row["cached_tokens"] for row in rows[16:]) / sum(row["prompt_tokens"] for row in rows[16:])
+
+    assert known(4) > 2 * known(1)
 
 
 def test_a_ledger_takes_little_of_a_record(tmp_path: Path) -> None:

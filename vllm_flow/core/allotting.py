@@ -71,18 +71,17 @@ class _Giver:
 
     claim: Claim
     costs: list[int]
-    start: int = 0
-    stop: int = 0
+    start: int
+    stop: int
+    tokens: int
+    """What it has, frame included."""
     cut: int | None = field(default=None)
     """Of which item only a part is left."""
 
     @classmethod
     def of(cls, claim: Claim) -> _Giver:
-        return cls(claim, list(claim.items), 0, len(claim.items))
-
-    @property
-    def tokens(self) -> int:
-        return sum(self.costs[self.start : self.stop]) + (self.claim.frame if self.start < self.stop else 0)
+        tokens = sum(claim.items) + (claim.frame if claim.items else 0)
+        return cls(claim, list(claim.items), 0, len(claim.items), tokens)
 
     @property
     def beside(self) -> int:
@@ -100,30 +99,33 @@ class _Giver:
 
         beside: whether what goes beside the items counts, too.
         """
-        overflow = self.claim.share.overflow
-        if overflow == "error":
-            return
-        while excess > 0 and self.start < self.stop:
-            place = self.start if self._oldest_first else self.stop - 1
-            cost, spare = self.costs[place], self.tokens - least
-            gone = self.tokens if overflow == "all" else cost + (self.claim.frame if self.stop - self.start == 1 else 0)
-            held = gone > spare or self.claim.stays
-            room = max(cost - min(excess, spare), LEAST_OF_A_CUT if held else 0)
-            if overflow == "cut" and LEAST_OF_A_CUT <= room < cost:
-                self.costs[place], self.cut = room, place
-                return
+        share, claim = self.claim.share, self.claim
+        while share.overflow != "error" and excess > 0 and self.start < self.stop:
+            next_ = self._next()
+            gone = sum(self.costs[next_.start : next_.stop])
+            gone += claim.frame if len(next_) == self.stop - self.start else 0
+            spare = self.tokens - least
+            held = gone > spare or claim.stays
+            if share.overflow == "cut":
+                cost = self.costs[next_.start]
+                room = max(cost - min(excess, spare), LEAST_OF_A_CUT if held else 0)
+                if LEAST_OF_A_CUT <= room < cost:
+                    self.costs[next_.start], self.cut = room, next_.start
+                    self.tokens -= cost - room
+                    return
             if held:
                 return
-            extra = self.beside
-            if overflow == "all":
-                self.start = self.stop
-            elif self._oldest_first:
-                self.start += 1
-            else:
-                self.stop -= 1
-            excess -= gone + (extra - self.beside if beside else 0)
+            self.tokens -= gone
+            excess -= gone + (sum(claim.beside[next_.start : next_.stop]) if beside else 0)
+            self.start, self.stop = (next_.stop, self.stop) if next_.start == self.start else (self.start, next_.start)
 
-    @property
-    def _oldest_first(self) -> bool:
-        overflow = self.claim.share.overflow
-        return overflow == "oldest" or (overflow == "cut" and self.claim.oldest_first)
+    def _next(self) -> range:
+        """The items that would go next."""
+        share = self.claim.share
+        if share.overflow == "all":
+            return range(self.start, self.stop)
+        if share.overflow == "oldest":
+            return range(self.start, min(self.stop, (self.start // share.step + 1) * share.step))
+        if share.overflow == "cut" and self.claim.oldest_first:
+            return range(self.start, self.start + 1)
+        return range(self.stop - 1, self.stop)

@@ -31,6 +31,9 @@ class Share:
     priority: int = 0
     """Segments of the lowest give way first; of equal ones, what stands later in the prompt."""
     overflow: Overflow = "error"
+    step: Annotated[int, at_least(1)] = 1
+    """So many of the oldest items go at once: turns, of a history. Between two steps a prompt begins as the one before
+    it did, and a prefix cache knows it."""
 
 
 HISTORY = Share(priority=-10)

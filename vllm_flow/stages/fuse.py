@@ -37,7 +37,7 @@ class Chat:
     budget: Annotated[int | None, at_least(1)] = None
     """How many tokens the prompt may have; null: as many as the model reads, less `sampling.max_tokens`."""
     shares: Mapping[str, Annotated[Mapping[str, Any], ChangesOf(Share)]] = field(default_factory=nothing)
-    """By segment: most, least, priority, overflow. `history: {overflow: oldest}` lets the oldest turns go."""
+    """By segment: most, least, priority, overflow, step. `history: {overflow: oldest}` lets the oldest turns go."""
 
     def problems(self) -> Iterator[OptionProblem]:
         for name in WHOLE:

@@ -244,7 +244,7 @@ def test_smollm2s_template_is_measured_with_the_system_prompt_that_nobody_wrote(
         assert counted.tokens == len(read.ids(one)) == counted.template + sum(map(sum, counted.parts))
 
 
-def test_a_prompt_is_read_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_is_read_once_for_all_who_ask_of_one_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
     read, encoded = renderer("bytes", CHATML), list[str]()
     whole = type(read._tokenizer).__call__
 
@@ -255,9 +255,14 @@ def test_a_prompt_is_read_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(type(read._tokenizer), "__call__", noted)
     for _ in range(3):
         prompt = Prompt((user("snow"),))
-        assert read.measure(prompt).tokens == len(read.ids(prompt))
+        assert read.measure(prompt, "ann").tokens == len(read.ids(prompt, "ann"))
     assert len(encoded) == 1
-    assert ledger_of(Prompt((user("snow"),)), EngineOf(read)).tokens == len(read.ids(Prompt((user("snow"),))))
+    read.ids(Prompt((user("snow"),)), "ben")  # who may not learn from the time it takes that somebody asked it
+    assert len(encoded) == 2
+    read.ids(Prompt((user("snow"),)))
+    read.ids(Prompt((user("snow"),)))
+    assert len(encoded) == 4  # nobody's is not remembered
+    assert ledger_of(Prompt((user("snow"),)), EngineOf(read), "ann").tokens == len(read.ids(Prompt((user("snow"),))))
 
 
 class EngineOf:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vllm_flow.core.codec import completion_from_json
+from vllm_flow.core.ledger import Measured
 from vllm_flow.core.record import Record
 from vllm_flow.core.recorded import Recorded, read
+from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Store
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Context, Prompt, Turn, user
+from vllm_flow.engines.echo import Echo, EchoEngine
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.spec import Architecture, Model
 from vllm_flow.stages.context import Full
@@ -143,6 +147,36 @@ def test_a_ledger_is_that_of_the_engine_which_reads_the_prompt(tmp_path: Path) -
         assert sum(tokens.values()) == len(call["prompt_ids"]) > 40
         assert tokens["system"] == len("Be brief.")  # a token a byte
         assert tokens["template"] > 0
+
+
+TENANTS: list[str] = []
+
+
+class Listening(EchoEngine):
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
+        TENANTS.append(tenant)
+        return super().measure(prompt, tenant)
+
+
+@resource("test/listening", shared=True)
+@dataclass(frozen=True)
+class ListeningOptions(Echo):
+    """Notes for whom it measures."""
+
+    def open(self) -> EchoEngine:
+        return Listening()
+
+
+def test_a_prompt_is_measured_for_the_turns_own_tenant() -> None:
+    resources = {"engine": {"use": "test/listening"}, "store": {"use": "store/memory"}}
+    spec = RunSpec("talk", GRAPH, "reply", resources=resources)
+
+    async def answer() -> None:
+        async for result in Runner(spec).run([Turn("a", user("hi"), tenant="ann")]):
+            assert result.failure is None
+
+    asyncio.run(answer())
+    assert TENANTS == ["ann", "ann"]  # by the fuser, which has a budget, and for the request
 
 
 def test_a_history_that_goes_in_steps_is_mostly_known_to_the_prefix_cache(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ class MeasuresNothing(EchoEngine):
 class MeasuresOneTooMany(EchoEngine):
     says: ClassVar = {"measures": True}
 
-    def measure(self, prompt: Prompt) -> Measured:
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
         found = super().measure(prompt)
         return replace(found, tokens=found.tokens + 1)
 
@@ -170,7 +170,7 @@ class MeasuresOneTooMany(EchoEngine):
 class FindsNoPart(EchoEngine):
     says: ClassVar = {"measures": True}
 
-    def measure(self, prompt: Prompt) -> Measured:
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
         return Measured(self.count(prompt), tuple((0,) * len(message.parts) for message in prompt.messages))
 
 
@@ -178,7 +178,7 @@ class FindsNoPart(EchoEngine):
 class MeasuresPartsTwice(EchoEngine):
     says: ClassVar = {"measures": True}
 
-    def measure(self, prompt: Prompt) -> Measured:
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
         return replace(super().measure(prompt), tools=1)
 
 

@@ -16,10 +16,10 @@ from vllm_flow.core.values import Prompt
 class Measures(Protocol):
     """An engine that also says what the parts of a prompt take of it; its capabilities say `measures`."""
 
-    def measure(self, prompt: Prompt) -> Measured:
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
         """What the model reads, part by part; the sum is `count`.
 
-        Raises EngineError for a prompt that it refuses.
+        tenant: whose it is; what is remembered of it serves no other. Raises EngineError for a prompt that it refuses.
         """
         ...
 
@@ -32,12 +32,12 @@ def measuring(engine: Engine | None) -> Measures:
     return engine
 
 
-def ledger_of(prompt: Prompt, engine: Engine) -> Ledger:
+def ledger_of(prompt: Prompt, engine: Engine, tenant: str = "") -> Ledger:
     """What an engine that does not measure reads has a ledger without numbers."""
     ledger = prompt.ledger or by_role(prompt)
     if isinstance(engine, Measures):
         with suppress(EngineError):  # a prompt that it refuses: the request will say so
-            return ledger.measured(engine.measure(prompt))
+            return ledger.measured(engine.measure(prompt, tenant))
     return ledger
 
 

@@ -57,7 +57,7 @@ class BoundEngine:
             seat.said.prompt, seat.said.engine = request.prompt, self._engine
             seat.said.tokens.clear()
         asked = replace(request, seed=seed, tenant=seat.turn.tenant)
-        ledger = ledger_of(request.prompt, self._engine)
+        ledger = ledger_of(request.prompt, self._engine, self._seat.turn.tenant)
         started = time.perf_counter()
         first: float | None = None
         tokens: list[Token] = []
@@ -108,8 +108,9 @@ class BoundEngine:
     def count(self, prompt: Prompt) -> int:
         return self._engine.count(prompt)
 
-    def measure(self, prompt: Prompt) -> Measured:
-        return measuring(self._engine).measure(prompt)
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
+        """For the turn's own tenant, whatever is given."""
+        return measuring(self._engine).measure(prompt, self._seat.turn.tenant)
 
     def describe(self) -> Mapping[str, Any]:
         return self._engine.describe()

@@ -98,7 +98,7 @@ class EchoEngine:
         """Pieces over all messages."""
         return len(_ids(prompt))
 
-    def measure(self, prompt: Prompt) -> Measured:
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
         """There is no template: its parts are all of a prompt."""
         parts = tuple(_shares([part.text for part in message.parts]) for message in prompt.messages)
         said, read = sum(map(sum, parts)), self.count(prompt)

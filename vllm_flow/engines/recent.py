@@ -1,4 +1,7 @@
-"""What was computed last, by what it was computed of, and no more of it than so many tokens."""
+"""What was computed last, by what it was computed of, and no more of it than so many tokens.
+
+Of a prompt the key says whose it is as well: no answer comes sooner for what another tenant has asked.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from vllm_flow.core.values import Prompt
+
+Whose = tuple[str, Prompt]
+"""A prompt, and before it the tenant."""
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 TOKENS = 2**20

@@ -33,7 +33,7 @@ class Unloaded:
     def count(self, prompt: Prompt) -> int:
         return self.foreseen.count(prompt)
 
-    def measure(self, prompt: Prompt) -> Measured:
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
         if self.foreseen.measure is None:
             raise EngineError("what parts of a prompt take is known only when the model is there.")
         return self.foreseen.measure(prompt)

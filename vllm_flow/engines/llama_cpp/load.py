@@ -25,7 +25,7 @@ from vllm_flow.engines.chat_messages import chat_messages
 from vllm_flow.engines.llama_cpp.network import LlamaNetwork
 from vllm_flow.engines.llama_cpp.options import LlamaCpp
 from vllm_flow.engines.llama_cpp.spelled import gguf_tokenizer
-from vllm_flow.engines.recent import Recent
+from vllm_flow.engines.recent import Recent, Whose
 from vllm_flow.engines.shaping import Shapes
 from vllm_flow.engines.transformers.failures import no_tokens, refused_by_template
 from vllm_flow.engines.transformers.loaded import Loaded
@@ -147,17 +147,21 @@ class GgufRenderer:
         self.tools = tools_in(written)
         begin, end = (self._word(one) for one in (self._bos, model.token_eos()))
         self._format = Jinja2ChatFormatter(written, eos_token=end, bos_token=begin) if written else None
-        self._read = Recent(self._read_now, lambda read: len(read.ids))
+        self._read = Recent[Whose, Encoded](lambda whose: self._read_now(whose[1]), lambda read: len(read.ids))
 
-    def ids(self, prompt: Prompt) -> list[int]:
-        """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
-        return list(self._read(prompt).ids)
+    def ids(self, prompt: Prompt, tenant: str | None = None) -> list[int]:
+        """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages.
 
-    def measure(self, prompt: Prompt) -> Measured:
-        found = measured(prompt, self._read(prompt), self.text)
+        tenant: whose it is, for whom it is remembered; of nobody's nothing is.
+        """
+        read = self._read_now(prompt) if tenant is None else self._read((tenant, prompt))
+        return list(read.ids)
+
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
+        found = measured(prompt, self._read((tenant, prompt)), self.text)
         if not prompt.tools:
             return found
-        without = len(self._read(replace(prompt, tools=())).ids)
+        without = len(self._read((tenant, replace(prompt, tools=()))).ids)
         return replace(found, tools=max(0, min(found.template, found.tokens - without)))
 
     def _read_now(self, prompt: Prompt) -> Encoded:

@@ -169,8 +169,8 @@ class TransformersEngine:
     def count(self, prompt: Prompt) -> int:
         return len(self.prompt_ids(prompt))
 
-    def measure(self, prompt: Prompt) -> Measured:
-        return self._loaded.renderer.measure(prompt)
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
+        return self._loaded.renderer.measure(prompt, tenant)
 
     def describe(self) -> Mapping[str, Any]:
         return self._loaded.facts

@@ -65,11 +65,14 @@ class Reads(Protocol):
 class Renders(Protocol):
     """Turns messages into what the model reads."""
 
-    def ids(self, prompt: Prompt) -> list[int]:
-        """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
+    def ids(self, prompt: Prompt, tenant: str | None = None) -> list[int]:
+        """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages.
+
+        tenant: whose it is, for whom it is remembered; of nobody's nothing is.
+        """
         ...
 
-    def measure(self, prompt: Prompt) -> Measured:
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
         """What each part of the prompt takes of `ids`. Raises what that does."""
         ...
 

@@ -131,7 +131,7 @@ class Loop:
         return row
 
     def _answer(self, job: Job[Any, Any]) -> Row:
-        prompt = self._loaded.renderer.ids(job.request.prompt)
+        prompt = self._loaded.renderer.ids(job.request.prompt, job.request.tenant)
         check_room(len(prompt), job.request.schedule.at(0).max_tokens, self._loaded.context_length)
         return Row(job, prompt, self._loaded)
 

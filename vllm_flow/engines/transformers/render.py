@@ -13,7 +13,7 @@ from vllm_flow.core.tool_prompts import function_json, has_tools, written_out
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.attribution import Encoded, by_lengths, by_offsets, measured
 from vllm_flow.engines.chat_messages import chat_messages
-from vllm_flow.engines.recent import Recent
+from vllm_flow.engines.recent import Recent, Whose
 from vllm_flow.engines.transformers.failures import no_tokens, refused_by_template
 
 TOOLS = re.compile(r"\btools\b")
@@ -42,16 +42,20 @@ class Renderer:
         if backend is not None:  # left on, each call would switch them off, which two threads cannot do at once
             backend.no_truncation()
             backend.no_padding()
-        self._read = Recent(self._read_now, lambda read: len(read.ids))
-        self._measured = Recent(self._measured_now, lambda found: found.tokens)
+        self._read = Recent[Whose, Encoded](lambda whose: self._read_now(whose[1]), lambda read: len(read.ids))
+        self._measured = Recent[Whose, Measured](self._measured_now, lambda found: found.tokens)
 
-    def ids(self, prompt: Prompt) -> list[int]:
-        """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages."""
-        return list(self._read(prompt).ids)
+    def ids(self, prompt: Prompt, tenant: str | None = None) -> list[int]:
+        """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages.
 
-    def measure(self, prompt: Prompt) -> Measured:
+        tenant: whose it is, for whom it is remembered; of nobody's nothing is.
+        """
+        read = self._read_now(prompt) if tenant is None else self._read((tenant, prompt))
+        return list(read.ids)
+
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
         """What each part of the prompt takes of `ids`. Raises what that does."""
-        return self._measured(prompt)
+        return self._measured((tenant, prompt))
 
     def text(self, prompt: Prompt) -> str:
         """What is read, but for the tokens that the tokenizer itself puts around a text without a template."""
@@ -88,11 +92,12 @@ class Renderer:
             return Encoded(text, kept, by_offsets(text, offsets))
         return Encoded(text, kept, by_lengths(text, len(kept), lambda part: self._encode(part, special=not begun)))
 
-    def _measured_now(self, prompt: Prompt) -> Measured:
-        found = measured(prompt, self._read(prompt), self.text)
+    def _measured_now(self, whose: Whose) -> Measured:
+        tenant, prompt = whose
+        found = measured(prompt, self._read(whose), self.text)
         if not prompt.tools:
             return found
-        without = len(self._read(replace(prompt, tools=())).ids)
+        without = len(self._read((tenant, replace(prompt, tools=()))).ids)
         return replace(found, tools=max(0, min(found.template, found.tokens - without)))
 
     def _templated(self, prompt: Prompt) -> bool:

@@ -42,7 +42,7 @@ class Answer:
 
     def __init__(self, request: Request, loaded: Loaded) -> None:
         limits = request.schedule.at(0)
-        self.prompt = loaded.renderer.ids(request.prompt)
+        self.prompt = loaded.renderer.ids(request.prompt, request.tenant)
         check_room(len(self.prompt), limits.max_tokens, loaded.context_length)
         self._steering: Steering | None = None
         self._shaping = None if request.shape is None else loaded.shapes.begin(request.shape)

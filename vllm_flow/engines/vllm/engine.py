@@ -64,8 +64,8 @@ class VllmEngine:
     def count(self, prompt: Prompt) -> int:
         return len(self._live.renderer.ids(prompt))
 
-    def measure(self, prompt: Prompt) -> Measured:
-        return self._live.renderer.measure(prompt)
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
+        return self._live.renderer.measure(prompt, tenant)
 
     def describe(self) -> Mapping[str, Any]:
         return self._live.facts

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from vllm_flow.core import fitting
 from vllm_flow.core.errors import ContextOverflow, EngineError
-from vllm_flow.core.ledger import Entry, Ledger
+from vllm_flow.core.ledger import Entry, Ledger, Measured
 from vllm_flow.core.options import OptionProblem
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share, facts_of
@@ -127,6 +128,61 @@ def test_a_history_gives_way_turn_by_turn_the_oldest_first() -> None:
     assert texts(prompt) == ["Be brief.", "5 asks something", "5 says it", "6 asks something", "6 says it", "and now"]
     assert ledger(prompt).left_out == (LeftOut("history", "messages", 8, "the budget is 20", 24),)
     assert ledger(prompt).tokens == ENGINE.count(prompt) == 16
+
+
+class Noting(EchoEngine):
+    """Notes how many messages it is asked about."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
+        self.seen.append(len(prompt.messages))
+        return super().measure(prompt, tenant)
+
+
+@pytest.mark.parametrize("word", ["so", "a" * 40])
+def test_a_long_history_costs_no_more_than_its_end_and_gives_the_same(word: str) -> None:
+    long = context(*(f"{word} {number}" for number in range(2000)))
+    shares = {
+        "history": {"overflow": "oldest", "least": 7, "step": 2},
+        "retrieved": {"overflow": "last", "priority": -20},
+    }
+    engine, chat = Noting(), Chat("Be brief.", 100, shares)
+    prompt = check_stage(chat, turn=ASK, context=long, engine=engine, retrieved=FAQ)
+    short = check_stage(chat, turn=ASK, context=Context(long.messages[-200:]), engine=ENGINE, retrieved=FAQ)
+    assert prompt.messages == short.messages
+    assert ENGINE.count(prompt) <= 100
+    (gone,) = (one for one in ledger(prompt).left_out if one.segment == "history")
+    assert gone.count == 2000 - (len(prompt.messages) - 2)
+    if word == "so":
+        assert max(engine.seen) < 400
+        assert gone.tokens is None  # most of them nobody has counted
+    else:  # a word of many characters: the end was not enough, and all of it had to be measured
+        assert max(engine.seen) > 2000
+        assert gone.tokens == 2 * gone.count
+
+
+def test_how_much_of_a_history_is_measured_changes_no_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorter = 0
+    for seed in range(120):
+        random = Random(seed)
+        segments = {name: some_segment(random, name) for name in ("facts", "retrieved")}
+        talk = context(*(some_segment(random, "x").items[0].text or "so" for _ in range(30) if random.random() < 0.9))
+        share = Share(
+            overflow="oldest", least=random.choice([0, 40]), priority=random.randint(-1, 1), step=random.choice([1, 3])
+        )
+        given = {"turn": turn("and now"), "context": Context(talk.messages, share=share), "engine": ENGINE, **segments}
+        found = []
+        for characters in (1, 10**6):
+            monkeypatch.setattr(fitting, "CHARACTERS", characters)
+            try:
+                found.append(Chat(None, 10 + seed * 2).run(**given))  # type: ignore[arg-type]
+            except ContextOverflow:
+                found.append(None)
+        assert found[0] == found[1]
+        shorter += found[0] is not None and any(one.tokens is None for one in ledger(found[0]).left_out)
+    assert shorter > 10
 
 
 def test_priority_says_who_gives_way_first_and_least_how_far() -> None:
@@ -292,7 +348,7 @@ def some_segment(random: Random, name: str) -> Segment:
             " ".join(random.choices(["one", "two", "three\n", "f", "ü 🙂"], k=random.randint(0, 60))),
             random.choice(["", "a.md:1"]),
         )
-        for _ in range(random.randint(0, 5))
+        for _ in range(random.randint(name == "x", 5))
     )
     share = Share(
         most=random.choice([None, None, random.randint(0, 90)]), least=random.choice([0, random.randint(0, 60)]),

@@ -19,6 +19,8 @@ from vllm_flow.core.values import Part, Prompt, Text
 
 MARK_TOKENS = 12
 """About as many as the mark of a cut takes."""
+CHARACTERS = 8
+"""More than a token has of most texts: so many of them are measured for each token that there is."""
 MARKINGS = 3
 """So often the number in a mark is put right: it has a part in what it counts."""
 
@@ -37,10 +39,36 @@ def fitted(layout: Layout, measure: Callable[[Prompt], Measured], room: Room | N
 
     Raises ContextOverflow when what there is does not fit, and no more of it may give way.
     """
-    whole = layout.laid()
-    found = measure(whole.prompt)
-    fitting = _Fitting(layout, _Costs.of(layout, whole, found), measure, room or Room(found.tokens, ""))
-    return fitting.run(whole, found)
+    unread = 0 if room is None else _beyond_room(layout, room.tokens)
+    laid = layout.laid(_from(layout, unread))
+    found = measure(laid.prompt)
+    costs = _Costs.of(layout, laid, found, unread)
+    if unread and room and sum(costs.claims[layout.history].items[unread:]) < room.tokens:
+        laid = layout.laid()
+        found = measure(laid.prompt)
+        costs = _Costs.of(layout, laid, found, 0)
+    return _Fitting(layout, costs, measure, room or Room(found.tokens, "")).run(laid, found)
+
+
+def _beyond_room(layout: Layout, tokens: int) -> int:
+    """How many turns at the beginning of a history need not be measured, since those behind fill the room alone.
+
+    That they do is seen when they are measured; so a long history costs no more than one that is not.
+    """
+    block, length = layout.blocks[layout.history], 0
+    if block.share.overflow != "oldest":
+        return 0
+    for item in reversed(range(len(block.items))):
+        if length > tokens * CHARACTERS:
+            return item + 1
+        length += sum(len(message.text) for message in block.items[item])
+    return 0
+
+
+def _from(layout: Layout, unread: int) -> list[range]:
+    """All items, but for these turns."""
+    starts = [unread if place == layout.history else 0 for place in range(len(layout.blocks))]
+    return [range(start, len(block.items)) for start, block in zip(starts, layout.blocks, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -50,14 +78,26 @@ class _Costs:
     spots: Mapping[Spot, int]
     claims: tuple[Claim, ...]
     fixed: int
+    unread: int
+    """How many turns of the history have not been measured, and are to go before all others."""
 
     @classmethod
-    def of(cls, layout: Layout, laid: Laid, found: Measured) -> _Costs:
+    def of(cls, layout: Layout, laid: Laid, found: Measured, unread: int) -> _Costs:
         spots = _by_spot(laid, found)
         around = max(0, found.template // len(laid.prompt.messages))
-        claims = tuple(_claim(block, place, spots, around) for place, block in enumerate(layout.blocks))
+        claims = [_claim(block, place, spots, around) for place, block in enumerate(layout.blocks)]
         claimed = sum(sum(one.items) + one.frame + sum(one.beside) for one in claims)
-        return cls(spots, claims, found.tokens - claimed)
+        history = claims[layout.history]
+        claimed -= sum(history.beside[:unread])
+        items = (*(found.tokens for _ in range(unread)), *history.items[unread:])
+        claims[layout.history] = replace(history, items=items)
+        return cls(spots, tuple(claims), found.tokens - claimed, unread)
+
+    def tokens(self, place: int, items: Sequence[int], history: int) -> int | None:
+        """Of items of a block; None when some were not measured."""
+        if place == history and any(item < self.unread for item in items):
+            return None
+        return sum(self.claims[place].items[item] for item in items)
 
 
 def _by_spot(laid: Laid, found: Measured) -> Counter[Spot]:
@@ -177,7 +217,7 @@ class _Fitting:
             why = f"its share is at most {block.share.most} tokens"
             for items, reason in ((beyond, why), (others, self.room.why)):
                 if items:
-                    tokens = sum(self.costs.claims[place].items[item] for item in items)
+                    tokens = self.costs.tokens(place, items, self.layout.history)
                     yield LeftOut(block.name, block.noun, sum(map(block.size, items)), reason or why, tokens)
             if count := sum(count for (of, _, _), count in self.marks.items() if of == place):
                 reason = self.room.why if own.cut is None else why

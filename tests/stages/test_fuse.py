@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from vllm_flow.core import fitting
 from vllm_flow.core.errors import ContextOverflow, EngineError
 from vllm_flow.core.ledger import Entry, Ledger, Measured
+from vllm_flow.core.measuring import ledger_of
 from vllm_flow.core.options import OptionProblem
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share, facts_of
@@ -291,6 +293,17 @@ def test_without_a_budget_the_prompt_has_what_the_model_reads_less_the_answer() 
     untouched = check_stage(Chat(), turn=turn("and now"), context=context(*TALK), engine=Reading(20))
     assert len(untouched.messages) == 13  # nothing may give way: the engine refuses it, in its own words
     assert ledger(untouched).tokens is None
+
+
+def test_messages_that_a_later_stage_has_changed_are_told_by_their_roles() -> None:
+    prompt = check_stage(Chat("Be brief.", 99), turn=ASK, context=context("Hi", "Hello"), engine=ENGINE, facts=FACTS)
+    more = replace(prompt, messages=(*prompt.messages, assistant("Let me see."), user("Well?")))
+    tokens = [(one.segment, one.tokens) for one in ledger_of(more, ENGINE).entries]
+    assert tokens == [("system", 2), ("history", 2), ("facts", 7), ("question", 4), ("tools", 4)]
+    other = replace(prompt, messages=(user("Hi"), assistant("Hello"), user("When?")))
+    found = ledger_of(other, ENGINE)
+    assert [(one.segment, one.tokens, one.items) for one in found.entries] == [("history", 2, 2), ("question", 1, 1)]
+    assert found.budget == 99
 
 
 def test_an_engine_that_cannot_count_allots_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from vllm_flow.core.errors import EngineError
@@ -34,11 +35,20 @@ def measuring(engine: Engine | None) -> Measures:
 
 def ledger_of(prompt: Prompt, engine: Engine, tenant: str = "") -> Ledger:
     """What an engine that does not measure reads has a ledger without numbers."""
-    ledger = prompt.ledger or by_role(prompt)
+    ledger = _whole(prompt, prompt.ledger) if prompt.ledger else by_role(prompt)
     if isinstance(engine, Measures):
         with suppress(EngineError):  # a prompt that it refuses: the request will say so
             return ledger.measured(engine.measure(prompt, tenant))
     return ledger
+
+
+def _whole(prompt: Prompt, ledger: Ledger) -> Ledger:
+    """The ledger, if the messages are still those that it is of: a stage behind the fuser may have made them others."""
+    if len(ledger.whose) <= len(prompt.messages) and all(
+        len(names) == len(message.parts) for names, message in zip(ledger.whose, prompt.messages, strict=False)
+    ):
+        return ledger
+    return replace(by_role(prompt), left_out=ledger.left_out, budget=ledger.budget)
 
 
 def by_role(prompt: Prompt) -> Ledger:

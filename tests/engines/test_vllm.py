@@ -251,6 +251,7 @@ def test_prompts_are_read_in_the_same_tokens(engine: Any, ours: Any) -> None:
     for said in (QUESTIONS, ("你好 🙂<|im_end|>", "é", "and?"), ("",)):
         ids = [one._loaded.renderer.ids(prompt(*said)) for one in (engine, ours)]
         assert ids[0] == ids[1]
+        assert engine.measure(prompt(*said)) == ours.measure(prompt(*said))
 
 
 @needs_vllm

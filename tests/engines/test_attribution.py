@@ -219,6 +219,7 @@ def test_where_nothing_tells_the_places_beginnings_are_counted() -> None:
         ("[a]]", "[\ue0000\ue001]", ["a]"], [(1, 3, 0)]),
         ("say A", "say \ue0000\ue001", ["a"], [(4, 5, 0)]),
         ("other", "[\ue0000\ue001]", ["a"], []),
+        ("[a]\ue0007\ue001", "[\ue0000\ue001]\ue0007\ue001", ["a"], [(1, 2, 0)]),
     ],
 )  # fmt: skip
 def test_parts_are_found_between_what_the_template_writes(

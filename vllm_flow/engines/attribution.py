@@ -18,7 +18,7 @@ from typing import Any, cast
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.values import Message, Prompt
 
-MARK = re.compile("\ue000([0-9]+)\ue001")
+MARK = re.compile("\ue000([0-9]{1,9})\ue001")
 """Of Unicode's private use, so that no template looks for it."""
 Span = tuple[int, int, int]
 """Where a part begins in the text, where it ends, and which one it is, counted through all messages."""
@@ -63,7 +63,7 @@ def spans(text: str, skeleton: str, parts: Sequence[str]) -> Iterator[Span]:
     """Where each part stands in the text. skeleton: the text with marks. Parts that are not there have no span."""
     place = 0
     for before, run, after in _runs(skeleton):
-        if not text.startswith(before, place):
+        if not text.startswith(before, place) or max(run) >= len(parts):
             return  # the template says something else around marks than around texts: then it is all its own
         place += len(before)
         joined = "".join(parts[number] for number in run)

@@ -215,7 +215,7 @@ def test_a_message_at_fault_is_refused_with_its_place(data, problem):
         (
             {"indx": 1},
             "turn: there is no key 'indx'. Did you mean 'index'? "
-            "Keys: conversation, feedback, history, index, message, number, progress, reference, sample, tenant.",
+            "Keys: conversation, feedback, history, index, message, number, progress, reference, remember, sample, tenant.",
         ),
     ],
 )

@@ -19,7 +19,7 @@ from vllm_flow.cli.progress import loading_shown
 from vllm_flow.cli.screen import Screen
 from vllm_flow.cli.slash import Slash
 from vllm_flow.cli.words import is_terminal, take_flags
-from vllm_flow.core.errors import ConfigError, Fault, FlowError
+from vllm_flow.core.errors import ConfigError, Fault, FlowError, listed
 from vllm_flow.core.files import new_folder
 from vllm_flow.core.resources import Store
 from vllm_flow.core.spec import RunSpec
@@ -78,6 +78,8 @@ class Chat:
         self.conversation = f"chat-{uuid4().hex[:8]}"
         self.feedback: float | None = None
         """What is thought of the last answer, and not said to the pipeline yet."""
+        self.remember: dict[str, str | None] = {}
+        """What is to be remembered or forgotten, and not said to the pipeline yet."""
         self._commands = Slash(self)
 
     def talk(self, *, go_on: bool) -> None:
@@ -88,6 +90,9 @@ class Chat:
         self._read_lines()
         if self.feedback is not None:
             self.screen.status("What you thought of the last answer was followed by nothing you said, and is not kept.")
+        if self.remember:
+            what = f"What was to be remembered ({listed(self.remember)}) was followed by nothing you said, and is not kept."
+            self.screen.status(what)
         self.screen.status(f"Conversation {self.conversation}; `vllm-flow chat -c` goes on with it.")
 
     @property
@@ -145,7 +150,8 @@ class Chat:
                 self.screen.status(f"this line is not {sys.stdin.encoding}. Send it in that encoding.")
             elif line:
                 feedback, self.feedback = self.feedback, None
-                self.answer(Turn(self.conversation, user(line), feedback=feedback))
+                remember, self.remember = self.remember, {}
+                self.answer(Turn(self.conversation, user(line), feedback=feedback, remember=remember))
 
     def _command(self, line: str) -> bool:
         """Run a `/command`. Returns whether to go on."""

@@ -13,7 +13,9 @@ from vllm_flow.core.codec import to_json
 from vllm_flow.core.errors import EngineError, FlowError, listed, nearest
 from vllm_flow.core.resources import Store
 from vllm_flow.core.values import Message, Prompt
-from vllm_flow.stages.context import said
+from vllm_flow.stages.context import Facts, said
+from vllm_flow.stages.context.facts import remembered
+from vllm_flow.stages.context.notes import same
 
 if TYPE_CHECKING:
     from vllm_flow.cli.chat import Chat
@@ -26,6 +28,9 @@ HELP = {
     "retry": "/retry                             another answer to the last turn",
     "good": "/good                              the last answer was good: schedules may follow it",
     "bad": "/bad                               the last answer was bad",
+    "remember": "/remember city=Oslo                remember a fact from the next thing you say on",
+    "forget": "/forget city                       forget it",
+    "facts": "/facts                             what is remembered",
     "save": "/save FILE                         write the conversation as a row of jsonl",
     "bye": "/bye                               leave",
 }
@@ -96,6 +101,36 @@ class Slash:
             raise FlowError("nothing has been answered yet. Say something first.")
         self.chat.feedback = feedback
         self.chat.screen.status("Noted. It goes with what you say next.")
+
+    def remember(self, rest: str) -> None:
+        key, _, value = (part.strip() for part in rest.partition("="))
+        if not key or not value:
+            raise FlowError("/remember: name or value is missing. Write, for example, /remember city=Oslo")
+        self._facts()
+        self.chat.remember[key] = value
+        self.chat.screen.status(f"{key} is {value}, from what you say next on.")
+
+    def forget(self, rest: str) -> None:
+        known = self._facts()
+        if not rest or same(rest) not in map(same, known):
+            what = f"nothing is remembered as '{rest}'.{nearest(rest, known)}" if rest else "the name is missing."
+            raise FlowError(f"/forget: {what} There is: {listed(known) or 'nothing'}.")
+        self.chat.remember = {key: one for key, one in self.chat.remember.items() if same(key) != same(rest)}
+        self.chat.remember[rest] = None
+        self.chat.screen.status(f"{rest} is forgotten, from what you say next on.")
+
+    def facts(self, rest: str) -> None:
+        lines = [f"{key}: {value}" for key, value in self._facts().items()]
+        self.chat.screen.status("\n".join(lines) or "Nothing is remembered yet.")
+
+    def _facts(self) -> dict[str, str]:
+        """What is remembered, with what will be from the next turn on."""
+        stages = (node.stage for node in self.chat.session.pipeline.graph.nodes)
+        if not any(isinstance(stage, Facts) for stage in stages):
+            raise FlowError(
+                "this pipeline keeps no facts. Choose one that does, such as pipeline=dialogue context=facts."
+            )
+        return remembered(self._store().state(self.chat.conversation), self.chat.remember)
 
     def save(self, rest: str) -> None:
         path = Path(rest or f"{self.chat.conversation}.jsonl")

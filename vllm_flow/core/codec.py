@@ -16,13 +16,13 @@ from typing import Any, NoReturn, cast
 
 from vllm_flow.core.errors import listed
 from vllm_flow.core.json_checks import (
-    SHARES,
+    ALONG,
+    along_from_json,
     brief,
     check_keys,
     ids_from_json,
     list_from_json,
     numbers_from_json,
-    shares_from_json,
     text_from_json,
     whole_from_json,
 )
@@ -133,7 +133,7 @@ def _completion(value: Completion, path: tuple[str, ...]) -> dict[str, Any]:
 def _turn(value: Turn, path: tuple[str, ...]) -> dict[str, Any]:
     """Without what only some turns have."""
     absent = {name for name in ("reference", "feedback", "progress") if getattr(value, name) is None}
-    absent |= set() if value.tenant else {"tenant"}
+    absent |= {name for name in ("tenant", "remember") if not getattr(value, name)}
     return {name: item for name, item in _fields(value, path).items() if name not in absent}
 
 
@@ -143,7 +143,7 @@ def _cannot(path: tuple[str, ...], problem: str) -> ValueError:
 
 def turn_from_json(data: Any, where: str = "turn") -> Turn:
     """A turn, from what `to_json` made of one. Raises ValueError."""
-    optional = ("history", "number", "sample", "index", "reference", "tenant", *SHARES)
+    optional = ("history", "number", "sample", "index", "reference", "tenant", *ALONG)
     check_keys(data, where, ("conversation", "message"), optional)
     number = data.get("number")
     return Turn(
@@ -155,7 +155,7 @@ def turn_from_json(data: Any, where: str = "turn") -> Turn:
         whole_from_json(data.get("index", 0), f"{where}.index"),
         data.get("reference"),
         text_from_json(data.get("tenant", ""), f"{where}.tenant"),
-        **shares_from_json(data, where),
+        **along_from_json(data, where),
     )
 
 

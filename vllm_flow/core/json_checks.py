@@ -14,6 +14,9 @@ from vllm_flow.core.errors import listed, nearest
 LARGEST = 2**63 - 1  # what a database and most JSON readers hold as a whole number
 SHARES: Mapping[str, tuple[float, float]] = {"feedback": (-1, 1), "progress": (0, 1)}
 """Numbers that may come with a turn, each with its lowest and its highest value."""
+REMEMBER = "remember"
+ALONG = (*SHARES, REMEMBER)
+"""What may come with a turn beside what is said."""
 
 
 def whole_from_json(data: Any, where: str, low: int = 0) -> int:
@@ -50,6 +53,20 @@ def shares_from_json(data: Mapping[str, Any], where: str = "") -> dict[str, floa
             raise ValueError(f"{place}: {brief(value)} is no number from {low} to {high}. Give one, or leave it out.")
         found[name] = float(value)
     return found
+
+
+def along_from_json(data: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """What of `ALONG` is given. Raises ValueError."""
+    given = data.get(REMEMBER)
+    if given is None:
+        return shares_from_json(data, where)
+    place = f"{where}.{REMEMBER}" if where else REMEMBER
+    facts = given.items() if isinstance(given, dict) else [("", given)]
+    if not all(key.strip() and (value is None or (isinstance(value, str) and value.strip())) for key, value in facts):
+        raise ValueError(
+            f"{place}: {brief(given)} does not fit. Give texts by name, and null for what is to be forgotten."
+        )
+    return {**shares_from_json(data, where), REMEMBER: given}
 
 
 def text_from_json(data: Any, where: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from vllm_flow.core.codec import to_json
 from vllm_flow.core.events import Committed, Inferred
-from vllm_flow.core.json_checks import SHARES
+from vllm_flow.core.json_checks import ALONG
 from vllm_flow.core.values import Completion, Result, Turn
 
 
@@ -23,7 +23,7 @@ def result_row(result: Result) -> dict[str, Any]:
         **({"history": history} if history else {}),
         "message": to_json(turn.message),
         **({} if turn.reference is None else {"reference": to_json(turn.reference)}),
-        **{name: getattr(turn, name) for name in SHARES if getattr(turn, name) is not None},
+        **{name: getattr(turn, name) for name in ALONG if getattr(turn, name) not in (None, {})},
         "value": to_json(result.value),
         "failure": to_json(result.failure),
     }

@@ -17,14 +17,14 @@ import yaml
 from vllm_flow.core.calls_kept import Lengthening
 from vllm_flow.core.codec import turn_from_json
 from vllm_flow.core.errors import RecordError, shown
-from vllm_flow.core.json_checks import SHARES
+from vllm_flow.core.json_checks import ALONG
 from vllm_flow.core.spec import RunSpec, fingerprint_of
 from vllm_flow.core.values import Turn
 
 Row = dict[str, Any]
 FORMATS = (1, 2)
 """1: without calls.jsonl, and so without what a recomputation could be compared with but the results."""
-ASKED = ("conversation", "sample", "index", "history", "message", "reference", "tenant", *SHARES)
+ASKED = ("conversation", "sample", "index", "history", "message", "reference", "tenant", *ALONG)
 GIVE = "Give the folder of a run, or of one point of a sweep."
 
 

@@ -86,6 +86,8 @@ class Turn:
     """How the answer before this turn was liked, from -1 to 1; None when nobody said. Schedules may follow it."""
     progress: float | None = None
     """How much of the task is done when this turn begins, from 0 to 1; None when nobody knows. For schedules."""
+    remember: Mapping[str, str | None] = field(default_factory=nothing, hash=False)
+    """Facts by name that are to be known from this turn on, where the context keeps any; None: to be forgotten."""
 
     @property
     def text(self) -> str:

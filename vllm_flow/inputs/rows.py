@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from vllm_flow.core.errors import InputError
 from vllm_flow.core.json_checks import (
-    SHARES,
+    ALONG,
+    along_from_json,
     check_keys,
     list_from_json,
-    shares_from_json,
     text_from_json,
     whole_from_json,
 )
@@ -89,21 +89,21 @@ class Strict:
             raise
 
     def _with_messages(self, row: Mapping[str, Any], number: int, index: int) -> Turn:
-        check_keys(row, "row", ("messages",), ("id", "reference", *SHARES))
+        check_keys(row, "row", ("messages",), ("id", "reference", *ALONG))
         conversation = name_of(row["id"], "id") if "id" in row else f"row-{number}"
         messages = messages_of(row["messages"])
         taken = self._alone.get(conversation) or self._open.get(conversation)
         if taken is not None:
             raise ValueError(f"id: '{conversation}' is taken by line {taken}. Give each row its own id.")
         self._alone[conversation] = number
-        told: dict[str, Any] = {"reference": row.get("reference"), **shares_from_json(row)}
+        told: dict[str, Any] = {"reference": row.get("reference"), **along_from_json(row)}
         return Turn(conversation, messages[-1], messages[:-1], number=1, index=index, **told)
 
     def _with_text(self, row: Mapping[str, Any], number: int, index: int) -> Turn:
         if "conversation" not in row:
             raise ValueError("row: it has neither 'messages' nor 'conversation'. Give one of them.")
         conversation = _name(text_from_json(row["conversation"], "conversation"), "conversation")
-        check_keys(row, "row", ("conversation",), ("text", "parts", "turn", "reference", *SHARES))
+        check_keys(row, "row", ("conversation",), ("text", "parts", "turn", "reference", *ALONG))
         if (line := self._broken.get(conversation)) is not None:
             raise ValueError(f"conversation: '{conversation}' lacks the turn of line {line}. Correct that line.")
         if (line := self._alone.get(conversation)) is not None:
@@ -118,7 +118,7 @@ class Strict:
         _check_said(message, "text" if "text" in row else "parts")
         turn = self._number(row, conversation)
         self._open[conversation] = number
-        told: dict[str, Any] = {"reference": row.get("reference"), **shares_from_json(row)}
+        told: dict[str, Any] = {"reference": row.get("reference"), **along_from_json(row)}
         return Turn(conversation, message, number=turn, index=index, **told)
 
     def _number(self, row: Mapping[str, Any], conversation: str) -> int | None:

@@ -3,7 +3,7 @@
 from vllm_flow.stages.adapt import Learned, Lora
 from vllm_flow.stages.bandit import Bandit
 from vllm_flow.stages.cite import Passages
-from vllm_flow.stages.context import Full, Update, Window
+from vllm_flow.stages.context import Facts, Full, Sink, Story, Summary, Update, Window
 from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.fuse import Chat
 from vllm_flow.stages.infer import Generate, Sample
@@ -26,6 +26,7 @@ __all__ = [
     "Continued",
     "Deadline",
     "Dense",
+    "Facts",
     "FromSampling",
     "Full",
     "Generate",
@@ -39,6 +40,9 @@ __all__ = [
     "RecalledByWords",
     "Retrieval",
     "Sample",
+    "Sink",
+    "Story",
+    "Summary",
     "Update",
     "Verdict",
     "Vote",

@@ -1,0 +1,109 @@
+"""The policy that remembers facts by name, written by the model when a turn leaves the window, or told by the user.
+
+The model is shown each message by itself, and what it writes is believed only in the words of that message: small
+models invent, and what is remembered wrongly is wrong for the rest of a conversation. The memory stands first in the
+prompt, and mostly changes when the window moves, which costs a prefix cache nothing more.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+from vllm_flow.core.options import at_least
+from vllm_flow.core.registry import stage
+from vllm_flow.core.resources import Engine, EngineOptions, Store
+from vllm_flow.core.sampling_plan import SamplingPlan
+from vllm_flow.core.segments import LeftOut, Segment, Share
+from vllm_flow.core.spec import Path
+from vllm_flow.core.values import Context, Message, Turn, assistant, user
+from vllm_flow.stages.context.earlier import Exchange, begun, exchanges
+from vllm_flow.stages.context.notes import Notes, says
+from vllm_flow.stages.context.rolling import Memory, Rolling, roll
+from vllm_flow.stages.infer import refused
+
+NAME = "memory"
+"""Of the segment, and of the key in the conversation's state."""
+KNOWN, TOLD = "known", "told"
+"""Keys of the memory: the facts, and the number of the turn up to which `remember` was taken."""
+ASK = (
+    "Which facts does each message tell about its writer? One a line, as `key: value`, in the words of the message. "
+    "A question tells none: then write `none`."
+)
+EXAMPLES = (
+    ("My name is Ada and I work at a bank.", "name: Ada\nwork: at a bank"),
+    ("How tall is Mount Everest?", "none"),
+    ("The train leaves at seven on Friday.", "train leaves: at seven on Friday"),
+    ("What should I cook tonight?", "none"),
+    ("My brother lives in Lima.", "brother lives: in Lima"),
+    ("Thank you, that helps.", "none"),
+)
+
+
+@stage("context/facts")
+@dataclass(frozen=True)
+class Facts(Rolling):
+    """The newest turns, and facts from all older ones by name: written down by the model, or told by the user.
+
+    A message that has left the window is read once, by itself. Lines that are no `key: value`, and what is not in the
+    words of the message, are not believed. Of two facts of one name the newer stays. What a turn says to `remember` is
+    taken as it is, before the turn is answered. What was not taken is in the ledger.
+    """
+
+    max_tokens: Annotated[int, at_least(1)] = 48
+    """How long an answer may be that is asked of the model to remember."""
+    most: Annotated[int, at_least(1)] = 32
+    """How many facts are remembered; the oldest are forgotten first."""
+    longest: Annotated[int, at_least(8)] = 120
+    """How many characters a fact may have, its name included."""
+
+    def check(self, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+        yield from refused(SamplingPlan(), self.schedule, engine, False)
+
+    async def run(self, turn: Turn, store: Store, engine: Engine) -> Context:
+        stored, state = begun(turn, store, remembers=True), store.state(turn.conversation)
+        before = state.get(NAME, {})
+        notes = Notes.of(before.get(KNOWN, ()), self.most, self.longest)
+
+        async def read(memory: Memory, block: Sequence[Exchange], done: int) -> tuple[Memory, Sequence[LeftOut]]:
+            said = [(one.place[0], message.text) for one in block for message in one.messages if message.role == "user"]
+            answers = await self.answers(engine, (asking(text) for _, text in said), done)
+            for (number, text), answer in zip(said, answers, strict=True):
+                notes.read(answer.text, number, partial(_doubt, text))
+            return memory, ()
+
+        rolled = await roll(NAME, self, exchanges(turn, stored), before, read)
+        for one in (*(earlier.turn for earlier in stored), turn):
+            if (number := one.number or 0) > before.get(TOLD, 0):
+                for key, value in one.remember.items():
+                    notes.write(key, value, number, told=True)
+        memory = {**rolled.memory, KNOWN: notes.rows(), TOLD: turn.number} if rolled.memory or notes.known else {}
+        return rolled.context({**state, NAME: memory} if memory else state, *segments(notes))
+
+
+def asking(text: str) -> tuple[Message, ...]:
+    """The examples, and then the message by itself."""
+    shown = [message for said, found in EXAMPLES for message in (user(said), assistant(found))]
+    return (user(f"{ASK}\n\n{EXAMPLES[0][0]}"), *shown[1:], user(text))
+
+
+def remembered(state: Mapping[str, Any], also: Mapping[str, str | None]) -> dict[str, str]:
+    """The facts in a conversation's state, with what a turn after it says to remember."""
+    memory = state.get(NAME, {})
+    notes = Notes.of(memory.get(KNOWN, ()), sys.maxsize, sys.maxsize)
+    for key, value in also.items():
+        notes.write(key, value, sys.maxsize, told=True)
+    return {one.key: one.value for one in notes.known.values() if one.value is not None}
+
+
+def _doubt(said: str, _: str, value: str) -> str | None:
+    return None if says(said, value) else "not in the words of the message"
+
+
+def segments(notes: Notes) -> Iterator[Segment]:
+    items, left_out = notes.items(), tuple(notes.left_out(NAME))
+    if items or left_out:
+        yield Segment(NAME, items, "What is known of the user:", "first", Share(overflow="oldest"), left_out)

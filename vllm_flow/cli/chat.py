@@ -91,8 +91,8 @@ class Chat:
         if self.feedback is not None:
             self.screen.status("What you thought of the last answer was followed by nothing you said, and is not kept.")
         if self.remember:
-            what = f"What was to be remembered ({listed(self.remember)}) was followed by nothing you said, and is not kept."
-            self.screen.status(what)
+            what = f"What was to be remembered ({listed(self.remember)})"
+            self.screen.status(f"{what} was followed by nothing you said, and is not kept.")
         self.screen.status(f"Conversation {self.conversation}; `vllm-flow chat -c` goes on with it.")
 
     @property

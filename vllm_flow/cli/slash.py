@@ -114,7 +114,7 @@ class Slash:
         known = self._facts()
         if not rest or same(rest) not in map(same, known):
             what = f"nothing is remembered as '{rest}'.{nearest(rest, known)}" if rest else "the name is missing."
-            raise FlowError(f"/forget: {what} There is: {listed(known) or 'nothing'}.")
+            raise FlowError(f"/forget: {what} There is: {listed(known)}.")
         self.chat.remember = {key: one for key, one in self.chat.remember.items() if same(key) != same(rest)}
         self.chat.remember[rest] = None
         self.chat.screen.status(f"{rest} is forgotten, from what you say next on.")

@@ -80,7 +80,7 @@ class Story(Rolling):
             asked = (asking(told), (user(f"{ASK_PLOT}\n\n{so_far}{told}"),))
             found, summary = await self.answers(engine, asked, 2 * done)
             plot, lacking = summed_up(summary, NAME)
-            notes.read(found.text, block[-1].place[0], partial(_doubt, told))
+            notes.read(found.text, block[-1].place[0], partial(_doubt, f"{so_far}{told}"))
             return {KNOWN: notes.rows(), PLOT: plot}, lacking
 
         rolled = await roll(NAME, self, earlier, before, read)

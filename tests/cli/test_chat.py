@@ -60,8 +60,8 @@ def test_the_slash_commands_do_what_help_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("/nope", "/nope: there is no such command. Commands: bad, bye, context, good, help, retry, save, set, undo."),
-        ("/sett x 1", "/sett: there is no such command. Did you mean 'set'? Commands: bad, bye, context, good, help, retry, save, set, undo."),
+        ("/nope", "/nope: there is no such command. Commands: bad, bye, context, facts, forget, good, help, remember, retry, save, set, undo."),
+        ("/sett x 1", "/sett: there is no such command. Did you mean 'set'? Commands: bad, bye, context, facts, forget, good, help, remember, retry, save, set, undo."),
         ("/set", "/set: key or value is missing. Write, for example, /set sampling.temperature 0.3"),
         ("/set sampling.temperature hot", f"sampling.temperature (command line): 'hot' does not fit. It takes a number of 0 or more, or a schedule: {SCHEDULES}."),
         ("/undo", "/undo: there is nothing to take back."),

@@ -208,7 +208,10 @@ def test_nothing_that_is_shipped_deserves_a_warning() -> None:
         ("complete", "diverse"),
         ("dialogue", "diverse"),
         ("judge", "diverse"),
+        ("news", "diverse"),
+        ("review", "diverse"),
         ("story", "diverse"),
+        ("tutor", "diverse"),
     }  # several answers where one is made
 
 

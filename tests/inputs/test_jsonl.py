@@ -106,8 +106,14 @@ def test_a_byte_order_mark_blank_lines_and_windows_line_ends_are_fine(write, tmp
         ),
         ('{"id": NaN, "messages": []}', "NaN is not JSON. Write a finite number or null."),
         ("[" * 100_000, "nested too deeply to be read. Write it flatter."),
-        (HI | {"meta": {"a": 1}}, "row: there is no key 'meta'. Keys: feedback, id, messages, progress, reference."),
-        (HI | {"text": "Hi"}, "row: there is no key 'text'. Keys: feedback, id, messages, progress, reference."),
+        (
+            HI | {"meta": {"a": 1}},
+            "row: there is no key 'meta'. Keys: feedback, id, messages, progress, reference, remember.",
+        ),
+        (
+            HI | {"text": "Hi"},
+            "row: there is no key 'text'. Keys: feedback, id, messages, progress, reference, remember.",
+        ),
         (HI | {"id": 1.5}, "id: it is neither a text nor a whole number. Give one of them, or leave it out."),
         (HI | {"id": None}, "id: it is neither a text nor a whole number. Give one of them, or leave it out."),
         (HI | {"id": True}, "id: it is neither a text nor a whole number. Give one of them, or leave it out."),
@@ -141,7 +147,7 @@ def test_a_byte_order_mark_blank_lines_and_windows_line_ends_are_fine(write, tmp
         ),
         (
             {"conversation": "ann", "txet": "Hi"},
-            "row: there is no key 'txet'. Did you mean 'text'? Keys: conversation, feedback, parts, progress, reference, text, turn.",
+            "row: there is no key 'txet'. Did you mean 'text'? Keys: conversation, feedback, parts, progress, reference, remember, text, turn.",
         ),
         ({"conversation": "ann", "text": ["Hi"]}, "text: a list is no text. Put it in quotation marks."),
         ({"conversation": "ann", "text": ""}, "text: it is empty. Write what the user says."),

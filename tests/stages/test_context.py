@@ -163,26 +163,32 @@ def test_a_summary_that_was_cut_ends_with_its_last_sentence_and_says_so() -> Non
     store, scribe = told(2), Scribe("She is Ada. She lives in O…")
     found = begin(Summary(turns=1, every=1), store, turn("q3", number=3), scribe)
     assert items(found) == ["She is Ada."]
-    cut = LeftOut("summary", "unfinished sentences", 1, "what the model wrote came to 1 tokens")
+    cut = LeftOut("summary", "unfinished sentences", 1, "the model wrote more than 1 tokens")
     assert found.left_out == (
         LeftOut("history", "messages", 2, "older than the newest 1 turns: read into the summary"),
         cut,
     )
 
 
-@pytest.mark.parametrize(
-    ("written", "why"),
-    [
-        (EngineError("the engine is gone. Start it."), "the engine is gone. Start it."),
-        ("no end in sight…", "what the model wrote in 1 tokens holds no whole sentence"),
-        (" \n", "the model wrote nothing"),
-    ],
-)
-def test_turns_that_could_not_be_summed_up_stay_as_they_were_said(written: str | Exception, why: str) -> None:
+def test_a_summary_without_a_whole_sentence_ends_with_a_mark() -> None:
+    found = begin(Summary(turns=1, every=1), told(2), turn("q3", number=3), Scribe("no end in sight…"))
+    assert items(found) == ["no end in sight …"]
+
+
+def test_a_model_that_writes_nothing_changes_nothing_and_that_is_said() -> None:
+    policy, store = Summary(turns=1, every=1), told(2)
+    found = go_on(policy, store, Scribe(" \n", "Ada.", ""), "q3")
+    assert (texts(found), found.segments) == (["q2", "a2"], ())
+    assert found.left_out[1] == LeftOut("summary", "updates", 1, "the model wrote nothing")
+    assert items(go_on(policy, store, Scribe("Ada.", ""), "q4", "q5")) == ["Ada."]
+
+
+def test_turns_that_could_not_be_summed_up_stay_as_they_were_said() -> None:
     policy, store = Summary(turns=1, every=2), told(3)
-    found = begin(policy, store, turn("q4", number=4), Scribe(written))
+    found = begin(policy, store, turn("q4", number=4), Scribe(EngineError("the engine is gone. Start it.")))
     assert (texts(found), found.segments) == (["q1", "a1", "q2", "a2", "q3", "a3"], ())
-    assert found.left_out == (LeftOut("summary", "updates", 1, f"it could not be brought up to date: {why}"),)
+    why = "it could not be brought up to date: the engine is gone. Start it."
+    assert found.left_out == (LeftOut("summary", "updates", 1, why),)
     assert found.state == {"count": 3}
 
 
@@ -332,7 +338,7 @@ def test_a_story_remembers_who_is_in_it_where_it_plays_and_what_has_happened() -
 
 
 def test_a_story_whose_plot_could_not_be_told_keeps_its_chapters_and_learns_no_names() -> None:
-    scribe = Scribe("character Rusty: a fox", "and then…")
+    scribe = Scribe("character Rusty: a fox", EngineError("gone"))
     found = go_on(Story(turns=1, every=1), told(0), scribe, "Rusty wakes.", "He leaves.", "He walks.")
     assert (texts(found)[0], found.segments, "story" in found.state) == ("Rusty wakes.", (), False)
-    assert found.left_out[-1].why.startswith("it could not be brought up to date: what the model wrote in 1 tokens")
+    assert found.left_out[-1].why == "it could not be brought up to date: gone"

@@ -1,8 +1,8 @@
 """The policy that remembers facts by name, written by the model when a turn leaves the window, or told by the user.
 
 The model is shown each message by itself, and what it writes is believed only in the words of that message: small
-models invent, and what is remembered wrongly is wrong for the rest of a conversation. The memory stands first in the
-prompt, and mostly changes when the window moves, which costs a prefix cache nothing more.
+models invent, and what is remembered wrongly is wrong for the rest of a conversation. The memory stands before the
+question: small models find it there, and mostly do not before a history.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vllm_flow.core.options import at_least
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Engine, EngineOptions, Store
 from vllm_flow.core.sampling_plan import SamplingPlan
-from vllm_flow.core.segments import LeftOut, Segment, Share
+from vllm_flow.core.segments import LeftOut, Place, Segment, Share
 from vllm_flow.core.spec import Path
 from vllm_flow.core.values import Context, Message, Turn, assistant, user
 from vllm_flow.stages.context.earlier import Exchange, begun, exchanges
@@ -55,6 +55,7 @@ class Facts(Rolling):
 
     max_tokens: Annotated[int, at_least(1)] = 48
     """How long an answer may be that is asked of the model to remember."""
+    place: Place = "last"
     most: Annotated[int, at_least(1)] = 32
     """How many facts are remembered; the oldest are forgotten first."""
     longest: Annotated[int, at_least(8)] = 120
@@ -81,7 +82,13 @@ class Facts(Rolling):
                 for key, value in one.remember.items():
                     notes.write(key, value, number, told=True)
         memory = {**rolled.memory, KNOWN: notes.rows(), TOLD: turn.number} if rolled.memory or notes.known else {}
-        return rolled.context({**state, NAME: memory} if memory else state, *segments(notes))
+        return rolled.context({**state, NAME: memory} if memory else state, *self._segments(notes))
+
+    def _segments(self, notes: Notes) -> Iterator[Segment]:
+        items, left_out = notes.items(), tuple(notes.left_out(NAME))
+        if items or left_out:
+            share = Share(overflow="oldest")
+            yield Segment(NAME, items, "What is known of the user:", self.place, share, left_out)
 
 
 def asking(text: str) -> tuple[Message, ...]:
@@ -101,9 +108,3 @@ def remembered(state: Mapping[str, Any], also: Mapping[str, str | None]) -> dict
 
 def _doubt(said: str, _: str, value: str) -> str | None:
     return None if says(said, value) else "not in the words of the message"
-
-
-def segments(notes: Notes) -> Iterator[Segment]:
-    items, left_out = notes.items(), tuple(notes.left_out(NAME))
-    if items or left_out:
-        yield Segment(NAME, items, "What is known of the user:", "first", Share(overflow="oldest"), left_out)

@@ -88,7 +88,7 @@ class Notes:
 
     def items(self) -> tuple[Item, ...]:
         known = (one for one in self.known.values() if one.value is not None)
-        return tuple(Item(f"{one.key}: {one.value}", f"turn {one.turn}") for one in known)
+        return tuple(Item(f"{one.key}: {one.value}") for one in known)
 
     def left_out(self, segment: str, what: str = "facts") -> Iterator[LeftOut]:
         yield from (LeftOut(segment, what, count, why) for why, count in self.refused.items())

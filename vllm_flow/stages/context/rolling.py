@@ -17,14 +17,14 @@ from vllm_flow.core.options import at_least
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.segments import HISTORY, LeftOut, Segment, Share
+from vllm_flow.core.segments import HISTORY, LeftOut, Place, Segment, Share
 from vllm_flow.core.values import Completion, Context, Message, Prompt, Request
-from vllm_flow.stages.context.earlier import Exchange, Place, left_out, without
+from vllm_flow.stages.context.earlier import Exchange, left_out, without
 from vllm_flow.stages.infer import complete
 
 THROUGH = "through"
 """The key of a memory under which the place of the last exchange stands that was read into it."""
-NOT_YET: Place = (0, 0)
+NOT_YET = (0, 0)
 Memory = Mapping[str, Any]
 """JSON values."""
 LATER = Share(priority=HISTORY.priority, overflow="oldest")
@@ -41,6 +41,9 @@ class Rolling:
     """How many turns more there have to be before so many, the oldest ones, are read and leave the prompt."""
     max_tokens: Annotated[int, at_least(1)] = 128
     """How long an answer may be that is asked of the model to remember."""
+    place: Place = "first"
+    """Where what is remembered stands. first: before the history, where a prefix cache finds it again. last: before the
+    question, where small models heed it more, at the cost of reading it and the turn before anew in each turn."""
 
     @property
     def schedule(self) -> Schedule:

@@ -79,13 +79,20 @@ class Story(Rolling):
             so_far = f"{plot}\n" if plot else ""
             asked = (asking(told), (user(f"{ASK_PLOT}\n\n{so_far}{told}"),))
             found, summary = await self.answers(engine, asked, 2 * done)
-            plot, lacking = summed_up(summary, NAME)
+            plot, lacking = summed_up(summary, plot, NAME)
             notes.read(found.text, block[-1].place[0], partial(_doubt, f"{so_far}{told}"))
             return {KNOWN: notes.rows(), PLOT: plot}, lacking
 
         rolled = await roll(NAME, self, earlier, before, read)
         kept = {**state, NAME: rolled.memory} if rolled.memory else state
-        return rolled.context(kept, *segments(rolled.memory, notes))
+        return rolled.context(kept, *self._segments(rolled.memory, notes))
+
+    def _segments(self, memory: Memory, notes: Notes) -> Iterator[Segment]:
+        left_out = tuple(notes.left_out(NAME, "entries"))
+        plot = (Item(f"plot: {memory[PLOT]}"),) if memory.get(PLOT) else ()
+        if memory or left_out:
+            share = Share(overflow="oldest")
+            yield Segment(NAME, (*notes.items(), *plot), "The story so far:", self.place, share, left_out)
 
 
 def asking(told: str) -> tuple[Message, ...]:
@@ -98,11 +105,3 @@ def _doubt(told: str, key: str, _: str) -> str | None:
     if (entry := ENTRY.fullmatch(key)) is None:
         return "neither `character NAME` nor `place NAME`"
     return None if says(told, entry[1]) else "a name that is not in the story"
-
-
-def segments(memory: Memory, notes: Notes) -> Iterator[Segment]:
-    left_out = tuple(notes.left_out(NAME, "entries"))
-    plot = (Item(f"plot: {memory[PLOT]}", f"up to turn {memory['through'][0]}"),) if memory.get(PLOT) else ()
-    if memory or left_out:
-        share = Share(overflow="oldest")
-        yield Segment(NAME, (*notes.items(), *plot), "The story so far:", "first", share, left_out)

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vllm_flow.core.errors import EngineError
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Engine, EngineOptions, Store
 from vllm_flow.core.sampling_plan import SamplingPlan
@@ -35,8 +34,8 @@ class Summary(Rolling):
     """The newest turns, and of all older ones a summary that the model writes and goes on with.
 
     It is asked when `every` turns more have left the window, with the summary so far. A summary that comes to
-    `max_tokens` ends with its last whole sentence; without one, or when the engine fails, the turns stay as they were
-    said, up to twice `every` of them, and it is tried again. All of that is in the ledger.
+    `max_tokens` ends with its last whole sentence. When the engine fails, the turns stay as they were said, up to twice
+    `every` of them, and it is tried again. All of that is in the ledger.
     """
 
     def check(self, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
@@ -47,36 +46,34 @@ class Summary(Rolling):
         state = store.state(turn.conversation)
 
         async def read(memory: Memory, block: Sequence[Exchange], sample: int) -> tuple[Memory, Sequence[LeftOut]]:
-            before = f"{GO_ON}{memory['text']}\n" if memory else ""
-            asked = user(f"{ASK}\n\n{before}{transcript(block)}")
-            text, lacking = summed_up(await self.answer(engine, (asked,), sample), NAME)
+            before = memory.get("text", "")
+            so_far = f"{GO_ON}{before}\n" if before else ""
+            asked = user(f"{ASK}\n\n{so_far}{transcript(block)}")
+            text, lacking = summed_up(await self.answer(engine, (asked,), sample), before, NAME)
             return {"text": text}, lacking
 
         rolled = await roll(NAME, self, earlier, state.get(NAME, {}), read)
         kept = {**state, NAME: rolled.memory} if rolled.memory else state
-        return rolled.context(kept, *segments(rolled.memory))
+        return rolled.context(kept, *self._segments(rolled.memory))
+
+    def _segments(self, memory: Memory) -> Iterator[Segment]:
+        if text := memory.get("text"):
+            share = Share(overflow="all")
+            yield Segment(NAME, (Item(text),), "Earlier in this conversation:", self.place, share)
 
 
-def segments(memory: Memory) -> Iterator[Segment]:
-    if memory:
-        item = Item(memory["text"], f"up to turn {memory['through'][0]}")
-        yield Segment(NAME, (item,), "Earlier in this conversation:", "first", Share(overflow="all"))
+def summed_up(answer: Completion, before: str, segment: str) -> tuple[str, tuple[LeftOut, ...]]:
+    """What a model has written, or what was there `before` when it wrote nothing; and what is missing of it.
 
-
-def summed_up(answer: Completion, segment: str) -> tuple[str, tuple[LeftOut, ...]]:
-    """What a model has written, and what is missing of it: the last sentence, of one that was cut.
-
-    Raises EngineError when nothing is left.
+    Of an answer that was cut, the last sentence goes; one that has no whole sentence ends with a mark.
     """
     text = answer.text.strip()
+    if not text:
+        return before, (LeftOut(segment, "updates", 1, "the model wrote nothing"),)
     if answer.finish_reason != "length":
-        if not text:
-            raise EngineError("the model wrote nothing")
         return text, ()
-    length = f"{len(answer.token_ids)} tokens" if answer.token_ids else "`max_tokens`"
-    if not (text := whole_sentences(text)):
-        raise EngineError(f"what the model wrote in {length} holds no whole sentence")
-    return text, (LeftOut(segment, "unfinished sentences", 1, f"what the model wrote came to {length}"),)
+    why = f"the model wrote more than {answer.usage.completion_tokens or 'so many'} tokens"
+    return whole_sentences(text) or f"{text} …", (LeftOut(segment, "unfinished sentences", 1, why),)
 
 
 def whole_sentences(text: str) -> str:

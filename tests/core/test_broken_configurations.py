@@ -48,12 +48,12 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "option out of range",
         {"context": {"use": "context/window", "turns": -1}},
-        ["graph.context.turns: -1 does not fit. It takes an integer of 0 or more."],
+        ["graph.context.turns: -1 does not fit. It takes an integer of 0 or more, or null."],
     ),
     (
         "option of the wrong kind",
         {"context": {"use": "context/window", "turns": "many"}},
-        ["graph.context.turns: 'many' does not fit. It takes an integer of 0 or more."],
+        ["graph.context.turns: 'many' does not fit. It takes an integer of 0 or more, or null."],
     ),
     (
         "missing option",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
+from tests import fakes
 from vllm_flow.core.errors import ConfigError, EngineError
 from vllm_flow.core.segments import LeftOut, Share
 from vllm_flow.core.values import Context, Finish, Message, Request, Token, Turn, Usage, assistant, system, user
@@ -251,6 +253,30 @@ def test_facts_are_written_down_when_a_message_leaves_the_window_in_its_own_word
         LeftOut("memory", "facts", 1, "no line of the form `key: value`"),
     )
     assert [one.sample for one in scribe.asked] == [0, 1]
+
+
+def test_facts_may_be_asked_for_in_a_shape_and_are_believed_no_more_for_it() -> None:
+    rows = [{"key": "city", "value": "Oslo"}, {"key": "colour", "value": "green"}]
+    policy, store = Facts(turns=1, every=1, form="json"), told(0)
+    scribe = Scribe(json.dumps({"facts": rows}), '{"facts": [{"key": "na…')
+    found = go_on(policy, store, scribe, "I live in Oslo", "I am Ada", "Well", "Yes")
+    assert (items(found), [one.shape.kind for one in scribe.asked if one.shape]) == (["city: Oslo"], ["schema"] * 2)
+    assert found.segments[0].left_out == (
+        LeftOut("memory", "facts", 1, "the model wrote more than `max_tokens` allows"),
+    )
+
+
+def test_an_engine_that_holds_no_answer_to_a_schema_is_refused_for_facts_in_json() -> None:
+    problem = "the engine holds no answer to a schema. Set `form: lines`, or choose another engine."
+    engine = fakes.FakeOptions(honours=("temperature", "max_tokens"))
+    assert list(Facts(form="json").check(engine)) == [((), problem)]
+    assert list(Facts().check(engine)) == []
+    assert list(Facts().check(fakes.FakeOptions(honours=("top_p",)))) == [
+        (
+            (),
+            "the engine cannot honour the schedule's 'temperature'. Remove it, or choose another engine; this one takes: top_p.",
+        )
+    ]
 
 
 def test_the_newer_fact_of_a_name_stays_and_stands_last() -> None:

@@ -7,21 +7,23 @@ question: small models find it there, and mostly do not before a history.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from vllm_flow.core.options import at_least
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Engine, EngineOptions, Store
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.segments import LeftOut, Place, Segment, Share
+from vllm_flow.core.shape import Shape
 from vllm_flow.core.spec import Path
-from vllm_flow.core.values import Context, Message, Turn, assistant, user
+from vllm_flow.core.values import Completion, Context, Message, Turn, assistant, user
 from vllm_flow.stages.context.earlier import Exchange, begun, exchanges
-from vllm_flow.stages.context.notes import Notes, says
+from vllm_flow.stages.context.notes import Doubt, Notes, says
 from vllm_flow.stages.context.rolling import Memory, Rolling, roll
 from vllm_flow.stages.infer import refused
 
@@ -29,18 +31,39 @@ NAME = "memory"
 """Of the segment, and of the key in the conversation's state."""
 KNOWN, TOLD = "known", "told"
 """Keys of the memory: the facts, and the number of the turn up to which `remember` was taken."""
-ASK = (
-    "Which facts does each message tell about its writer? One a line, as `key: value`, in the words of the message. "
-    "A question tells none: then write `none`."
+ASK = "Which facts does each message tell about its writer? {}, in the words of the message. A question tells none{}."
+FORMS = {"lines": ("One a line, as `key: value`", ": then write `none`"), "json": ("Write them as JSON", "")}
+EXAMPLES: tuple[tuple[str, Mapping[str, str]], ...] = (
+    ("My name is Ada and I work at a bank.", {"name": "Ada", "work": "at a bank"}),
+    ("How tall is Mount Everest?", {}),
+    ("The keys are in the blue drawer.", {"keys": "in the blue drawer"}),
+    ("What should I cook tonight?", {}),
+    ("My aunt lives in Quito.", {"aunt lives": "in Quito"}),
+    ("Thank you, that helps.", {}),
+    ("I am afraid of spiders.", {"afraid": "of spiders"}),
+    ("Tell me about the sea.", {}),
 )
-EXAMPLES = (
-    ("My name is Ada and I work at a bank.", "name: Ada\nwork: at a bank"),
-    ("How tall is Mount Everest?", "none"),
-    ("The train leaves at seven on Friday.", "train leaves: at seven on Friday"),
-    ("What should I cook tonight?", "none"),
-    ("My brother lives in Lima.", "brother lives: in Lima"),
-    ("Thank you, that helps.", "none"),
-)
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "facts": {
+            "type": "array",
+            "maxItems": 4,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "key": {"type": "string", "maxLength": 40},
+                    "value": {"type": "string", "maxLength": 80},
+                },
+                "required": ["key", "value"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["facts"],
+    "additionalProperties": False,
+}
+Form = Literal["lines", "json"]
 
 
 @stage("context/facts")
@@ -56,13 +79,18 @@ class Facts(Rolling):
     max_tokens: Annotated[int, at_least(1)] = 48
     """How long an answer may be that is asked of the model to remember."""
     place: Place = "last"
+    form: Form = "lines"
+    """What the model is to write. lines: `key: value`, and other lines count for nothing. json: the engine holds it to a
+    JSON Schema; of the embedded model this gets fewer facts, and is for larger ones."""
     most: Annotated[int, at_least(1)] = 32
     """How many facts are remembered; the oldest are forgotten first."""
     longest: Annotated[int, at_least(8)] = 120
     """How many characters a fact may have, its name included."""
 
     def check(self, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
-        yield from refused(SamplingPlan(), self.schedule, engine, False)
+        yield from refused(SamplingPlan(), self.schedule, engine)
+        if self.form == "json" and "schema" not in engine.capabilities().shapes:
+            yield (), "the engine holds no answer to a schema. Set `form: lines`, or choose another engine."
 
     async def run(self, turn: Turn, store: Store, engine: Engine) -> Context:
         stored, state = begun(turn, store, remembers=True), store.state(turn.conversation)
@@ -71,9 +99,10 @@ class Facts(Rolling):
 
         async def read(memory: Memory, block: Sequence[Exchange], done: int) -> tuple[Memory, Sequence[LeftOut]]:
             said = [(one.place[0], message.text) for one in block for message in one.messages if message.role == "user"]
-            answers = await self.answers(engine, (asking(text) for _, text in said), done)
+            shape = Shape.of_schema(SCHEMA) if self.form == "json" else None
+            answers = await self.answers(engine, (asking(text, self.form) for _, text in said), done, shape)
             for (number, text), answer in zip(said, answers, strict=True):
-                notes.read(answer.text, number, partial(_doubt, text))
+                _take(notes, answer, number, partial(_doubt, text))
             return memory, ()
 
         rolled = await roll(NAME, self, exchanges(turn, stored), before, read)
@@ -91,10 +120,27 @@ class Facts(Rolling):
             yield Segment(NAME, items, "What is known of the user:", self.place, share, left_out)
 
 
-def asking(text: str) -> tuple[Message, ...]:
+def asking(text: str, form: Form = "lines") -> tuple[Message, ...]:
     """The examples, and then the message by itself."""
-    shown = [message for said, found in EXAMPLES for message in (user(said), assistant(found))]
-    return (user(f"{ASK}\n\n{EXAMPLES[0][0]}"), *shown[1:], user(text))
+    first = ASK.format(*FORMS[form])
+    shown = [message for said, found in EXAMPLES for message in (user(said), assistant(_written(found, form)))]
+    return (user(f"{first}\n\n{EXAMPLES[0][0]}"), *shown[1:], user(text))
+
+
+def _written(found: Mapping[str, str], form: Form) -> str:
+    if form == "json":
+        return json.dumps({"facts": [{"key": key, "value": value} for key, value in found.items()]})
+    return "\n".join(f"{key}: {value}" for key, value in found.items()) or "none"
+
+
+def _take(notes: Notes, answer: Completion, turn: int, doubt: Doubt) -> None:
+    if answer.parsed is None:
+        notes.read(answer.text, turn, doubt)
+    elif answer.parsed.problem:
+        notes.refused["the model wrote more than `max_tokens` allows"] += 1
+    else:
+        for row in answer.parsed.value["facts"]:
+            notes.take(row["key"], row["value"], turn, doubt)
 
 
 def remembered(state: Mapping[str, Any], also: Mapping[str, str | None]) -> dict[str, str]:

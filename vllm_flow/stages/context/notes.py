@@ -16,6 +16,8 @@ NOTHING = re.compile(r"(none|nothing)\W*", re.IGNORECASE)
 """What a model writes that has found none."""
 EDGES = " \t.,;!?\"'`*“”‘’。，！？"
 Row = Mapping[str, Any]
+Doubt = Callable[[str, str], str | None]
+"""(key, value) → why they are not to be believed; None: they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +72,23 @@ class Notes:
             del self.known[next(iter(self.known))]
             self.refused[f"more than {self.most}: the oldest are forgotten"] += 1
 
-    def read(self, text: str, turn: int, doubt: Callable[[str, str], str | None]) -> None:
-        """Take the lines `key: value` of what a model wrote. doubt: why a pair is not to be believed; None: it is."""
+    def read(self, text: str, turn: int, doubt: Doubt) -> None:
+        """Take the lines `key: value` of what a model wrote."""
         for line in filter(None, map(str.strip, text.splitlines())):
-            if NOTHING.fullmatch(line):
-                continue
-            if (found := LINE.fullmatch(line)) is None:
+            if found := LINE.fullmatch(line):
+                self.take(*found.groups(), turn, doubt)
+            elif not NOTHING.fullmatch(line):
                 self.refused["no line of the form `key: value`"] += 1
-                continue
-            key, value = (one.strip(EDGES) for one in found.groups())
-            if not key or not value or NOTHING.fullmatch(value):
-                continue
-            if why := doubt(key, value):
-                self.refused[why] += 1
-            else:
-                self.write(key, value, turn)
+
+    def take(self, key: str, value: str, turn: int, doubt: Doubt) -> None:
+        """What a model wrote, unless there is a doubt, or it says that there is nothing."""
+        key, value = key.strip(EDGES), value.strip(EDGES)
+        if not key or not value or NOTHING.fullmatch(value):
+            return
+        if why := doubt(key, value):
+            self.refused[why] += 1
+        else:
+            self.write(key, value, turn)
 
     def items(self) -> tuple[Item, ...]:
         known = (one for one in self.known.values() if one.value is not None)

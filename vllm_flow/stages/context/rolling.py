@@ -18,6 +18,7 @@ from vllm_flow.core.resources import Engine
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.segments import HISTORY, LeftOut, Place, Segment, Share
+from vllm_flow.core.shape import Shape
 from vllm_flow.core.values import Completion, Context, Message, Prompt, Request
 from vllm_flow.stages.context.earlier import Exchange, left_out, without
 from vllm_flow.stages.infer import complete
@@ -55,16 +56,20 @@ class Rolling:
         """How many turns stay as they were said when they cannot be read."""
         return self.turns + 2 * self.every
 
-    async def answer(self, engine: Engine, messages: Sequence[Message], sample: int) -> Completion:
+    async def answer(
+        self, engine: Engine, messages: Sequence[Message], sample: int, shape: Shape | None = None
+    ) -> Completion:
         """Of the model, to a prompt of its own; `sample` numbers those of one turn."""
-        return await complete(engine, Request(Prompt(tuple(messages)), self.schedule, sample=sample))
+        return await complete(engine, Request(Prompt(tuple(messages)), self.schedule, sample=sample, shape=shape))
 
-    async def answers(self, engine: Engine, prompts: Iterable[Sequence[Message]], sample: int) -> list[Completion]:
+    async def answers(
+        self, engine: Engine, prompts: Iterable[Sequence[Message]], sample: int, shape: Shape | None = None
+    ) -> list[Completion]:
         """To several prompts, all in flight at once; the first is number `sample`."""
         try:
             async with asyncio.TaskGroup() as group:
                 asked = enumerate(prompts, sample)
-                tasks = [group.create_task(self.answer(engine, one, number)) for number, one in asked]
+                tasks = [group.create_task(self.answer(engine, one, number, shape)) for number, one in asked]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return [task.result() for task in tasks]

@@ -67,7 +67,7 @@ class Story(Rolling):
     """How many characters of text each may have, its name included."""
 
     def check(self, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
-        yield from refused(SamplingPlan(), self.schedule, engine, False)
+        yield from refused(SamplingPlan(), self.schedule, engine)
 
     async def run(self, turn: Turn, store: Store, engine: Engine) -> Context:
         earlier, state = exchanges(turn, begun(turn, store)), store.state(turn.conversation)

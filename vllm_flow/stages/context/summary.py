@@ -39,7 +39,7 @@ class Summary(Rolling):
     """
 
     def check(self, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
-        yield from refused(SamplingPlan(), self.schedule, engine, False)
+        yield from refused(SamplingPlan(), self.schedule, engine)
 
     async def run(self, turn: Turn, store: Store, engine: Engine) -> Context:
         earlier = exchanges(turn, begun(turn, store))

@@ -57,6 +57,46 @@ def test_the_slash_commands_do_what_help_says(tmp_path: Path) -> None:
     assert again.stderr.startswith("kept.jsonl:1: messages: the last is from the assistant. End with the user's")
 
 
+def test_a_chat_remembers_and_forgets_what_it_is_told(tmp_path: Path) -> None:
+    lines = [
+        "/facts",
+        "/remember city = Oslo",
+        "/facts",
+        "hello",
+        "/forget City",
+        "/facts",
+        "again",
+        "/remember a=b",
+        "/bye",
+    ]
+    said = flow(tmp_path, *ECHO, "context=facts", input="\n".join(lines))
+    assert (said.returncode, said.stderr.count("Nothing is remembered yet.")) == (0, 2)
+    assert "city is Oslo, from what you say next on." in said.stderr
+    assert "\ncity: Oslo\n" in said.stderr
+    assert "City is forgotten, from what you say next on." in said.stderr
+    assert said.stdout.startswith("What is known of the user:\n<memory>\ncity: Oslo\n</memory>\n\nhello\nagain\n")
+    assert "What was to be remembered (a) was followed by nothing you said, and is not kept." in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("/remember city", "/remember: name or value is missing. Write, for example, /remember city=Oslo"),
+        ("/forget", "/forget: the name is missing. There is: city."),
+        ("/forget ctiy", "/forget: nothing is remembered as 'ctiy'. Did you mean 'city'? There is: city."),
+    ],
+)
+def test_what_cannot_be_remembered_or_forgotten_is_said(tmp_path: Path, line: str, problem: str) -> None:
+    said = flow(tmp_path, *ECHO, "context=facts", input=f"/remember city=Oslo\nhello\n{line}\n")
+    assert problem in said.stderr
+
+
+def test_a_chat_without_facts_says_how_to_have_them(tmp_path: Path) -> None:
+    said = flow(tmp_path, *ECHO, input="/remember city=Oslo\n/facts\n/forget city\n")
+    what = "this pipeline keeps no facts. Choose one that does, such as pipeline=dialogue context=facts."
+    assert said.stderr.count(what) == 3
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

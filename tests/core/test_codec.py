@@ -211,6 +211,18 @@ def test_a_message_at_fault_is_refused_with_its_place(data, problem):
         ({"number": True}, "turn.number: true does not fit. Give a whole number of 1 or more, below 2**63."),
         ({"sample": 2**63}, f"turn.sample: {2**63} does not fit. Give a whole number of 0 or more, below 2**63."),
         ({"tenant": 3}, "turn.tenant: 3 is no text. Put it in quotation marks."),
+        (
+            {"remember": ["city"]},
+            "turn.remember: a list does not fit. Give texts by name, and null for what is to be forgotten.",
+        ),
+        (
+            {"remember": {"age": 3}},
+            "turn.remember: a mapping does not fit. Give texts by name, and null for what is to be forgotten.",
+        ),
+        (
+            {"remember": {" ": "x"}},
+            "turn.remember: a mapping does not fit. Give texts by name, and null for what is to be forgotten.",
+        ),
         ({"index": 1.0}, "turn.index: 1.0 does not fit. Give a whole number of 0 or more, below 2**63."),
         (
             {"indx": 1},
@@ -228,6 +240,12 @@ def test_a_turn_of_no_tenant_is_written_without_one():
     turn = Turn("c", user("Hi"), number=1)
     assert list(to_json(turn)) == ["conversation", "message", "history", "number", "sample", "index"]
     assert to_json(dataclasses.replace(turn, tenant="ann")) == to_json(turn) | {"tenant": "ann"}
+
+
+def test_what_is_to_be_remembered_is_written_with_the_turn_and_read_again():
+    turn = Turn("c", user("Hi"), number=1, remember={"city": "Oslo", "age": None})
+    assert to_json(turn)["remember"] == {"city": "Oslo", "age": None}
+    assert turn_from_json(to_json(turn)) == turn
 
 
 def test_what_was_scored_is_written_with_its_perplexity_and_without_infinities():

@@ -40,6 +40,23 @@ def test_sampled_answers_of_a_model_are_equal_alone_and_together(flow: Flow) -> 
     assert flow("replay", newest(), "--verify") == Said(0, "all 3 answers equal\n", "")
 
 
+@pytest.mark.parametrize(("policy", "asked"), [("summary", 3), ("facts", 3), ("story", 6)])
+def test_what_a_policy_asks_the_model_is_recorded_and_asked_again(flow: Flow, policy: str, asked: int) -> None:
+    rows = [{"conversation": "c", "text": f"{number}. {THREE[number % 3]}"} for number in range(5)]
+    if policy == "facts":
+        rows[1]["remember"] = {"city": "Oslo"}  # type: ignore[assignment]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    options = ("context.turns=1", "context.every=1", "context.max_tokens=12")
+    assert flow(*TINY, "input.path=rows.jsonl", f"context={policy}", *options).code == 0
+    recorded = read(newest())
+    calls = [call for _, row in sorted(recorded.calls().items()) for call in row["calls"]]
+    own = [call for call in calls if call["node"] == "context"]
+    assert (len(own), len(calls)) == (asked, asked + 5)
+    assert [call["sampling"][0][1] for call in own] == [{"temperature": 0.0, "max_tokens": 12}] * asked
+    assert [row.get("remember") for row in recorded.results()] == [row.get("remember") for row in rows]
+    assert flow("replay", newest(), "--verify") == Said(0, "all 5 answers equal\n", "")
+
+
 def test_what_was_learned_on_the_way_is_learned_again(flow: Flow) -> None:
     done = flow(*TINY[:3], "pipeline=adapt")
     assert done.code == 0

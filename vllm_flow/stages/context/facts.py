@@ -80,8 +80,8 @@ class Facts(Rolling):
     """How long an answer may be that is asked of the model to remember."""
     place: Place = "last"
     form: Form = "lines"
-    """What the model is to write. lines: `key: value`, and other lines count for nothing. json: the engine holds it to a
-    JSON Schema; of the embedded model this gets fewer facts, and is for larger ones."""
+    """What the model is to write. lines: `key: value`, and other lines count for nothing. json: the engine holds it to
+    a JSON Schema; the embedded model finds fewer facts so, and larger ones are helped by it."""
     most: Annotated[int, at_least(1)] = 32
     """How many facts are remembered; the oldest are forgotten first."""
     longest: Annotated[int, at_least(8)] = 120

@@ -76,7 +76,7 @@ class Notes:
         """Take the lines `key: value` of what a model wrote."""
         for line in filter(None, map(str.strip, text.splitlines())):
             if found := LINE.fullmatch(line):
-                self.take(*found.groups(), turn, doubt)
+                self.take(found[1], found[2], turn, doubt)
             elif not NOTHING.fullmatch(line):
                 self.refused["no line of the form `key: value`"] += 1
 

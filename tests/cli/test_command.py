@@ -224,9 +224,12 @@ def test_ls_lists_the_shipped_pipelines(tmp_path: Path) -> None:
         "dialogue",
         "judge",
         "most_likely",
+        "news",
         "perplexity",
+        "review",
         "story",
         "support",
+        "tutor",
     }
 
 

@@ -67,7 +67,7 @@ def offered(line: str) -> list[str]:
         ("init mine --example ", ["dialogue", "plugin", "sweep", "weather"]),
         ("samp", ["sampling.", "sampling="]),
         ("run samp", ["sampling.", "sampling="]),
-        ("pipeline=", ["pipeline=adapt", "pipeline=adaptive", "pipeline=best_of", "pipeline=complete", "pipeline=dialogue", "pipeline=judge", "pipeline=loud", "pipeline=most_likely", "pipeline=perplexity", "pipeline=story", "pipeline=support"]),
+        ("pipeline=", ["pipeline=adapt", "pipeline=adaptive", "pipeline=best_of", "pipeline=complete", "pipeline=dialogue", "pipeline=judge", "pipeline=loud", "pipeline=most_likely", "pipeline=news", "pipeline=perplexity", "pipeline=review", "pipeline=story", "pipeline=support", "pipeline=tutor"]),
         ("chat sampling=gr", ["sampling=greedy"]),
         ("sampling=greedy,", ["sampling=greedy,annealed", "sampling=greedy,balanced", "sampling=greedy,creative", "sampling=greedy,diverse", "sampling=greedy,dynamic", "sampling=greedy,edt", "sampling=greedy,inventive", "sampling=greedy,mirostat", "sampling=greedy,plain", "sampling=greedy,warming"]),
         ("-m sampling=greedy,ba", ["sampling=greedy,balanced"]),
@@ -97,7 +97,7 @@ def offered(line: str) -> list[str]:
         ("graph.prompt.use=infer", ["graph.prompt.use=infer/generate", "graph.prompt.use=infer/sample"]),
         ("graph.prompt.use=pipeline/lo", []),
         ("graph.reply.logprobs=", ["graph.reply.logprobs=false", "graph.reply.logprobs=true"]),
-        ("context=window context.t", ["context.turns="]),
+        ("context=window context.t", ["context.tokens=", "context.turns="]),
         ("metrics=n", ["metrics=number"]),
         ("metrics=number metrics.", ["metrics.correct."]),
         ("metrics=number metrics.correct.", ["metrics.correct.after=", "metrics.correct.relative=", "metrics.correct.tolerance=", "metrics.correct.use="]),
@@ -153,7 +153,7 @@ def test_at_the_start_commands_and_keys_are_offered_each_with_its_line() -> None
     assert [text for text, one in found.items() if not one.line and one.text not in ("clock.", "context.")] == []
     assert (
         found["pipeline="].line
-        == "one of: adapt, adaptive, best_of, complete, dialogue, judge, loud, most_likely, perplexity, story, support"
+        == "one of: adapt, adaptive, best_of, complete, dialogue, judge, loud, most_likely, news, perplexity, review, story, support, tutor"
     )
     assert (
         found["engine."].line

@@ -310,30 +310,30 @@ def within(shown: Any, composed: Any) -> bool:
 
 
 def test_a_pipeline_is_told_with_its_file_its_sample_and_its_values(ls: Any) -> None:
-    assert ls("story") == (
+    assert ls("pipeline=story") == (
         "story: pipeline\n"
-        "Tell a story together, a piece at each turn.\n"
+        "Tell a story together, a chapter at each turn; who is in it and what has happened is remembered.\n"
         "\n"
         f"file    {ROOT}/pipelines/story.yaml\n"
         f"sample  {ROOT}/pipelines/story.jsonl\n"
         "\n"
         "  defaults:\n"
-        "    - /context: full\n"
+        "    - /context: story\n"
         "    - _self_\n"
         "    - override /sampling: creative\n"
         "  graph:\n"
         "    prompt:\n"
         "      use: fuse/chat\n"
         "      system: >-\n"
-        "        You are a storyteller. Go on with the story in one short paragraph. Keep the names and the facts that "
-        "were told\n"
+        "        You are a storyteller. Go on with the story in one short chapter. Keep the names and the facts that were "
+        "told\n"
         "        before, and do not end the story.\n"
         "    schedule: {use: schedule/sampling}\n"
         "    reply: {use: infer/generate}\n"
         "    remember: {use: context/update}\n"
         "  output: reply\n"
         "\n"
-        "context\tcontext/full\tturn, store\tContext\n"
+        "context\tcontext/story\tturn, store, engine\tContext\n"
         "schedule\tschedule/sampling\tsampling, turn, context\tSchedule\n"
         "prompt\tfuse/chat\tturn, context, engine, schedule\tPrompt\n"
         "reply\tinfer/generate\tprompt, schedule, engine\tCompletion\n"
@@ -362,9 +362,12 @@ output: loud
         "complete",
         "judge",
         "most_likely",
+        "news",
         "perplexity",
+        "review",
         "story",
         "support",
+        "tutor",
         "loud",
         "nested",
     ],

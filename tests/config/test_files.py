@@ -152,7 +152,9 @@ FAULTY = {
     ),
     "an open choice": (
         "defaults:\n  - /context: ???\n",
-        ["context: nothing is chosen. Write context=NAME. There are: bm25, full, retrieval, window."],
+        [
+            "context: nothing is chosen. Write context=NAME. There are: bm25, facts, full, retrieval, sink, story, summary, window."
+        ],
     ),
     "two choices in one item": (
         "defaults:\n  - {a: b, c: d}\n",
@@ -181,7 +183,7 @@ FAULTY = {
         "graph: {a: {use: pipeline/stry}}\noutput: a\n",
         [
             "graph.a.use (pipelines/bad.yaml:2): there is no pipeline 'stry'. Did you mean 'story'? "
-            "There are: adapt, adaptive, bad, best_of, complete, dialogue, judge, most_likely, perplexity, story, support."
+            "There are: adapt, adaptive, bad, best_of, complete, dialogue, judge, most_likely, news, perplexity, review, story, support, tutor."
         ],
     ),
 }

@@ -19,7 +19,7 @@ def test_every_pipeline_that_is_used_is_there_once(project: Project) -> None:
     spec = nested(project)
     assert set(spec.pipelines) == {"middle", "story"}
     assert spec.pipelines["middle"]["output"] == "first"
-    assert spec.pipelines["story"]["graph"]["context"] == {"use": "context/full"}
+    assert spec.pipelines["story"]["graph"]["context"]["use"] == "context/story"
     assert set(spec.pipelines["story"]) == {"graph", "output"}
 
 
@@ -41,7 +41,7 @@ def test_an_unknown_pipeline_inside_another_is_refused(project: Project) -> None
     project.pipeline("b", "graph:\n  x: {use: pipeline/dialoge}\noutput: x\n")
     assert project.faults("pipeline=a") == [
         "pipelines.b.graph.x.use (pipelines/b.yaml:3): there is no pipeline 'dialoge'. Did you mean 'dialogue'? "
-        "There are: a, adapt, adaptive, b, best_of, complete, dialogue, judge, most_likely, perplexity, story, support."
+        "There are: a, adapt, adaptive, b, best_of, complete, dialogue, judge, most_likely, news, perplexity, review, story, support, tutor."
     ]
 
 

@@ -86,7 +86,7 @@ REFUSED = [
     ),
     (
         "pipeline=dialoge",
-        "pipeline (command line): there is no 'dialoge'. Did you mean 'dialogue'? There are: adapt, adaptive, best_of, complete, dialogue, judge, most_likely, perplexity, story, support.",
+        "pipeline (command line): there is no 'dialoge'. Did you mean 'dialogue'? There are: adapt, adaptive, best_of, complete, dialogue, judge, most_likely, news, perplexity, review, story, support, tutor.",
     ),
     ("store=null", "store (command line): there is no 'null'. There are: memory, sqlite."),
     ("store={use: x/y}", "store (command line): a group takes the name of a choice. There are: memory, sqlite."),
@@ -177,7 +177,7 @@ REFUSED = [
     (
         "graph.other={use: pipeline/stry}",
         "graph.other.use (command line): there is no pipeline 'stry'. Did you "
-        "mean 'story'? There are: adapt, adaptive, best_of, complete, dialogue, judge, most_likely, perplexity, story, support.",
+        "mean 'story'? There are: adapt, adaptive, best_of, complete, dialogue, judge, most_likely, news, perplexity, review, story, support, tutor.",
     ),
 ]
 

@@ -14,7 +14,10 @@ from .conftest import Project
 ROOT = Path(__file__).parents[2]
 STAGES = {
     "dialogue": ["context/full", "fuse/chat", "schedule/sampling", "infer/generate", "context/update"],
-    "story": ["context/full", "fuse/chat", "schedule/sampling", "infer/generate", "context/update"],
+    "story": ["context/story", "fuse/chat", "schedule/sampling", "infer/generate", "context/update"],
+    "news": ["context/full", "fuse/chat", "schedule/sampling", "infer/generate", "context/update"],
+    "review": ["context/full", "fuse/chat", "schedule/sampling", "infer/generate", "context/update"],
+    "tutor": ["context/facts", "fuse/chat", "schedule/sampling", "infer/generate", "context/update"],
     "best_of": ["context/full", "fuse/chat", "schedule/sampling", "infer/sample", "select/vote", "context/update"],
     "most_likely": [
         "context/full", "fuse/chat", "schedule/sampling", "infer/sample", "score/likelihood", "select/best",

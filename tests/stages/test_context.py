@@ -97,8 +97,8 @@ def test_a_window_that_moves_in_steps_begins_for_so_many_turns_as_it_did(earlier
 
 
 def test_a_window_in_tokens_leaves_the_cutting_to_who_counts_them() -> None:
-    found = Window(turns=None, tokens=100).run(turn("now", number=4), told(3))
-    assert (found.dropped, found.share) == (0, Share(most=100, priority=-10, overflow="oldest"))
+    found = Window(turns=None, tokens=100, step=2).run(turn("now", number=4), told(3))
+    assert (found.dropped, found.share) == (0, Share(most=100, priority=-10, overflow="oldest", step=2))
 
 
 def test_no_question_is_kept_without_its_answer_and_rules_stay() -> None:
@@ -112,14 +112,10 @@ def test_no_question_is_kept_without_its_answer_and_rules_stay() -> None:
     ("options", "problem"),
     [
         ({"turns": None}, "neither turns nor tokens bound the window. Give one, or use context/full."),
-        (
-            {"turns": None, "tokens": 9, "step": 2},
-            "2 does nothing where turns are not counted. Give `turns`, too.",
-        ),
         ({"turns": 4, "step": 5}, "5 is more than the 4 turns that are kept. Choose 4 or less."),
         ({"turns": 0, "step": 2}, "2 is more than the 0 turns that are kept. Choose 1 or less."),
         ({"turns": 4, "step": 4}, None),
-        ({"turns": None, "tokens": 9}, None),
+        ({"turns": None, "tokens": 9, "step": 5}, None),
     ],
 )
 def test_a_window_without_bounds_or_with_a_step_too_far_is_refused(options: Any, problem: str | None) -> None:

@@ -23,7 +23,7 @@ from vllm_flow.core.values import Completion, Context, Score, Usage, assistant, 
 from vllm_flow.stages.adapt import Learned, Lora
 from vllm_flow.stages.bandit import Bandit
 from vllm_flow.stages.cite import Cited, Passage, Passages
-from vllm_flow.stages.context import Full, Update, Window
+from vllm_flow.stages.context import Facts, Full, Sink, Story, Summary, Update, Window
 from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.fuse import Chat, Plain
 from vllm_flow.stages.infer import Generate, Sample
@@ -68,6 +68,8 @@ TIMED = replace(
 )
 SURE = Scored((5,), (0.0,), (0.0,), (True,), 0)
 SAME = Completion("perplexity over 1 tokens: static 1, longer context 1, adapted 1", (), "stop", Usage(None, None))
+YIELDING = Share(priority=-10, overflow="oldest")
+ROLLING = Context(EARLIER, state={"mood": "calm"}, share=replace(YIELDING, step=3))
 NONE_KEPT = (LeftOut("history", "messages", 2, "no earlier turn is kept"),)
 LIBRARY = Library.of((Item("Well, well.", "a.md:1"), Item("And what now?", "b.md:7")))
 
@@ -96,7 +98,16 @@ OLDER = Item("User: How are you?\nAssistant: Well enough.", "turn 1", 1.0)
 RECALLED = Segment("recalled", (OLDER,), "Said earlier in this conversation:", "last", Share(overflow="last"))
 TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
     (Full(), {"turn": NEW, "store": remembering}, Context(EARLIER, state={"mood": "calm"})),
-    (Window(turns=0), {"turn": NEW, "store": remembering}, Context(state={"mood": "calm"}, left_out=NONE_KEPT)),
+    (
+        Window(turns=0),
+        {"turn": NEW, "store": remembering},
+        Context(state={"mood": "calm"}, left_out=NONE_KEPT, share=YIELDING),
+    ),
+    (Sink(), {"turn": NEW, "store": remembering}, Context(EARLIER, state={"mood": "calm"})),
+    *(
+        (part(every=3), {"turn": NEW, "store": remembering, "engine": EchoEngine}, ROLLING)
+        for part in (Summary, Facts, Story)
+    ),
     (Update(), {"turn": NEW, "reply": SAID, "context": context(), "store": remembering}, None),
     (Chat("Be brief."), {"turn": NEW, "context": context("a", "b")}, prompt(system("Be brief."), "a", "b", "And now?")),
     (

@@ -28,8 +28,6 @@ THROUGH = "through"
 NOT_YET = (0, 0)
 Memory = Mapping[str, Any]
 """JSON values."""
-LATER = Share(priority=HISTORY.priority, overflow="oldest")
-"""Of the turns that stay as they were said: what has no room is left out, as in a window."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +90,12 @@ class Rolled:
     gone: tuple[Exchange, ...]
     """All others."""
     left_out: tuple[LeftOut, ...]
+    step: int
 
     def context(self, state: Mapping[str, Any], *segments: Segment) -> Context:
-        return Context(
-            without(self.gone, self.kept), state=state, left_out=self.left_out, segments=segments, share=LATER
-        )
+        messages = without(self.gone, self.kept)
+        share = Share(priority=HISTORY.priority, overflow="oldest", step=self.step)
+        return Context(messages, state=state, left_out=self.left_out, segments=segments, share=share)
 
 
 async def roll(name: str, policy: Rolling, earlier: Sequence[Exchange], memory: Memory, read: Read) -> Rolled:
@@ -123,7 +122,7 @@ async def roll(name: str, policy: Rolling, earlier: Sequence[Exchange], memory: 
     if failure:
         lacking += left_out(lost, f"older than the newest {len(kept)} turns, and not read into the {name}")
         lacking.append(LeftOut(name, "updates", 1, f"it could not be brought up to date: {failure}"))
-    return Rolled(memory, tuple(kept), (*known, *lost), tuple(lacking))
+    return Rolled(memory, tuple(kept), (*known, *lost), tuple(lacking), policy.every)
 
 
 def transcript(block: Sequence[Exchange]) -> str:

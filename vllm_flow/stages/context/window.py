@@ -33,9 +33,7 @@ class Window:
     def problems(self) -> Iterator[OptionProblem]:
         if self.turns is None and self.tokens is None:
             yield OptionProblem(("turns",), "neither turns nor tokens bound the window. Give one, or use context/full.")
-        if self.turns is None and self.step > 1:
-            yield OptionProblem(("step",), f"{self.step} does nothing where turns are not counted. Give `turns`, too.")
-        elif self.turns is not None and self.step > max(1, self.turns):
+        if self.turns is not None and self.step > max(1, self.turns):
             problem = (
                 f"{self.step} is more than the {self.turns} turns that are kept. Choose {max(1, self.turns)} or less."
             )
@@ -47,6 +45,6 @@ class Window:
         start = -(-surplus // self.step) * self.step
         gone, kept = earlier[:start], earlier[start:]
         why = f"older than the newest {len(kept)} turns" if kept else "no earlier turn is kept"
-        share = Share(most=self.tokens, priority=HISTORY.priority, overflow="oldest")
+        share = Share(most=self.tokens, priority=HISTORY.priority, overflow="oldest", step=self.step)
         state = store.state(turn.conversation)
         return Context(without(gone, kept), state=state, left_out=left_out(gone, why), share=share)

@@ -211,8 +211,13 @@ def test_nothing_that_is_shipped_deserves_a_warning() -> None:
         ("news", "diverse"),
         ("review", "diverse"),
         ("story", "diverse"),
+        ("support", "diverse"),
         ("tutor", "diverse"),
-    }  # several answers where one is made
+        ("weather", "diverse"),
+        ("adapt", ""),
+        ("complete", ""),
+        ("perplexity", ""),
+    }  # several answers where one is made, and a page where nothing reads it
 
 
 def test_a_literal_secret_in_a_file_is_a_fault_that_does_not_repeat_it(

@@ -153,7 +153,7 @@ def test_at_the_start_commands_and_keys_are_offered_each_with_its_line() -> None
     assert [text for text, one in found.items() if not one.line and one.text not in ("clock.", "context.")] == []
     assert (
         found["pipeline="].line
-        == "one of: adapt, adaptive, best_of, complete, dialogue, judge, loud, most_likely, news, perplexity, review, story, support, tutor"
+        == "one of: adapt, adaptive, best_of, complete, dialogue, judge, loud, most_likely, news, perplexity, review, story, support, tutor, weather"
     )
     assert (
         found["engine."].line

@@ -588,7 +588,7 @@ def test_a_plugin_that_cannot_be_had_is_one_line(
     assert capsys.readouterr() == ("", f"{line}\n")
 
 
-KINDS = "clocks, contexts, documents, embedders, engines, experiments, facts, inputs, keys, measures, metrics, models, pipelines, plugins, resources, retrievals, samplings, schedules, sources, stages, stores, webs, words"
+KINDS = "clocks, contexts, documents, embedders, engines, experiments, facts, functions, inputs, keys, measures, metrics, models, pipelines, plugins, resources, retrievals, samplings, schedules, sources, stages, stores, tools, webs, words"
 
 
 def test_names_that_nothing_has_are_told_at_once_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ SECRET = "a secret is written out. Write ${secret:NAME}; it is read from the env
 TARGET = "an import path in a configuration is code. Name a registered stage or resource with 'use'."
 GROUPS = (
     "clock, context, documents, embedder, engine, experiment, facts, input, metrics, model, pipeline, retrieval, sampling, "
-    "store, web"
+    "store, tools, web"
 )
 
 FAULTY = {
@@ -62,7 +62,7 @@ FAULTY = {
             "sampler (pipelines/bad.yaml:2): there is no key 'sampler'. Did you "
             "mean 'sampling'? There are: clock, concurrency, "
             "context, documents, embedder, engine, experiment, facts, graph, input, metrics, model, output, pipeline, "
-            "plugins, resources, retrieval, sampling, seed, store, sweep, web."
+            "plugins, resources, retrieval, sampling, seed, store, sweep, tools, web."
         ],
     ),
     "values that are missing or lead nowhere": (
@@ -120,7 +120,7 @@ FAULTY = {
     ),
     "a list for a mapping": (
         "graph: [1]\n",
-        ["graph (pipelines/bad.yaml:2): this is a list, but conf/config.yaml:24 has a mapping here. Write a mapping."],
+        ["graph (pipelines/bad.yaml:2): this is a list, but conf/config.yaml:29 has a mapping here. Write a mapping."],
     ),
     "wrong types at the top": (
         "output: [a]\nseed: x\nconcurrency: 0\ngraph: 5\n",
@@ -183,7 +183,7 @@ FAULTY = {
         "graph: {a: {use: pipeline/stry}}\noutput: a\n",
         [
             "graph.a.use (pipelines/bad.yaml:2): there is no pipeline 'stry'. Did you mean 'story'? "
-            "There are: adapt, adaptive, bad, best_of, complete, dialogue, judge, most_likely, news, perplexity, review, story, support, tutor."
+            "There are: adapt, adaptive, bad, best_of, complete, dialogue, judge, most_likely, news, perplexity, review, story, support, tutor, weather."
         ],
     ),
 }

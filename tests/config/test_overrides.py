@@ -14,7 +14,7 @@ from .conftest import Project
 
 TOP = (
     "clock, concurrency, context, documents, embedder, engine, experiment, facts, graph, input, metrics, model, output, "
-    "pipeline, plugins, resources, retrieval, sampling, seed, store, sweep, web"
+    "pipeline, plugins, resources, retrieval, sampling, seed, store, sweep, tools, web"
 )
 ACCEPTED: list[tuple[list[str], str, Any]] = [
     (["sampling.temperature=0.2"], "sampling.temperature", 0.2),
@@ -86,14 +86,14 @@ REFUSED = [
     ),
     (
         "pipeline=dialoge",
-        "pipeline (command line): there is no 'dialoge'. Did you mean 'dialogue'? There are: adapt, adaptive, best_of, complete, dialogue, judge, most_likely, news, perplexity, review, story, support, tutor.",
+        "pipeline (command line): there is no 'dialoge'. Did you mean 'dialogue'? There are: adapt, adaptive, best_of, complete, dialogue, judge, most_likely, news, perplexity, review, story, support, tutor, weather.",
     ),
     ("store=null", "store (command line): there is no 'null'. There are: memory, sqlite."),
     ("store={use: x/y}", "store (command line): a group takes the name of a choice. There are: memory, sqlite."),
     (
         "modl/size=1",
         "modl/size (command line): there is no group 'modl/size'. There are: "
-        "clock, context, documents, embedder, engine, experiment, facts, input, metrics, model, pipeline, retrieval, sampling, store, web.",
+        "clock, context, documents, embedder, engine, experiment, facts, input, metrics, model, pipeline, retrieval, sampling, store, tools, web.",
     ),
     (
         "pipeline.seed=1",
@@ -177,7 +177,7 @@ REFUSED = [
     (
         "graph.other={use: pipeline/stry}",
         "graph.other.use (command line): there is no pipeline 'stry'. Did you "
-        "mean 'story'? There are: adapt, adaptive, best_of, complete, dialogue, judge, most_likely, news, perplexity, review, story, support, tutor.",
+        "mean 'story'? There are: adapt, adaptive, best_of, complete, dialogue, judge, most_likely, news, perplexity, review, story, support, tutor, weather.",
     ),
 ]
 

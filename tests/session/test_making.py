@@ -52,15 +52,18 @@ def faults(graph: Any, output: str = "reply", **own: Any) -> list[str]:
 
 def test_a_dialogue_of_python_is_that_of_the_file_apart_from_its_input() -> None:
     clock = {"use": "clock/system", "zone": None}  # written out in its file
+    unread = {
+        name: vllm_flow.load("dialogue", record=False).spec.resources[name] for name in ("tools", "web", "embedder")
+    }
     calm = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.1, max_tokens=192)
     built = vllm_flow.build(
-        DIALOGUE, "reply", resources={**PARTS, "clock": clock}, sampling=calm, name="dialogue", record=False
+        DIALOGUE, "reply", resources={**PARTS, **unread, "clock": clock}, sampling=calm, name="dialogue", record=False
     )
     loaded = vllm_flow.load("dialogue", ["engine=echo", "input.text=Hello"], record=False)
     assert {**built.spec.content(), "input": None} == {**loaded.spec.content(), "input": None}
     again = vllm_flow.build(
         {name: {"use": entry["use"]} for name, entry in loaded.spec.graph.items()},
-        "reply", resources={**PARTS, "clock": clock}, sampling=loaded.spec.sampling, input=loaded.spec.input,
+        "reply", resources={**PARTS, **unread, "clock": clock}, sampling=loaded.spec.sampling, input=loaded.spec.input,
         name="dialogue", record=False,
     )  # fmt: skip
     assert again.spec.fingerprint == loaded.spec.fingerprint
@@ -167,7 +170,7 @@ def test_all_faults_are_told_at_the_paths_that_a_file_would_have() -> None:
     assert faults(graph, sampling={"temperature": -1}, resources={"engine": Echo, "store": Memory()}) == [
         "graph.prompt.system: 3 does not fit. It takes a text, or null.",
         "graph.schedule: FromSampling is a class. Write an instance: FromSampling(…).",
-        "graph.reply.logprob: there is no option 'logprob'. Did you mean 'logprobs'? Options: logprobs, top_logprobs.",
+        "graph.reply.logprob: there is no option 'logprob'. Did you mean 'logprobs'? Options: choices, logprobs, regex, schema, top_logprobs.",
         "graph.loud: Unregistered is not registered as a stage. Register its class under a name such as `role/manner`.",
         "graph.louder: Unregistered is not registered as a stage. Register its class under a name such as `role/manner`.",
         "resources.engine: Echo is a class. Write an instance: Echo(…).",

@@ -34,8 +34,10 @@ from vllm_flow.stages.retrieve import Bm25, Dense
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import ByMetric, Compared, Continued, Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
+from vllm_flow.stages.tools import WithTools
 from vllm_flow.testing import (
     EchoEngine,
+    FakeTools,
     FixedClock,
     MemoryStore,
     check_stage,
@@ -61,6 +63,7 @@ def remembering() -> Store:
 EARLIER = (user("How are you?"), assistant("Well enough."))
 ASK: Mapping[str, Any] = {"prompt": prompt("to be"), "engine": EchoEngine}
 ECHOED = replace(completion("to be"), usage=Usage(prompt_tokens=2, completion_tokens=2))
+ECHOED_WITH_TOOLS = replace(ECHOED, usage=Usage(prompt_tokens=68, completion_tokens=2))
 CLOCK, MOMENT = FixedClock(datetime(2026, 11, 28, tzinfo=UTC)), "2026-11-28T00:00:00+00:00"
 TIMED = replace(
     schedule(max_tokens=18),
@@ -151,6 +154,7 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
         {"schedule": TIMED, "reply": SAID, "clock": FixedClock(datetime(2026, 11, 28, 0, 0, 4, tzinfo=UTC))},
         replace(TIMED, keeps={"deadline": {**TIMED.keeps["deadline"], "seconds": 4.0, "tokens": 2}}),
     ),
+    (WithTools(), {**ASK, "schedule": schedule(max_tokens=18), "tools": FakeTools(clock="9:30")}, ECHOED_WITH_TOOLS),
     (
         Generate(logprobs=True),
         {**ASK, "schedule": schedule()},

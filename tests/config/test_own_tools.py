@@ -91,7 +91,7 @@ def test_a_name_that_no_file_registers_is_a_fault_with_its_place(
     assert main(["check", "pipeline=sea", "engine=echo", "+tools.offer.tyde={}"]) == 2
     assert capfd.readouterr().err == (
         "resources.tools.offer.tyde (command line): there is no tool 'tyde'. Did you mean 'tide'? "
-        "There are: calculator, clock, moon, page, stars, tide, weather.\n"
+        "There are: calculator, clock, moon, page, search, stars, tide, weather.\n"
     )
 
 

@@ -13,7 +13,9 @@ import pytest
 
 from vllm_flow import tool
 from vllm_flow.core import registry
+from vllm_flow.core.library import Library
 from vllm_flow.core.resources import Clock
+from vllm_flow.core.segments import Item
 from vllm_flow.core.tool_values import ToolCall
 from vllm_flow.testing import FixedClock, call_tool
 from vllm_flow.tools.clock import clock
@@ -138,7 +140,7 @@ def test_what_is_offered_is_checked_beforehand():
     assert problems(
         shot={}, shout={"loud": True}, zoned={}, clock=3, weather={"host": "x y", "timeout_s": 0}, untyped={}
     ) == [
-        ("offer.shot", "there is no tool 'shot'. Did you mean 'shout'? There are: block, calculator, clock, fail, page, shout, untyped, wait, weather, zoned."),
+        ("offer.shot", "there is no tool 'shot'. Did you mean 'shout'? There are: block, calculator, clock, fail, page, search, shout, untyped, wait, weather, zoned."),
         ("offer.shout.loud", "there is no option 'loud'. Options: none."),
         ("offer.zoned.before", "'before' is missing. It takes a text."),
         ("offer.clock", "3 does not fit. Write its options, or {} for none."),
@@ -169,6 +171,19 @@ def test_a_tool_is_tried_in_a_test_as_a_model_would_call_it():
     assert str(caught.value) == "clock: it asks for clock. Give them in `given`."
     with pytest.raises(AssertionError, match=r"is not registered\. Put @tool above it\."):
         call_tool(called)
+
+
+def test_documents_are_searched_and_what_is_missing_is_told():
+    library = Library.of(
+        (Item("Lamps have two years of warranty.", "warranty.md:1"), Item("We ship on Mondays.", "ship.md:4"))
+    )
+    found = called("search", given={"library": library}, query="the warranty of lamps")
+    assert found.text == "[warranty.md:1] Lamps have two years of warranty."
+    assert called("search", given={"library": library}, query="elephants").text == (
+        "Error: no passage has anything of 'elephants'. Use other words, or say that it is not there."
+    )
+    missing = called("search", query="lamps")
+    assert (missing.error, missing.text) == ("Missing", "Error: it cannot do without 'library', which is not there.")
 
 
 def test_a_function_that_cannot_be_a_tool_is_refused_where_it_is_written():

@@ -1,7 +1,8 @@
 """What the model is told of a function, made from its signature and its docstring, which are its only declaration.
 
-A parameter whose type is a Protocol is no argument: the function asks for a resource by its name, as a stage does. What
-an argument is stands below `Args:` in the docstring, a line `name: text` for each, as Google's style has it.
+A parameter whose type is a Protocol, or a Library, is no argument: the function asks for a resource, or for the graph's
+documents, by their name, as a stage does. What an argument is stands below `Args:` in the docstring, a line
+`name: text` for each, as Google's style has it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from vllm_flow.core.library import Library
 from vllm_flow.core.option_checks import schema_problems
 from vllm_flow.core.options import OptionProblem, converted, schema_for, written
 from vllm_flow.core.phrases import JsonSchema
@@ -55,7 +57,7 @@ def signature_of(name: str, cls: type) -> Signature:
     """Of a tool's class, or one that stands for a function. Raises TypeError or NameError when it cannot be read."""
     hints = typing.get_type_hints(getattr(cls, METHOD), include_extras=True)
     ports = annotated(cls, METHOD)  # says what is wrong with a parameter
-    resources = tuple(one for one, port in ports.inputs.items() if _is_protocol(port.type))
+    resources = tuple(one for one, port in ports.inputs.items() if _is_given(port.type))
     described = _described(inspect.getdoc(cls) or "")
     described.arguments |= _described(inspect.getdoc(getattr(cls, METHOD)) or "").arguments
     parameters = inspect.signature(getattr(cls, METHOD)).parameters
@@ -76,9 +78,9 @@ def signature_of(name: str, cls: type) -> Signature:
     return Signature(ToolSpec(name, " ".join(described.about), whole), taken, resources)
 
 
-def _is_protocol(hint: Any) -> bool:
+def _is_given(hint: Any) -> bool:
     options = typing.get_args(hint) or (hint,)
-    return any(Protocol in getattr(one, "__bases__", ()) for one in options)
+    return any(Protocol in getattr(one, "__bases__", ()) or one is Library for one in options)
 
 
 def _schema(hint: Any) -> JsonSchema:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.errors import EngineError, listed
+from vllm_flow.core.library import Library
 from vllm_flow.core.options import OptionProblem, above, at_least
 from vllm_flow.core.pages import Web
 from vllm_flow.core.registry import stage
@@ -89,7 +90,7 @@ class WithTools:
             yield (), "the engine reads no tools in a prompt, and holds no answer to a schema. Choose another engine."
         there = {"clock": clock, "web": web}
         for name, wanted in tools.needs().items():
-            if there.get(name) is None:
+            if name in there and there[name] is None:  # of a value of the graph nothing is known yet
                 what = f"{listed(wanted)} of resources.tools cannot do without '{name}', which is not there."
                 yield (), f"{what} Add resources.{name}, or leave {listed(wanted)} out."
 
@@ -105,11 +106,13 @@ class WithTools:
         *,
         clock: Clock | None = None,
         web: Web | None = None,
+        library: Library | None = None,
         adapter: Adapted | None = None,
     ) -> Completion:
         if prompt.plain:
             raise EngineError("prompt: a plain prompt has no place for tools. Use fuse/chat.")
-        given = {name: one for name, one in (("clock", clock), ("web", web)) if one is not None}
+        there = {"clock": clock, "web": web, "library": library}
+        given = {name: one for name, one in there.items() if one is not None}
         request = Request(prompt, schedule, adapter=version_of(adapter))
         return await _Talk(self, engine, tools, request, given).answer()
 

@@ -20,7 +20,7 @@ from vllm_flow.core.tool_schema import METHOD, Signature
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
 from vllm_flow.core.tools import ARGUMENTS, UNKNOWN
 
-TOO_LONG = "TooLong"
+TOO_LONG, MISSING = "TooLong", "Missing"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,10 @@ class RunningTools:
 
     async def _run(self, function: Function, call: ToolCall, given: Mapping[str, Any]) -> ToolResult:
         values = function.signature.read(call.arguments)
-        values |= {name: given[name] for name in function.signature.resources if name in given}
+        for name in function.signature.resources:
+            if name not in given:
+                return _failed(call, MISSING, f"it cannot do without '{name}', which is not there")
+            values[name] = given[name]
         method = getattr(function.made, METHOD)
         plain = not inspect.iscoroutinefunction(inspect.unwrap(method))
         try:

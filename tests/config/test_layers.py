@@ -14,6 +14,7 @@ from vllm_flow.config import compose, groups, run_jobs, schema
 from vllm_flow.config.keys import TOP
 from vllm_flow.config.layers import Layer, layers, shipped_root
 from vllm_flow.core.errors import listed
+from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.sweep.points import Outcome, Point
 from vllm_flow.sweep.settings import Sweep
 
@@ -38,6 +39,17 @@ def test_a_project_adds_pipelines_and_groups_of_its_own(project: Project) -> Non
     spec = project.compose("pipeline=once")
     assert (spec.name, spec.graph) == ("once", {"reply": {"use": "infer/generate"}})
     assert spec.input == {"use": "input/file", "path": "pipelines/once.jsonl"}
+
+
+def test_documents_stand_beside_the_pipelines_the_projects_first(project: Project) -> None:
+    assert project.compose("pipeline=support").graph["library"]["path"] == str(shipped_root() / "pipelines" / "support")
+    project.write("pipelines/support/own.md", "Ours.")
+    spec = project.compose("pipeline=support")
+    assert spec.graph["library"]["path"] == str(project.root / "pipelines" / "support")
+    assert spec.graph["library"]["roots"] == [spec.graph["library"]["path"]]
+    Pipeline.build(spec)  # and so the folder may be read
+    missing = project.compose("pipeline=support", "graph.library.path=${beside:none}")
+    assert missing.graph["library"]["path"] == str(project.root / "pipelines" / "none")
 
 
 def test_the_project_folder_can_be_named_by_the_environment(

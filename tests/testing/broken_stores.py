@@ -208,7 +208,7 @@ class KeepsStateOnUndo(MemoryStore):
 class UndoesTheStateBeforeToo(MemoryStore):
     def undo(self, conversation: str) -> Message | None:
         known, turns = self._conversations.get(conversation), self.turns(conversation)
-        if known and turns[-1].reply and turns[-1].reply.finish_reason == "interrupted":
+        if known and turns and turns[-1].reply and turns[-1].reply.finish_reason == "interrupted":
             known.states.clear()
         return super().undo(conversation)
 

@@ -28,8 +28,8 @@ def whole_from_json(data: Any, where: str, low: int = 0) -> int:
 
 def ids_from_json(data: Any, where: str) -> tuple[int, ...]:
     """Token ids. Raises ValueError."""
-    for place, item in enumerate(list_from_json(data, where)):
-        if type(item) is not int or not 0 <= item <= LARGEST:
+    if list_from_json(data, where) and (set(map(type, data)) != {int} or min(data) < 0 or max(data) > LARGEST):
+        for place, item in enumerate(data):
             whole_from_json(item, f"{where}.{place}")  # says what is wrong
     return tuple(data)
 

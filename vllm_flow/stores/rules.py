@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
-from vllm_flow.core.codec import encode
+from vllm_flow.core.archive import Kept, KeptTurn
+from vllm_flow.core.codec import decode, encode
 from vllm_flow.core.errors import StoreError, TurnConflict
 from vllm_flow.core.json_checks import LARGEST
-from vllm_flow.core.values import Completion, Turn
+from vllm_flow.core.resources import StoredTurn
+from vllm_flow.core.values import Completion, Message, Turn
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+OPENING = 60
+"""Characters of the first message that stand for a title."""
 
 
 def key_of(turn: Turn) -> tuple[str, int]:
@@ -16,9 +24,7 @@ def key_of(turn: Turn) -> tuple[str, int]:
         raise StoreError(f"conversation '{turn.conversation}': the turn has no number. Take it from next_number.")
     if not 1 <= turn.number <= LARGEST:
         raise StoreError(f"{place(turn)}: the number is out of range. Count from 1.")
-    if not turn.conversation.isprintable() and any("\ud800" <= one <= "\udfff" for one in turn.conversation):
-        shown = ascii(turn.conversation)
-        raise StoreError(f"conversation {shown}: the name holds half a surrogate pair. Name it in valid Unicode.")
+    check_name(turn.conversation)
     return turn.conversation, turn.number
 
 
@@ -60,3 +66,77 @@ def not_begun(turn: Turn) -> StoreError:
 
 def answered_otherwise(turn: Turn) -> StoreError:
     return StoreError(f"{place(turn)}: it is answered already, by another reply. Serve the reply that begin returns.")
+
+
+def check_name(conversation: str) -> None:
+    """Raises StoreError for a name that no file can hold."""
+    if not conversation.isprintable() and any("\ud800" <= one <= "\udfff" for one in conversation):
+        shown = ascii(conversation)
+        raise StoreError(f"conversation {shown}: the name holds half a surrogate pair. Name it in valid Unicode.")
+
+
+def unknown(conversation: str) -> StoreError:
+    return StoreError(f"conversation {conversation!r}: it is not stored here. `vllm-flow context ls` lists what is.")
+
+
+def check_fork(turns: Sequence[StoredTurn], conversation: str, number: int | None) -> None:
+    """Raises StoreError when there is no such turn to branch off from."""
+    numbers = [stored.turn.number for stored in turns]
+    if not numbers:
+        raise StoreError(f"conversation {conversation!r}: it has no turn to branch off from. Say something first.")
+    if number is not None and number not in numbers:
+        there = f"turns {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"turn {numbers[0]}"
+        raise StoreError(f"conversation {conversation!r}: there is no turn {number}. There are {there}.")
+
+
+def taken(conversation: str) -> StoreError:
+    return StoreError(f"conversation {conversation!r}: another one has this name. Choose another, or delete that one.")
+
+
+def opening(message: Message) -> str:
+    """How a conversation is called until somebody gives it a title: the beginning of what was said first."""
+    line = " ".join(message.text.split())
+    return as_unicode(line if len(line) <= OPENING else f"{line[: OPENING - 1]}…")
+
+
+def as_title(conversation: str, title: str) -> str:
+    """The title in one line. Raises StoreError for one without a word."""
+    if not (line := " ".join(title.split())):
+        raise StoreError(f"conversation {conversation!r}: the title has no word. Write one.")
+    return as_unicode(line)
+
+
+def as_unicode(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def as_loaded(kept: Kept) -> Kept:
+    """The conversation as a store keeps it: as if it had been begun and committed turn by turn.
+
+    Raises StoreError for what no store could have held.
+    """
+    check_name(kept.name)
+    turns, before = list[KeptTurn](), 0
+    for one in kept.turns:
+        name, number = key_of(one.turn)
+        if name != kept.name:
+            raise StoreError(f"conversation {kept.name!r}: it holds a turn of {name!r}. Put that into its own.")
+        if number <= before:
+            raise StoreError(f"{place(one.turn)}: it follows turn {before}. Sort the turns by number, each once.")
+        if (one.state is not None) != is_answered(one.reply):
+            problem = "a turn has a state if it is answered, and only then"
+            raise StoreError(f"{place(one.turn)}: {problem}. Give it a reply and a state, or no state.")
+        before = number
+        state = None if one.state is None else dict(decode(as_json(one.turn, one.state)))
+        turns.append(KeptTurn(as_kept(one.turn), one.reply, state))
+    title = as_unicode(" ".join(kept.title.split()))  # of a message without a word it is empty
+    return Kept(kept.name, title, moment(milliseconds(kept.written)), tuple(turns))
+
+
+def milliseconds(moment: datetime) -> int:
+    """Since 1970, rounded down."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def moment(milliseconds: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=milliseconds)

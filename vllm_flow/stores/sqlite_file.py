@@ -1,4 +1,4 @@
-"""The SQLite file under the store: how it is opened, what its tables are, and SQLite's errors in our words.
+"""The SQLite file under the store: how it is opened, what a transaction is, and SQLite's errors in our words.
 
 apsw brings its own SQLite, because versions before 3.51.3 can corrupt a WAL file (https://sqlite.org/wal.html#walreset)
 and Python's own is often older. Transactions are written out: in apsw's `with connection:` a full disk shows up as
@@ -16,22 +16,7 @@ from pathlib import Path
 import apsw
 
 from vllm_flow.core.errors import StoreError
-
-APPLICATION_ID = 0x766C6677  # "vlfw" in the file's header, so that another program's database is not taken for ours
-VERSION = 1
-SCHEMA = """
-CREATE TABLE turns (
-    conversation TEXT NOT NULL,
-    number INTEGER NOT NULL,
-    turn TEXT NOT NULL,            -- JSON, see core/codec.py
-    reply TEXT,                    -- JSON, or NULL while unanswered
-    state TEXT,                    -- JSON of the conversation's state after this turn, or NULL
-    written INTEGER NOT NULL,      -- grows with every write: which conversation was written last
-    checksum INTEGER NOT NULL,     -- CRC-32 of the other columns but `written`: SQLite does not notice a flipped bit
-    PRIMARY KEY (conversation, number)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX last_written ON turns (written);
-"""
+from vllm_flow.stores.sqlite_schema import APPLICATION_ID, VERSION, migrate
 
 
 def open_database(path: Path, wait_s: float) -> apsw.Connection:
@@ -58,15 +43,14 @@ def _make(path: Path) -> None:
 def _prepare(connection: apsw.Connection, path: Path, wait_s: float) -> None:
     connection.set_busy_timeout(round(wait_s * 1000))
     connection.execute("BEGIN")  # one moment for all it asks: another process may be making the tables
-    _check_ours(connection, path)
+    version = _check_ours(connection, path)
     connection.execute("COMMIT")
     _use_wal(connection, wait_s)
     connection.execute("PRAGMA synchronous=FULL")  # a commit is on the disk when it returns
-    with transaction(connection):
-        if _check_ours(connection, path) == 0:  # asked again, now that no other process can be making the tables
-            connection.execute(SCHEMA)
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={VERSION}")
+    connection.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten
+    if version < VERSION:
+        with transaction(connection):  # asked again, now that no other process can be making the tables
+            migrate(connection, _check_ours(connection, path))
 
 
 def _check_ours(connection: apsw.Connection, path: Path) -> int:
@@ -102,9 +86,12 @@ def _use_wal(connection: apsw.Connection, wait_s: float) -> None:
 
 
 @contextmanager
-def transaction(connection: apsw.Connection) -> Iterator[None]:
-    """All or nothing. On a fault the first error is raised, never the one of the rollback."""
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(connection: apsw.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """All or nothing; `DEFERRED` to read all as it was at one moment.
+
+    On a fault the first error is raised, never the one of the rollback.
+    """
+    connection.execute(f"BEGIN {kind}")
     try:
         yield
         connection.execute("COMMIT")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from vllm_flow.core.archive import Kept
 from vllm_flow.core.errors import StoreError, TurnConflict
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Store, StoredTurn
 from vllm_flow.core.values import Completion, Turn, Usage, system
 from vllm_flow.stores import Memory, Sqlite
-from vllm_flow.testing import store_promises
+from vllm_flow.stores.rules import EPOCH
+from vllm_flow.testing import archive_promises, shared_promises, store_promises
 from vllm_flow.testing.stores import OpenStore, StorePromise
 from vllm_flow.testing.talk import CUT, NO, YES, answered, asked
 
@@ -32,9 +34,15 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
     return fresh[request.param]
 
 
-@pytest.mark.parametrize("promise", store_promises())
+@pytest.mark.parametrize("promise", [*store_promises(), *archive_promises()])
 def test_every_store_keeps_its_promises(promise: StorePromise, open_store: OpenStore) -> None:
     promise(open_store)
+
+
+@pytest.mark.parametrize("promise", shared_promises())
+def test_a_file_keeps_the_promises_of_what_is_shared(promise: StorePromise, tmp_path: Path) -> None:
+    options = Sqlite(str(tmp_path / "shared.db"))
+    promise(lambda: (options.open(), options.open()))
 
 
 CONFLICT = "conversation 'ann', turn 1: it is stored with another {}. Use a free number, or undo that turn."
@@ -121,30 +129,58 @@ def test_both_are_found_by_their_names() -> None:
 
 def test_both_answer_alike_to_500_random_calls(tmp_path: Path) -> None:
     random = Random(7)
-    stores: list[Store] = [Memory().open(), Sqlite(str(tmp_path / "c.sqlite")).open()]
+    stores: list[Any] = [Memory().open(), Sqlite(str(tmp_path / "c.sqlite")).open()]
+    kept: list[Kept] = []
     for step in range(500):
-        turn = asked(random.randint(1, 5), random.choice(["a", "b"]), random.choice(["ann", "bob"]))
-        reply = Completion(random.choice(["x", "y"]), (1,), "stop", Usage(1, 1))
-        state = {"n": random.randint(0, 1)}
-        call = random.choice(["begin", "begin", "commit", "commit", "interrupt", "undo"])
-
-        def outcome(store, call=call, turn=turn, reply=reply, state=state):
-            arguments = {
-                "begin": (turn,),
-                "commit": (turn, reply, state),
-                "interrupt": (turn, CUT),
-                "undo": (turn.conversation,),
-            }[call]
-            try:
-                given = getattr(store, call)(*arguments)
-            except Exception as error:
-                given = f"{type(error).__name__}: {error}"
-            name = turn.conversation
-            return given, store.turns(name), store.state(name), store.next_number(name), store.last_conversation()
-
-        first, second = (outcome(store) for store in stores)
+        turn = asked(random.randint(1, 5), random.choice(TEXTS), random.choice(["ann", "bob", "cleo"]))
+        reply = Completion(random.choice(TEXTS), (1,), "stop", Usage(1, 1))
+        name, other = turn.conversation, random.choice(["ann", "bob", "cleo"])
+        calls: dict[str, tuple[Any, ...]] = {
+            "begin": (turn,),
+            "commit": (turn, reply, {"n": random.randint(0, 1)}),
+            "interrupt": (turn, CUT),
+            "undo": (name,),
+            "set_title": (name, random.choice(TEXTS)),
+            "fork": (name, other, random.choice([None, 1, 2])),
+            "load": (random.choice(kept) if kept else None,),
+            "delete": (name,),
+        }
+        call = random.choice(["begin"] * 6 + ["commit"] * 6 + ["interrupt", "undo", "undo", *calls])
+        if call == "load" and not kept:
+            continue
+        first, second = (outcome(store, call, calls[call], name) for store in stores)
         assert first == second, f"step {step}: {call}"
+        with suppress(StoreError):
+            kept.append(stores[0].dump(name))
+    assert stores[0].search("北京")
     stores[1].close()
+
+
+TEXTS = [
+    "Is it raining?",
+    "Rain in Paris – and Café Österreich",
+    "明天北京天气怎么样?",
+    "비가 와요",
+    "!",
+    "½ ﬁne 🌧 x_y half \ud83d",
+]
+SOUGHT = ["rain", '"it is"', "cafe", "北京", "비", "京天", "fine", "x y", "🌧", "RAINING it"]
+
+
+def outcome(store: Any, call: str, arguments: tuple[Any, ...], name: str) -> object:
+    """What a call gave, and what can be asked of the store then."""
+
+    def told(ask: Callable[..., object], *what: object) -> object:
+        try:
+            given = ask(*what)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return replace(given, written=EPOCH) if isinstance(given, Kept) else given
+
+    given = told(getattr(store, call), *arguments)
+    asked = [told(getattr(store, ask), name) for ask in ("turns", "state", "next_number", "taken_back", "dump")]
+    listed = [replace(one, written=EPOCH) for one in store.conversations()]
+    return given, asked, store.last_conversation(), listed, [store.search(text) for text in SOUGHT]
 
 
 def test_a_reference_is_neither_kept_nor_compared(open_store: OpenStore) -> None:

@@ -77,9 +77,9 @@ tried(check_store, Forgets)
 def test_the_public_names_are_the_promised_ones() -> None:
     names = [name for name, value in vars(testing).items() if name[0] != "_" and not isinstance(value, ModuleType)]
     assert sorted(names) == testing.__all__ == [
-        "EchoEngine", "FakeTools", "FixedClock", "MemoryStore", "ScriptedEngine", "ask", "call_tool", "check_engine",
-        "check_metric", "check_schedule", "check_stage", "check_store", "completion", "context", "engine_promises",
-        "prompt", "schedule", "store_promises", "turn", "values_of",
+        "EchoEngine", "FakeTools", "FixedClock", "MemoryStore", "ScriptedEngine", "archive_promises", "ask", "call_tool",
+        "check_engine", "check_metric", "check_schedule", "check_stage", "check_store", "completion", "context",
+        "engine_promises", "prompt", "schedule", "shared_promises", "store_promises", "turn", "values_of",
     ]  # fmt: skip
 
 

@@ -9,14 +9,16 @@ import pytest
 
 from vllm_flow.core.errors import StoreError
 from vllm_flow.stores import Memory
-from vllm_flow.testing import MemoryStore, check_store, store_promises
+from vllm_flow.testing import MemoryStore, archive_promises, check_store, shared_promises, store_promises
 
-from .broken_stores import BROKEN, ClosesOnce, InterruptsWhatNeverBegan
+from . import broken_archives
+from .broken_archives import BROKEN_TWO, Two
+from .broken_stores import BROKEN, ClosesOnce, InterruptsWhatNeverBegan, Plain
 
 
-def said(open_store: Any) -> str:
+def said(open_store: Any, open_two: Any = None) -> str:
     with pytest.raises(AssertionError) as caught:
-        check_store(open_store)
+        check_store(open_store, open_two)
     return str(caught.value)
 
 
@@ -25,9 +27,48 @@ def test_a_store_that_breaks_a_promise_is_told_so(store: type) -> None:
     assert said(store) == BROKEN[store]
 
 
-def test_every_promise_can_be_broken_alone() -> None:
-    alone = [text.partition(":")[0] for text in BROKEN.values() if "\n" not in text]
-    assert set(alone) == {promise.__name__ for promise in store_promises()}
+@pytest.mark.parametrize("store", broken_archives.BROKEN, ids=lambda one: one.__name__)
+def test_an_archive_that_breaks_a_promise_is_told_so(store: type) -> None:
+    assert said(store) == broken_archives.BROKEN[store]
+
+
+def two(store: type) -> Any:
+    def open_two() -> Any:
+        first = store()
+        return first, store(first)
+
+    return open_two
+
+
+@pytest.mark.parametrize("store", BROKEN_TWO, ids=lambda one: one.__name__)
+def test_two_that_break_a_promise_are_told_so(store: type) -> None:
+    assert said(MemoryStore, two(store)) == BROKEN_TWO[store]
+
+
+def test_stores_that_keep_their_promises_pass() -> None:
+    check_store(MemoryStore)
+    check_store(Plain)
+    check_store(Plain, two(Two))
+
+
+@pytest.mark.parametrize(
+    ("broken", "promises"),
+    [(BROKEN, store_promises()), (broken_archives.BROKEN, archive_promises()), (BROKEN_TWO, shared_promises())],
+    ids=["stores", "archives", "shared"],
+)
+def test_every_promise_can_be_broken_alone(broken: dict[type, str], promises: Any) -> None:
+    alone = [text.partition(":")[0] for text in broken.values() if "\n" not in text]
+    assert set(alone) == {promise.__name__ for promise in promises}
+
+
+def test_half_an_archive_is_told_what_it_lacks() -> None:
+    class Half(MemoryStore):
+        load = dump = None
+
+    assert said(Half) == (
+        "Half has no dump, load. An Archive has: conversations, delete, dump, fork, load, search, set_title, taken_back. "
+        "Write them all, or none."
+    )
 
 
 def test_all_broken_promises_are_told_at_once_with_their_causes() -> None:

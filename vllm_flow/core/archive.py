@@ -100,9 +100,9 @@ class Archive(Store, Protocol):
         ...
 
     def load(self, kept: Kept) -> bool:
-        """Store a whole conversation at once. Returns False, and changes nothing, when an equal one is there.
+        """Store a whole conversation at once. Returns False, and changes nothing, when one with equal turns is there.
 
-        Raises StoreError when another one is, and for turns that no store could hold.
+        Raises StoreError when another one has its name, and for turns that no store could hold.
         """
         ...
 

@@ -163,7 +163,7 @@ class SqliteStore:
         kept = rules.as_loaded(kept)
         with self._writing():
             if (known := self._rows.named(kept.name)) is not None:
-                if self._dumped(known) == kept:
+                if self._dumped(known).turns == kept.turns:
                     return False
                 raise rules.taken(kept.name)
             for one in kept.turns:

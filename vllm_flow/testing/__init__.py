@@ -12,7 +12,7 @@ from vllm_flow.testing.engines import check_engine, engine_promises
 from vllm_flow.testing.metrics import check_metric
 from vllm_flow.testing.schedules import check_schedule, values_of
 from vllm_flow.testing.stages import check_stage
-from vllm_flow.testing.stores import check_store, store_promises
+from vllm_flow.testing.stores import archive_promises, check_store, shared_promises, store_promises
 from vllm_flow.testing.tools import FakeTools, ScriptedEngine, call_tool
 from vllm_flow.testing.values import completion, context, prompt, schedule, turn
 
@@ -22,6 +22,7 @@ __all__ = [
     "FixedClock",
     "MemoryStore",
     "ScriptedEngine",
+    "archive_promises",
     "ask",
     "call_tool",
     "check_engine",
@@ -34,6 +35,7 @@ __all__ = [
     "engine_promises",
     "prompt",
     "schedule",
+    "shared_promises",
     "store_promises",
     "turn",
     "values_of",

@@ -9,6 +9,7 @@ from vllm_flow.core.errors import StoreError, TurnConflict
 from vllm_flow.core.resources import Store, StoredTurn
 from vllm_flow.core.values import Message, Text, Turn, assistant, system
 from vllm_flow.testing.compare import refused, same
+from vllm_flow.testing.shared_promises import threads_may_share_a_store
 from vllm_flow.testing.state_promises import STATE_PROMISES
 from vllm_flow.testing.talk import CUT, NO, YES, answered, asked
 
@@ -175,4 +176,4 @@ def closing_twice_is_harmless(store: Store) -> None:
     store.close()
 
 
-PROMISES.extend(STATE_PROMISES)
+PROMISES.extend((*STATE_PROMISES, threads_may_share_a_store))

@@ -31,16 +31,9 @@ def dumped(store: Archive) -> Kept:
 def a_conversation_comes_back_as_it_was_dumped(store: Archive) -> None:
     kept = dumped(store)
     turns, state = store.turns("ann"), store.state("ann")
-    same(
-        "turns of the dump",
-        tuple((one.turn, one.reply) for one in kept.turns),
-        tuple((one.turn, one.reply) for one in turns),
-    )
-    same(
-        "states of the dump",
-        [one.state for one in kept.turns],
-        [{"n": 1, "deep": {"list": [1, 2.5, None]}}, {}, None, None],
-    )
+    states = [{"n": 1, "deep": {"list": [1, 2.5, None]}}, {}, None, None]
+    same("turns of the dump", tuple(StoredTurn(one.turn, one.reply) for one in kept.turns), turns)
+    same("states of the dump", [one.state for one in kept.turns], states)
     same("delete", store.delete("ann"), True)
     same("load", store.load(kept), True)
     same("dump of what was loaded", store.dump("ann"), kept)

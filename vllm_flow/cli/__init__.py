@@ -23,6 +23,7 @@ COMMANDS = {
     "report": "what a sweep or a run has shown, as a table and as a page: report DIR",
     "judge": "ask a model which answers of a sweep it prefers to the baseline's: judge DIR",
     "chat": "talk with a pipeline in the terminal; -c goes on with the last conversation",
+    "context": "look after conversations: ls, show, search, title, fork, export, import, delete, prune",
     "check": "check a pipeline and its configuration; runs and loads nothing",
     "ls": "list pipelines, models, stages, … with one line each",
     "replay": "show a recorded run again, without its model; --verify recomputes it, --change runs it otherwise",

@@ -50,6 +50,12 @@ def overrides_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return overrides, [one for one in words if one not in overrides]
 
 
+def kept_in_a_file(overrides: Sequence[str]) -> list[str]:
+    """The overrides of a command that is nothing without its conversations: the store is a file unless one is chosen."""
+    chosen = any(word.lstrip("+").startswith("store=") for word in overrides)
+    return [*overrides] if chosen else ["store=sqlite", *overrides]
+
+
 def visible(text: str) -> str:
     """Text without control characters, for a terminal."""
     return CONTROL.sub("", text)

@@ -68,3 +68,11 @@ class Query:
     def matches(self, text: str) -> bool:
         words = words_of(text)
         return all(phrase.is_in(words) for phrase in self.phrases)
+
+    def place_in(self, text: str) -> int:
+        """Where the first word of one of the phrases stands, or 0."""
+        first = tuple(phrase.words[0] for phrase in self.phrases)
+        for found in WORD.finditer(text):
+            if "".join(words_of(found[0])).startswith(first):
+                return found.start()
+        return 0

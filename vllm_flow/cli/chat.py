@@ -18,7 +18,7 @@ from uuid import uuid4
 from vllm_flow.cli.progress import loading_shown
 from vllm_flow.cli.screen import Screen
 from vllm_flow.cli.slash import Slash
-from vllm_flow.cli.words import is_terminal, take_flags
+from vllm_flow.cli.words import is_terminal, kept_in_a_file, take_flags
 from vllm_flow.core.errors import ConfigError, Fault, FlowError, listed
 from vllm_flow.core.files import new_folder
 from vllm_flow.core.resources import Store
@@ -26,12 +26,12 @@ from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Turn, TurnFailed, user
 from vllm_flow.session import Session
 
-HELP = """usage: vllm-flow chat [-c] [key=value ...]
+HELP = """usage: vllm-flow chat [-c [NAME]] [key=value ...]
 
 Talk with a pipeline (pipeline=dialogue unless you choose another). Conversations are kept in
 outputs/conversations.sqlite unless you choose store=memory.
 
-  -c, --continue   go on with the last conversation
+  -c, --continue   go on with the last conversation, or with the one that is named (see `vllm-flow context ls`)
 
 In the chat: Ctrl-C stops the answer; Ctrl-D or /bye leaves; /help lists the commands.
 """
@@ -44,18 +44,20 @@ FLAGS = {"-c": "continue", "--continue": "continue", "-h": "help", "--help": "he
 
 
 def main(arguments: list[str]) -> int:
-    flags, overrides = take_flags(arguments, FLAGS)
+    flags, words = take_flags(arguments, FLAGS)
     if "help" in flags:
         print(HELP, end="")
         return 0
+    names = [word for word in words if "=" not in word and not word.startswith("~")] if "continue" in flags else []
+    if len(names) > 1:
+        raise ConfigError([Fault("chat -c", f"{len(names)} conversations are named. Name one.", "command line")])
     os.umask(0o077)
-    if not any(word.lstrip("+").startswith("store=") for word in overrides):
-        overrides = ["store=sqlite", *overrides]
+    overrides = kept_in_a_file([word for word in words if word not in names])
     spec = compose_chat(overrides)
     folder = new_folder(Path.cwd() / "outputs" / "runs", f"{spec.name}-chat")
     screen = Screen(labels=False)
     with Session(spec, record=folder, observers=[screen], compose=compose_chat, overrides=overrides) as session:
-        Chat(session, screen).talk(go_on="continue" in flags)
+        Chat(session, screen).talk(go_on="continue" in flags, name=names[0] if names else None)
     return 0
 
 
@@ -82,11 +84,14 @@ class Chat:
         """What is to be remembered or forgotten, and not said to the pipeline yet."""
         self._commands = Slash(self)
 
-    def talk(self, *, go_on: bool) -> None:
-        """Read lines until the person leaves."""
+    def talk(self, *, go_on: bool, name: str | None = None) -> None:
+        """Read lines until the person leaves. `go_on` with the conversation of that name, or the last one."""
         with loading_shown():
             self.session.open()
-        self._greet(go_on)
+        if go_on:
+            self._go_on(name)
+        if is_terminal(sys.stdin):
+            self.screen.status("Type a line. Ctrl-C stops an answer, /help lists commands, /bye leaves.")
         self._read_lines()
         if self.feedback is not None:
             self.screen.status("What you thought of the last answer was followed by nothing you said, and is not kept.")
@@ -115,16 +120,15 @@ class Chat:
         with loading_shown():
             self.session.set(override)
 
-    def _greet(self, go_on: bool) -> None:
-        if go_on:
-            last = self.store.last_conversation() if self.store else None
-            if last is None or self.store is None:
-                raise FlowError("chat -c: no conversation is stored here yet. Start one with `vllm-flow chat`.")
-            self.conversation = last
-            count = len(self.store.turns(last))
-            self.screen.status(f"Going on with {last}, {count} turn{'' if count == 1 else 's'} so far.")
-        if is_terminal(sys.stdin):
-            self.screen.status("Type a line. Ctrl-C stops an answer, /help lists commands, /bye leaves.")
+    def _go_on(self, name: str | None) -> None:
+        last = (name or self.store.last_conversation()) if self.store else None
+        if last is None or self.store is None:
+            raise FlowError("chat -c: no conversation is stored here yet. Start one with `vllm-flow chat`.")
+        count = len(self.store.turns(last))
+        if not count:
+            raise FlowError(f"chat -c {last}: nothing is said in it. `vllm-flow context ls` lists what there is.")
+        self.conversation = last
+        self.screen.status(f"Going on with {last}, {count} turn{'' if count == 1 else 's'} so far.")
 
     def _read_lines(self) -> None:
         asking = is_terminal(sys.stdin)

@@ -88,13 +88,12 @@ VERBS = {
 
 def main(arguments: list[str]) -> int:
     split = arguments.index("--") if "--" in arguments else len(arguments)
-    flags, words = take_flags(arguments[:split], FLAGS)
+    flags, words = take_flags([word for word in arguments[:split] if word != "-"], FLAGS)
     if "help" in flags or not words:
         print(HELP, end="")
         return 0
-    name, *rest = words
-    overrides = [word for word in rest if OVERRIDE.fullmatch(word)]
-    said = [word for word in rest if word not in overrides] + arguments[split + 1 :]
+    name, overrides = words[0], [word for word in words[1:] if OVERRIDE.fullmatch(word)]
+    said = [word for word in arguments[:split] if word not in (*overrides, *FLAGS)][1:] + arguments[split + 1 :]
     verb = _checked(name, said, flags)
     os.umask(0o077)
     options = _options(overrides)
@@ -111,7 +110,8 @@ def _checked(name: str, said: Sequence[str], flags: set[str]) -> Verb:
     faults = []
     if not verb.least <= len(said) <= (len(said) if verb.most is None else verb.most):
         takes = f"Write: vllm-flow context {name} {verb.words}".rstrip()
-        faults.append(Fault(f"context {name}", f"{len(said)} words stand behind it. {takes}"))
+        given = "1 word stands" if len(said) == 1 else f"{len(said)} words stand"
+        faults.append(Fault(f"context {name}", f"{given} behind it. {takes}"))
     for flag in sorted(flags - verb.flags):
         word = next(spelling for spelling, one in FLAGS.items() if one == flag)
         those = [other for other, one in VERBS.items() if flag in one.flags]

@@ -1,4 +1,4 @@
-"""What each verb of `vllm-flow context` does. Each gets the open store and the words behind it, and gives an exit code."""
+"""What each verb of `vllm-flow context` does, given the open store and the words behind it. Each gives an exit code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from vllm_flow.core.codec import to_json
 from vllm_flow.core.errors import ConfigError, Fault, FlowError, StoreError, nearest
 from vllm_flow.core.files import replaced
 from vllm_flow.core.resources import StoredTurn
-from vllm_flow.core.values import Message
 from vllm_flow.stores.kept_json import kept_of, line_of
 from vllm_flow.stores.retention import days_ago, expired, prune
 from vllm_flow.stores.words import Query
@@ -25,8 +24,6 @@ from vllm_flow.stores.words import Query
 HEAD = ("conversation", "turns", "last written", "title")
 FOUND = 50
 """Messages that a search shows."""
-AROUND = 60
-"""Characters of a message that it shows."""
 
 
 def ls_(opened: Opened, _: Sequence[str]) -> int:
@@ -63,8 +60,10 @@ def search_(opened: Opened, words: Sequence[str]) -> int:
     if "json" in opened.flags:
         print(json_line(to_json(shown)))
     else:
-        query = Query.of(text)
-        rows = [(printed(o.conversation), str(o.number), o.message.role, around(query, o.message)) for o in shown]
+        query, rows = Query.of(text), list[tuple[str, ...]]()
+        for one in shown:
+            piece = printed(query.around(one.message.text))
+            rows.append((printed(one.conversation), str(one.number), one.message.role, piece))
         table(rows, ("conversation", "turn", "who", "message"))
     if len(found) > FOUND:
         print(f"There are more than these {FOUND}. Give another word.", file=sys.stderr)
@@ -133,14 +132,6 @@ def _data(one: Conversation) -> dict[str, object]:
     return {"name": one.name, "title": one.title, "turns": one.turns, "written": one.written.isoformat()}
 
 
-def around(query: Query, message: Message) -> str:
-    """The piece of the message in which a word was found first, in one line."""
-    text = " ".join(message.text.split())
-    place = max(0, query.place_in(text) - AROUND // 3)
-    piece = text[place : place + AROUND]
-    return printed(f"{'…' if place else ''}{piece}{'…' if place + AROUND < len(text) else ''}")
-
-
 def _known(store: Archive, names: Sequence[str]) -> list[str]:
     """The names, when all of them are there. Raises StoreError that tells all that are not."""
     there = [one.name for one in store.conversations()] if names else []
@@ -163,7 +154,7 @@ def _so_many(count: int, what: str) -> str:
 
 
 def _print_turn(stored: StoredTurn) -> None:
-    said = [(message.role, message.text) for message in (*stored.turn.history, stored.turn.message)]
+    said: list[tuple[str, str]] = [(one.role, one.text) for one in (*stored.turn.history, stored.turn.message)]
     if stored.reply is None:
         said.append(("", "(not answered)"))
     else:
@@ -202,13 +193,21 @@ def _lines(file: str) -> Iterator[tuple[str, str]]:
             sys.stdin.reconfigure(encoding="utf-8", errors="strict")  # type: ignore[union-attr]
             lines: Iterable[str] = sys.stdin
         else:
-            lines = closing.enter_context(Path(file).expanduser().open(encoding="utf-8"))
+            lines = closing.enter_context(_opened(file))
         try:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield f"{file}:{number}", line
         except UnicodeDecodeError:
             raise FlowError(f"{file}: it is not UTF-8. Give a file that `vllm-flow context export` wrote.") from None
+
+
+def _opened(file: str) -> IO[str]:
+    try:
+        return Path(file).expanduser().open(encoding="utf-8")
+    except (OSError, RuntimeError, ValueError) as error:  # ~nobody, a zero byte
+        what = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+        raise FlowError(f"{file}: {what}. Give a file that `vllm-flow context export` wrote.") from None
 
 
 def _import(store: Archive, line: str, where: str, problems: list[str]) -> bool | None:

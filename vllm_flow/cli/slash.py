@@ -7,8 +7,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from vllm_flow.cli.ledger_shown import ledger_lines
+from vllm_flow.core.archive import Archive
 from vllm_flow.core.codec import to_json
 from vllm_flow.core.errors import EngineError, FlowError, listed, nearest
 from vllm_flow.core.resources import Store
@@ -16,6 +18,7 @@ from vllm_flow.core.values import Message, Prompt
 from vllm_flow.stages.context import Facts, said
 from vllm_flow.stages.context.facts import remembered
 from vllm_flow.stages.context.notes import same
+from vllm_flow.stores.words import Query
 
 if TYPE_CHECKING:
     from vllm_flow.cli.chat import Chat
@@ -25,6 +28,9 @@ HELP = {
     "set": "/set sampling.temperature 0.3      change a value and go on",
     "context": "/context                           what the last prompt was made of, and what the conversation holds",
     "undo": "/undo                              take the last turn back",
+    "fork": "/fork [3]                          go on in a copy, up to turn 3 or whole; this one stays as it is",
+    "title": "/title The rain in Spain           call the conversation so",
+    "search": "/search rain                       messages with all the words, of all conversations",
     "retry": "/retry                             another answer to the last turn",
     "good": "/good                              the last answer was good: schedules may follow it",
     "bad": "/bad                               the last answer was bad",
@@ -90,6 +96,26 @@ class Slash:
         store.undo(self.chat.conversation)
         self.chat.answer(replace(last, number=None, sample=last.sample + 1))
 
+    def fork(self, rest: str) -> None:
+        if rest and not rest.isdecimal():
+            raise FlowError(f"/fork: '{rest}' is no number of a turn. Write, for example, /fork 3")
+        before, name = self.chat.conversation, f"chat-{uuid4().hex[:8]}"
+        self._archive().fork(before, name, int(rest) if rest else None)
+        self.chat.conversation = name
+        self.chat.screen.status(f"Now in {name}; `vllm-flow chat -c {before}` goes back.")
+
+    def title(self, rest: str) -> None:
+        self._archive().set_title(self.chat.conversation, rest)
+        self.chat.screen.status(f"This conversation is called: {' '.join(rest.split())}")
+
+    def search(self, rest: str) -> None:
+        archive, query = self._archive(), Query.of(rest)
+        lines = [
+            f"{found.conversation}, turn {found.number}, {found.message.role}: {query.around(found.message.text)}"
+            for found in archive.search(rest)
+        ]
+        self.chat.screen.status("\n".join(lines) or "No message has all of these words.")
+
     def good(self, rest: str) -> None:
         self._like(1.0)
 
@@ -152,6 +178,11 @@ class Slash:
         if self.chat.store is None:
             raise FlowError("this pipeline remembers nothing. Choose one with a context, such as pipeline=dialogue.")
         return self.chat.store
+
+    def _archive(self) -> Archive:
+        if not isinstance(store := self._store(), Archive):
+            raise FlowError(f"a {type(store).__name__} cannot do this. Choose an Archive, such as store=sqlite.")
+        return store
 
     def _messages(self) -> tuple[Message, ...]:
         turns = self._store().turns(self.chat.conversation)

@@ -51,7 +51,7 @@ def overrides_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def kept_in_a_file(overrides: Sequence[str]) -> list[str]:
-    """The overrides of a command that is nothing without its conversations: the store is a file unless one is chosen."""
+    """The overrides of a command that is nothing without conversations: their store is a file, unless one is chosen."""
     chosen = any(word.lstrip("+").startswith("store=") for word in overrides)
     return [*overrides] if chosen else ["store=sqlite", *overrides]
 

@@ -23,6 +23,7 @@ from vllm_flow.core.events import Event, Observer, Opened, Reconfigured, TurnDon
 from vllm_flow.core.flow import Flow, Item
 from vllm_flow.core.heard import Recall
 from vllm_flow.core.marks import marked, unmarked
+from vllm_flow.core.numbering import begun_next
 from vllm_flow.core.pipeline import Pipeline, Resource
 from vllm_flow.core.resources import Engine, Store
 from vllm_flow.core.shown import Said
@@ -206,6 +207,8 @@ class Runner:
     def _numbered(self, turn: Turn) -> Turn:
         """Turns are counted by the store; by the runner only where the graph remembers nothing."""
         name, number, store = turn.conversation, turn.number, next(self._stores(), None)
+        if number is None and store is not None and self.pipeline.commits_output:
+            return begun_next(turn, store)
         if number is None:
             number = store.next_number(name) if store else self._numbers.get(name, 0) + 1
         if store is None:

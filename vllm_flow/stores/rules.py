@@ -85,8 +85,8 @@ def check_fork(turns: Sequence[StoredTurn], conversation: str, number: int | Non
     if not numbers:
         raise StoreError(f"conversation {conversation!r}: it has no turn to branch off from. Say something first.")
     if number is not None and number not in numbers:
-        there = f"turns {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"turn {numbers[0]}"
-        raise StoreError(f"conversation {conversation!r}: there is no turn {number}. There are {there}.")
+        there = f"are turns {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"is turn {numbers[0]}"
+        raise StoreError(f"conversation {conversation!r}: there is no turn {number}. There {there}.")
 
 
 def taken(conversation: str) -> StoreError:

@@ -10,6 +10,7 @@ from vllm_flow.core.errors import StoreError
 from vllm_flow.core.options import above, at_least
 from vllm_flow.core.registry import resource
 from vllm_flow.stores.retention import expire
+from vllm_flow.stores.sqlite_file import read_names
 from vllm_flow.stores.sqlite_store import SqliteStore
 
 
@@ -31,6 +32,10 @@ class Sqlite:
         if self.keep_days is not None:
             expire(store, self.keep_days, str(self.file))
         return store
+
+    def names(self) -> dict[str, str]:
+        """Each conversation with its title, the one written last first; for a shell's Tab, so it changes nothing."""
+        return read_names(self.file)
 
     @property
     def file(self) -> Path:

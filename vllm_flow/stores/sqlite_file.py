@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -83,6 +83,18 @@ def _use_wal(connection: apsw.Connection, wait_s: float) -> None:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.01)
+
+
+def read_names(path: Path) -> dict[str, str]:
+    """Conversations and their titles, the one written last first; nothing of a file that is not there, or not ours."""
+    if not path.is_file():
+        return {}
+    try:
+        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            rows = connection.execute("SELECT name, title FROM conversations ORDER BY written DESC").fetchall()
+    except apsw.Error:
+        return {}
+    return {str(name): str(title) for name, title in rows}
 
 
 @contextmanager

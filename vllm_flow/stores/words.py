@@ -21,6 +21,8 @@ ALONE = (
     "\u2600-\u27bf\U0001f000-\U0001faff"  # pictures
 )
 WORD = re.compile(rf"[{ALONE}]|[^\W_{ALONE}]+")
+AROUND = 60
+"""Characters of a message that are shown where a word was found."""
 PIECE = re.compile(r'"([^"]*)"|(\S+)')
 
 
@@ -69,10 +71,10 @@ class Query:
         words = words_of(text)
         return all(phrase.is_in(words) for phrase in self.phrases)
 
-    def place_in(self, text: str) -> int:
-        """Where the first word of one of the phrases stands, or 0."""
-        first = tuple(phrase.words[0] for phrase in self.phrases)
-        for found in WORD.finditer(text):
-            if "".join(words_of(found[0])).startswith(first):
-                return found.start()
-        return 0
+    def around(self, text: str) -> str:
+        """The piece of the text in which a word was found first, in one line."""
+        text, first = " ".join(text.split()), tuple(phrase.words[0] for phrase in self.phrases)
+        places = (one.start() for one in WORD.finditer(text) if "".join(words_of(one[0])).startswith(first))
+        start = max(0, next(places, 0) - AROUND // 3)
+        piece = text[start : start + AROUND]
+        return f"{'…' if start else ''}{piece}{'…' if start + AROUND < len(text) else ''}"

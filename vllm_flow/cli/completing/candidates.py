@@ -21,6 +21,8 @@ FLAG = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 EXPLAINED = re.compile(r"\s+(-[\w, -]+?)( [A-Z]+)?\s{2,}(.*)")
 EXAMPLE = re.compile(r"^  (\w+) +(.+)$", re.MULTILINE)
 """A line of init's help."""
+VERB = re.compile(r"^  ([a-z]+) +([a-z].+)$", re.MULTILINE)
+"""A line of context's help."""
 TEXTS = ("text", "system")
 """Options that take free text, or the name of a file behind `@`."""
 
@@ -72,6 +74,12 @@ def _all(words: Sequence[str], current: str) -> Iterator[Candidate]:
         yield from (Candidate(shell) for shell in SCRIPTS if not rest)
     elif command == "models":
         yield from _models(rest)
+    elif command == "context":
+        yield from _conversations(rest, current)
+        yield from (one for one in _overrides(rest, current) if one.text.startswith("store"))
+    elif command == "chat" and rest[-1:] in (["-c"], ["--continue"]):
+        yield from (Candidate(*one) for one in _names_kept(rest))
+        yield from _overrides(rest, current)
     elif command == "replay" and "--change" not in rest:
         yield from _files("", current)
     elif "key=value" in text:
@@ -103,6 +111,28 @@ def _models(rest: Sequence[str]) -> Iterator[Candidate]:
         yield from (Candidate("ls", "the packaged weights"), Candidate("pull", "fetch and convert them"))
     elif rest == ["pull"]:
         yield from (Candidate(name, one.summary) for name, one in PACKAGES.items())
+
+
+def _conversations(rest: Sequence[str], current: str) -> Iterator[Candidate]:
+    """Verbs, and what stands behind each."""
+    from vllm_flow.cli.context import VERBS
+
+    verb, *words = [word for word in rest if "=" not in word and not word.startswith("-")] or [""]
+    if not verb:
+        yield from (Candidate(name, about) for name, about in VERB.findall(help_of("context")) if name in VERBS)
+    elif verb in ("export", "import") and not words:
+        yield from _files("", current)
+    elif verb in ("export", "delete") or (verb in ("show", "title", "fork") and not words):
+        yield from (Candidate(*one) for one in _names_kept(rest) if one[0] not in words)
+
+
+def _names_kept(rest: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each conversation in the file that the words choose, with its title."""
+    from vllm_flow.config.outline import contents
+    from vllm_flow.stores.sqlite import Sqlite
+
+    chosen = [word.partition("=")[2] for word in rest if word.startswith("store.path=")]
+    yield from Sqlite(str([contents("store/sqlite")[1]["path"], *chosen][-1])).names().items()
 
 
 def _names() -> Iterator[Candidate]:

@@ -97,14 +97,60 @@ def test_a_chat_without_facts_says_how_to_have_them(tmp_path: Path) -> None:
     assert said.stderr.count(what) == 3
 
 
+def test_a_chat_branches_and_goes_on_in_either(tmp_path: Path) -> None:
+    lines = ["one", "two", "three", "/title My numbers", "/undo", "/fork 1", "another two", "/search two", "/context"]
+    said = flow(tmp_path, *ECHO, input="\n".join(lines))
+    assert (said.returncode, said.stdout.splitlines()) == (0, ["one", "two", "three", "another two"])
+    told = said.stderr.splitlines()
+    fork = told[2].removeprefix("Now in ").partition(";")[0]
+    name = told[2].partition("chat -c ")[2].removesuffix("` goes back.")
+    assert told == [
+        "This conversation is called: My numbers",
+        "Taken back: three",
+        f"Now in {fork}; `vllm-flow chat -c {name}` goes back.",
+        *(f"{fork}, turn 2, {role}: another two" for role in ("assistant", "user")),
+        *(f"{name}, turn 2, {role}: two" for role in ("assistant", "user")),
+        "4 messages, 6 tokens as a prompt",
+        *(f"{role:>9}  {text}" for text in ("one", "another two") for role in ("user", "assistant")),
+        f"Conversation {fork}; `vllm-flow chat -c` goes on with it.",
+    ]
+    store = Sqlite(str(tmp_path / "kept.sqlite")).open()
+    listed = [(one.name, one.title, one.turns) for one in store.conversations()]
+    assert listed == [(fork, "My numbers", 2), (name, "My numbers", 2)]
+    assert [one.turn.text for one in store.taken_back(name)] == ["three"]
+    store.close()
+    back = flow(tmp_path, *ECHO, "-c", name, input="three again\n")
+    assert (back.stdout, back.stderr.splitlines()[0]) == ("three again\n", f"Going on with {name}, 2 turns so far.")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("-c", "nope"), 1, "vllm-flow: chat -c nope: nothing is said in it. `vllm-flow context ls` lists what there is.\n"),
+        (("-c", "a", "b"), 2, "chat -c (command line): 2 conversations are named. Name one.\n"),
+        (("-c",), 1, "vllm-flow: chat -c: no conversation is stored here yet. Start one with `vllm-flow chat`.\n"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_gone_on_with_is_said(tmp_path: Path, words: tuple[str, ...], code: int, told: str) -> None:
+    said = flow(tmp_path, *ECHO, *words, input="hi\n")
+    assert (said.returncode, said.stdout, said.stderr) == (code, "", told)
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("/nope", "/nope: there is no such command. Commands: bad, bye, context, facts, forget, good, help, remember, retry, save, set, undo."),
-        ("/sett x 1", "/sett: there is no such command. Did you mean 'set'? Commands: bad, bye, context, facts, forget, good, help, remember, retry, save, set, undo."),
+        ("/nope", "/nope: there is no such command. Commands: bad, bye, context, facts, forget, fork, good, help, remember, retry, save, search, set, title, undo."),
+        ("/sett x 1", "/sett: there is no such command. Did you mean 'set'? Commands: bad, bye, context, facts, forget, fork, good, help, remember, retry, save, search, set, title, undo."),
         ("/set", "/set: key or value is missing. Write, for example, /set sampling.temperature 0.3"),
         ("/set sampling.temperature hot", f"sampling.temperature (command line): 'hot' does not fit. It takes a number of 0 or more, or a schedule: {SCHEDULES}."),
         ("/undo", "/undo: there is nothing to take back."),
+        ("/fork", "conversation 'NAME': it is not stored here. `vllm-flow context ls` lists what is."),
+        ("/fork x", "/fork: 'x' is no number of a turn. Write, for example, /fork 3"),
+        ("hi\n/fork 2", "conversation 'NAME': there is no turn 2. There is turn 1."),
+        ("/title Rain", "conversation 'NAME': it is not stored here. `vllm-flow context ls` lists what is."),
+        ("hi\n/title", "conversation 'NAME': the title has no word. Write one."),
+        ("/search", "search '': there is no word in it. Write a word that was said."),
+        ("/search rain", "No message has all of these words."),
         ("/retry", "/retry: there is no turn to answer again. Say something first."),
         ("/save", "/save: nothing has been said yet."),
         ("/good", "nothing has been answered yet. Say something first."),
@@ -115,7 +161,8 @@ def test_a_chat_without_facts_says_how_to_have_them(tmp_path: Path) -> None:
 def test_a_command_that_cannot_be_done_says_why_and_the_chat_goes_on(tmp_path: Path, line: str, words: str) -> None:
     said = flow(tmp_path, *ECHO, input=f"{line}\nstill here\n")
     assert (said.returncode, said.stdout.removeprefix("hi\n")) == (0, "still here\n")
-    assert said.stderr.splitlines()[0] == words
+    name = said.stderr.split("Conversation ")[1].split(";")[0]
+    assert said.stderr.splitlines()[0] == words.replace("NAME", name)
 
 
 def test_the_context_shown_is_what_the_last_prompt_was_made_of(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def test_help_names_every_command_and_version_is_one_line(tmp_path: Path) -> Non
         for word in (
             "run",
             "chat",
+            "context",
             "check",
             "init",
             "ls",
@@ -56,6 +57,7 @@ def test_help_names_every_command_and_version_is_one_line(tmp_path: Path) -> Non
     for command in (
         "run",
         "chat",
+        "context",
         "check",
         "init",
         "ls",
@@ -170,7 +172,7 @@ def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, compare, completion, init, judge, ls, models, replay, report, resume, run; overrides are written key=value."),
+        (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, compare, completion, context, init, judge, ls, models, replay, report, resume, run; overrides are written key=value."),
         (["ls", "modles"], "ls modles: nothing has this name. Did you mean 'models'? Kinds: clocks, contexts, documents, embedders, engines, experiments, facts, functions, inputs, keys, measures, metrics, models, pipelines, plugins, resources, retrievals, samplings, schedules, sources, stages, stores, tools, webs, words; `vllm-flow ls KIND` lists the names."),
         (["completion", "zhs"], "completion zhs: it takes one shell. Did you mean 'zsh'? There are: bash, fish, zsh."),
         (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --config, --graph, --help, --json, --mermaid, --multirun, --plan, --sampling, --schema, --svg, -h, -m."),

@@ -26,6 +26,8 @@ from vllm_flow.cli.listing import names
 from vllm_flow.config.keys import WORDS
 from vllm_flow.core import plugins, registry
 from vllm_flow.core.options import schema_of
+from vllm_flow.stores import Sqlite
+from vllm_flow.testing.talk import asked
 
 BREAKS = " \t\n\"'@><=;|&(:"
 """COMP_WORDBREAKS as bash has it at first."""
@@ -56,6 +58,31 @@ def offered(line: str) -> list[str]:
     """The candidates for the last word of a line, which stands behind `vllm-flow`."""
     *words, current = line.split(" ")
     return sorted(one.text for one in candidates(words, current))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("context ", ["delete", "export", "fork", "import", "ls", "prune", "search", "show", "store.", "store=", "title"]),
+        ("context store.path=kept.sqlite sh", ["show"]),
+        ("context prune --dr", ["--dry-run"]),
+        ("context prune store.k", ["store.keep_days="]),
+        ("context import a", ["a.jsonl"]),
+        ("context export a.jsonl b", ["bob"]),
+        ("context show ", ["ann", "bob", "store.", "store="]),
+        ("context show ann ", ["store.", "store="]),
+        ("context delete ann ", ["bob", "store.", "store="]),
+        ("context show store.path=nowhere.sqlite a", []),
+        ("context show store.path=a.jsonl a", []),
+        ("chat -c a", ["ann"]),
+    ],
+)  # fmt: skip
+def test_conversations_are_offered_by_name(line: str, words: list[str]) -> None:
+    store = Sqlite().open()
+    for name in ("ann", "bob"):
+        store.begin(asked(1, conversation=name))
+    store.close()
+    assert offered(line) == words
 
 
 @pytest.mark.parametrize(

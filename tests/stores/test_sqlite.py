@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import time
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import apsw
@@ -13,6 +16,7 @@ from vllm_flow.core.errors import StoreError
 from vllm_flow.core.option_checks import problems
 from vllm_flow.core.resources import StoredTurn
 from vllm_flow.stores import Sqlite
+from vllm_flow.stores.retention import expired
 from vllm_flow.testing.talk import CUT, answered, asked
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
@@ -78,9 +82,10 @@ def test_every_commit_reaches_the_disk_and_readers_do_not_wait(tmp_path):
 
 
 def test_options_are_checked():
-    assert [one.problem for one in problems(Sqlite, {"path": 3, "wait_s": -1})] == [
+    assert [one.problem for one in problems(Sqlite, {"path": 3, "wait_s": -1, "keep_days": 0})] == [
         "3 does not fit. It takes a text.",
         "-1 does not fit. It takes a number of 0 or more.",
+        "0 does not fit. It takes a number above 0, or null.",
     ]
 
 
@@ -146,3 +151,59 @@ def test_an_empty_file_becomes_a_store(tmp_path):
     store = Sqlite(str(path)).open()
     answered(store, 1, "first")
     store.close()
+
+
+def test_what_is_deleted_is_not_in_the_file_any_more(tmp_path):
+    path = tmp_path / "c.sqlite"
+    store = Sqlite(str(path)).open()
+    for number in range(1, 9):
+        answered(store, number, f"harmless {number}")
+        answered(store, number, f"Xylophonist{number} 机密", conversation="bob", secret=f"Quetzalcoatl{number}")
+    store.begin(asked(9, "Zygomorphic", "bob"))
+    store.undo("bob")
+    store.set_title("bob", "Kwashiorkor")
+    words = [b"ylophonist", b"uetzalcoatl", b"ygomorphic", b"washiorkor", "机密".encode()]
+
+    def there() -> list[bytes]:
+        content = b"".join(one.read_bytes() for one in tmp_path.iterdir()).replace(rb"\u673a\u5bc6", "机密".encode())
+        return [word for word in words if word in content]
+
+    assert there() == words
+    store.delete("bob")
+    assert there() == []
+    assert len(store.turns("ann")) == 8
+    store.close()
+    assert there() == []
+
+
+def test_opening_deletes_what_is_older_than_keep_days_and_says_so(tmp_path, caplog):
+    path = tmp_path / "c.sqlite"
+    store = Sqlite(str(path)).open()
+    answered(store, 1, "first")
+    kept = store.dump("ann")
+    for name, days in (("b", 29), ("c", 31), ("d", 400)):
+        turns = tuple(replace(one, turn=replace(one.turn, conversation=name)) for one in kept.turns)
+        store.load(replace(kept, name=name, turns=turns, written=kept.written - timedelta(days=days)))
+    store.close()
+    for keep_days, left, said in ((None, "dcba", ""), (30, "ba", "30 days (store.keep_days): d, c"), (30, "ba", "")):
+        caplog.clear()
+        store = Sqlite(str(path), keep_days=keep_days).open()
+        assert [one.name[0] for one in store.conversations()] == list(left)
+        assert [one.getMessage() for one in caplog.records] == (
+            [f"{path}: deleted, since nothing was said for {said}"] if said else []
+        )
+        store.close()
+
+
+def test_what_is_written_while_it_is_pruned_stays(tmp_path):
+    path = str(tmp_path / "c.sqlite")
+    store, other = Sqlite(path).open(), Sqlite(path).open()
+    answered(store, 1, "first")
+    before = store.conversations()[0].written + timedelta(milliseconds=1)
+    assert [one.name for one in expired(store, before)] == ["ann"]
+    time.sleep(0.005)
+    answered(other, 2, "second")
+    assert store.delete("ann", before) is False
+    assert len(store.turns("ann")) == 2
+    store.close()
+    other.close()

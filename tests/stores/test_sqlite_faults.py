@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -130,6 +131,37 @@ def test_a_changed_value_is_noticed(tmp_path):
             f"store.path ({path}): conversation 'ann', turn 1 is damaged (its checksum does not match). "
             "Put back a copy."
         )
+    store.close()
+
+
+def test_a_changed_title_is_noticed_and_can_be_given_again(tmp_path):
+    path = tmp_path / "c.sqlite"
+    store = Sqlite(str(path)).open()
+    answered(store, 1, "Is it raining?")
+    other = apsw.Connection(str(path))
+    other.execute("UPDATE conversations SET written_ms = written_ms - 1")
+    other.close()
+    said = (
+        f"store.path ({path}): conversation 'ann': its title or time is damaged (the checksum does not match). "
+        "Give it a title again, or put back a copy."
+    )
+    for read in (store.conversations, lambda: store.dump("ann"), lambda: store.delete("ann", datetime.now(UTC))):
+        with pytest.raises(StoreError) as caught:
+            read()
+        assert str(caught.value) == said
+    assert len(store.turns("ann")) == 1, "what was said can be read"
+    store.set_title("ann", "Rain")
+    answered(store, 2, "And now?")
+    assert [(one.title, one.turns) for one in store.conversations()] == [("Rain", 2)]
+    store.close()
+
+
+def test_a_bit_in_the_index_of_words_finds_nothing_wrong(tmp_path):
+    store = Sqlite(str(tmp_path / "c.sqlite")).open()
+    answered(store, 1, "Is it raining?")
+    store._connection.execute("INSERT INTO words (rowid, text) VALUES (2, 'snowing'), (999, 'snowing')")
+    assert store.search("snowing") == ()
+    assert len(store.search("raining")) == 2
     store.close()
 
 

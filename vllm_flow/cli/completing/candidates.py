@@ -76,7 +76,7 @@ def _all(words: Sequence[str], current: str) -> Iterator[Candidate]:
         yield from _models(rest)
     elif command == "context":
         yield from _conversations(rest, current)
-        yield from (one for one in _overrides(rest, current) if one.text.startswith("store"))
+        yield from (one for one in _overrides(["store=sqlite", *rest], current) if one.text.startswith("store"))
     elif command == "chat" and rest[-1:] in (["-c"], ["--continue"]):
         yield from (Candidate(*one) for one in _names_kept(rest))
         yield from _overrides(rest, current)

@@ -243,7 +243,7 @@ from vllm_flow.stores import Sqlite
 store = Sqlite(sys.argv[1]).open()
 resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, resource.RLIM_INFINITY))
 for number in range(1, 1000):
-    turn = Turn("ann", user("x" * 3000), number=number)
+    turn = Turn("ann", user("x" * 30000), number=number)
     try:
         store.begin(turn)
         store.commit(turn, Completion("y" * 3000, (1,), "stop", Usage(1, 1)), {"n": number})
@@ -269,3 +269,70 @@ print(number, flush=True)
     assert len(numbers) > 5
     assert store.state("ann") == {"n": numbers[-1]}
     store.close()
+
+
+FULL_DISK = """
+import sys
+from pathlib import Path
+from vllm_flow.core.errors import StoreError
+from vllm_flow.core.values import Completion, Turn, Usage, user
+from vllm_flow.stores import Sqlite
+
+folder = Path(sys.argv[1])
+(folder / "other").write_bytes(bytes(3_000_000))
+store = Sqlite(str(folder / "c.sqlite")).open()
+asked, answered, refused = {}, {}, []
+
+def say(number):
+    turn = Turn("ann", user(f"question {number} " + "x" * 30000), number=number)
+    try:
+        store.begin(turn)
+        asked[number] = turn
+        reply = Completion(f"answer {number} " + "y" * 30000, (1,), "stop", Usage(1, 1))
+        store.commit(turn, reply, {"n": number})
+        answered[number] = reply
+    except StoreError as error:
+        refused.append(str(error).replace(str(folder), "FOLDER"))
+
+def check():
+    kept = {one.turn.number: one for one in store.dump("ann").turns}
+    assert {number: one.turn for number, one in kept.items()} == asked
+    assert {number: one.reply for number, one in kept.items() if one.reply} == answered
+    assert all(one.state == {"n": number} for number, one in kept.items() if one.reply)
+
+for number in range(1, 1000):
+    say(number)
+    if len(refused) == 30:
+        break
+assert len(answered) > 20
+check()
+(folder / "other").unlink()
+before = len(answered)
+for number in range(number + 1, number + 11):
+    say(number)
+assert len(answered) == before + 10
+check()
+store.close()
+store = Sqlite(str(folder / "c.sqlite")).open()
+check()
+assert len(store.search("question", 10**6)) == len(asked)
+print(*sorted(set(refused)), sep="\\n")
+"""
+
+
+@posix
+def test_a_disk_that_is_really_full_loses_nothing_acknowledged(tmp_path):
+    """On a file system of 12 MB in memory, which only this process sees."""
+    mount = f"mount -t tmpfs -o size=12m none {tmp_path}"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    try:
+        subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this system gives nobody a file system of their own")
+    script = tmp_path.parent / f"{tmp_path.name}.py"
+    script.write_text(FULL_DISK, encoding="utf-8")
+    command = ["unshare", "-rm", "sh", "-c", f"{mount} && exec {sys.executable} {script} {tmp_path}"]
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    full = "store.path (FOLDER/c.sqlite): the disk is full; nothing was stored. Free some space, then send the turn again."
+    assert ran.stdout.splitlines() == [full]

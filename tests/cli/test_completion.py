@@ -116,7 +116,7 @@ def test_conversations_are_offered_by_name(line: str, words: list[str]) -> None:
         ("resources.engine.device=m", ["resources.engine.device=mps"]),
         ("engine.device=cpu,cu", ["engine.device=cpu,cuda"]),
         ("store.", []),
-        ("store=sqlite store.", ["store.path=", "store.wait_s="]),
+        ("store=sqlite store.", ["store.keep_days=", "store.path=", "store.wait_s="]),
         ("input.", ["input.path=", "input.text="]),
         ("input=text input.", ["input.conversation=", "input.text="]),
         ("graph.", ["graph.context.", "graph.prompt.", "graph.remember.", "graph.reply.", "graph.schedule."]),

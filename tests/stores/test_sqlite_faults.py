@@ -334,5 +334,7 @@ def test_a_disk_that_is_really_full_loses_nothing_acknowledged(tmp_path):
     command = ["unshare", "-rm", "sh", "-c", f"{mount} && exec {sys.executable} {script} {tmp_path}"]
     ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
-    full = "store.path (FOLDER/c.sqlite): the disk is full; nothing was stored. Free some space, then send the turn again."
+    full = (
+        "store.path (FOLDER/c.sqlite): the disk is full; nothing was stored. Free some space, then send the turn again."
+    )
     assert ran.stdout.splitlines() == [full]

@@ -241,7 +241,7 @@ from vllm_flow.core.errors import StoreError
 from vllm_flow.core.values import Completion, Turn, Usage, user
 from vllm_flow.stores import Sqlite
 store = Sqlite(sys.argv[1]).open()
-resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
 for number in range(1, 1000):
     turn = Turn("ann", user("x" * 30000), number=number)
     try:

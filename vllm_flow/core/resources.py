@@ -205,7 +205,7 @@ class Store(Protocol):
     """Remembers conversations. A turn is committed in two steps, so that a killed process loses nothing acknowledged.
 
     begin → (commit | interrupt). `(conversation, number)` is unique; a stored reply is never replaced, except one that
-    was interrupted.
+    was interrupted. Threads may share a store. What people want of it beside this is an Archive (archive.py).
     """
 
     def next_number(self, conversation: str) -> int:
@@ -237,7 +237,10 @@ class Store(Protocol):
         ...
 
     def undo(self, conversation: str) -> Message | None:
-        """Take the last turn back and return the user's message; None when there is nothing to take back."""
+        """Take the last turn back and return the user's message; None when there is nothing to take back.
+
+        Its number is free again, and the state is what it was before that turn.
+        """
         ...
 
     def last_conversation(self) -> str | None:

@@ -55,7 +55,7 @@ CREATE UNIQUE INDEX standing ON turns (conversation, number) WHERE taken_back = 
 CREATE INDEX fallen ON turns (conversation) WHERE taken_back = 1;
 -- Words of the turns that stand, see words.py: row 2 × id is the user's message, 2 × id + 1 the reply. It holds no text
 -- of its own. `ascii`, because the words are made already, and it takes every other character for a letter.
-CREATE VIRTUAL TABLE words USING fts5 (text, content = '', tokenize = 'ascii');
+CREATE VIRTUAL TABLE words USING fts5 (text, content = '', columnsize = 0, tokenize = 'ascii');
 INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 """
 COPY = """INSERT INTO turns (conversation, number, turn, reply, state, taken_back, checksum)

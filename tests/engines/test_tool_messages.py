@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.engines.chat_server import DONE, MODEL, ChatServer, Stream, chunk, serving, usage
+from vllm_flow.core.ledger import Entry, Ledger
+from vllm_flow.core.tool_prompts import folded, written_out
 from vllm_flow.core.tool_text import call_text, read
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
 from vllm_flow.core.values import Message, Prompt, Request, system, user
@@ -143,3 +146,22 @@ def test_a_server_that_is_not_known_to_read_tools_reads_them_in_words(server: Ch
     body = server.asked[0].body
     assert "tools" not in body
     assert [one["role"] for one in body["messages"]] == ["system", "user", "assistant", "user"]
+
+
+def test_what_tools_take_of_a_prompt_is_in_its_ledger_which_adds_up() -> None:
+    known = Ledger((Entry("system"), Entry("question")), whose=(("system",), ("question",)))
+    written, tokenizer = Renderer(build_tokenizer()), build_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    for renderer in (written, Renderer(tokenizer)):
+        for prompt in (
+            replace(PROMPT, ledger=known),
+            written_out(replace(PROMPT, ledger=known)),
+            folded(replace(PROMPT, ledger=known)),
+        ):
+            counted = prompt.ledger.measured(renderer.measure(prompt)) if prompt.ledger else None
+            assert counted is not None
+            assert counted.tokens == len(renderer.ids(prompt))
+            entries = {entry.segment: entry.tokens or 0 for entry in counted.entries}
+            assert {"system", "question", "tools"} <= {*entries}
+            assert entries["question"] <= 12  # of `Weather?`, letter by letter, and what stands behind it
+            assert entries["tools"] > 10

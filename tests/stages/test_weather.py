@@ -138,8 +138,10 @@ def test_ten_questions_are_answered_with_what_the_server_says_of_that_city_and_d
     assert server.requests == 20 + (language == "zh")  # 北京市 is asked for as 北京, too
 
 
-def test_city_and_day_may_have_been_said_before(opened: Open, server: WeatherServer) -> None:
-    session = opened(call("Paris", "tomorrow"), from_result, call("Rome", "tomorrow"), from_result)
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_city_and_day_may_have_been_said_before(opened: Open, server: WeatherServer, store: str) -> None:
+    replies = call("Paris", "tomorrow"), from_result, call("Rome", "tomorrow"), from_result
+    session = opened(*replies, store=store)
     session.run("What will it be like in Paris tomorrow?")
     session.run("And in Rome?")
     assert server.asked == [("Paris", "2026-11-29"), ("Rome", "2026-11-29")]

@@ -7,7 +7,7 @@ tools'.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from vllm_flow.core.tool_text import CLOSE, OPEN, call_text
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
 from vllm_flow.core.values import Message, Part, Prompt, Role, Text
 
+UNTOLD = ("pattern", "title")
 ANSWER = "<tool_response>"
 HOW = f"""You may call functions to find out what you do not know. They are described by these JSON Schemas:
 <tools>
@@ -29,9 +30,15 @@ What it gives then comes in {ANSWER}</tool_response>. Answer from that."""
 
 
 def function_json(spec: ToolSpec) -> dict[str, Any]:
-    """A function as chat templates and chat services take it."""
-    about = {"name": spec.name, "description": spec.description, "parameters": dict(spec.parameters)}
+    """A function as chat templates and chat services take it; without patterns, which its description says in words."""
+    about = {"name": spec.name, "description": spec.description, "parameters": _told(spec.parameters)}
     return {"type": "function", "function": about}
+
+
+def _told(schema: Any) -> Any:
+    if isinstance(schema, Mapping):
+        return {key: _told(one) for key, one in schema.items() if not (key in UNTOLD and isinstance(one, str))}
+    return [_told(one) for one in schema] if isinstance(schema, list) else schema
 
 
 def has_tools(prompt: Prompt) -> bool:

@@ -12,8 +12,8 @@ random answers of each, on one core:
 | wheel | 3 MB, one for all Pythons | 1.3 MB | 2.3 MB |
 
 It has wheels for Linux, macOS and Windows on x86-64 and ARM, refuses what it cannot keep instead of ignoring it, and
-imports in 40 ms without torch, so `check` asks it as well. A step that decodes 32 rows takes some hundred times longer
-than one row's mask. Imports it where it is needed.
+imports in 40 ms without torch, so `check` asks it as well. That its masks take longer than others' is little beside a
+model: 32 rows of SmolLM2 held to 32 schemas spend 3 % of a decode step on it (CPU time, one thread, bfloat16).
 """
 
 from __future__ import annotations

@@ -133,8 +133,8 @@ def test_text_and_json_say_the_same(ls: Any) -> None:
     ]
     assert list(kinds) == [
         "clocks", "contexts", "documents", "embedders", "engines", "experiments", "facts", "inputs", "metrics", "models",
-        "pipelines", "retrievals", "samplings", "stores", "webs", "stages", "resources", "sources", "measures", "schedules",
-        "plugins",
+        "pipelines", "retrievals", "samplings", "stores", "tools", "webs", "stages", "resources",
+        "sources", "measures", "schedules", "functions", "plugins",
     ]  # fmt: skip
     assert [name for names in kinds.values() for name, line in names.items() if not line] == []
     assert [(kind, name) for kind in REGISTRIES for name in kinds[kind]] == PARTS

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from vllm_flow.core.embedding import Embedder
+from vllm_flow.core.errors import ConfigError
 from vllm_flow.core.events import Called, Event
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Context, Prompt, Turn, assistant, system, user
 from vllm_flow.embedders import Sentences
-from vllm_flow.stages.recall import Bm25, Retrieval
+from vllm_flow.stages.context.recall import Bm25, Retrieval
 from vllm_flow.testing import MemoryStore, completion, turn
 
 FACT = "By the way, my cat is called Mochi and she is three years old."
@@ -73,6 +74,14 @@ def test_messages_that_came_with_a_turn_are_looked_through_and_its_rules_stay() 
         ("before turn 1", "User: My dog is Rex.\nAssistant: Good.")
     ]
     assert found.left_out == ()
+
+
+def test_what_is_to_be_remembered_is_no_business_of_theirs_and_said_to_be() -> None:
+    asked = Turn("test", user("Hello."), number=1, remember={"name": "Ada"})
+    with pytest.raises(ConfigError) as told:
+        Bm25().run(asked, MemoryStore())
+    problem = "the turn wants name remembered, and this policy keeps no facts. Choose context=facts."
+    assert str(told.value) == f"context: {problem}"
 
 
 def test_a_question_without_an_answer_is_not_recalled() -> None:

@@ -3,13 +3,12 @@
 from vllm_flow.stages.adapt import Learned, Lora
 from vllm_flow.stages.bandit import Bandit
 from vllm_flow.stages.cite import Passages
-from vllm_flow.stages.context import Facts, Full, Sink, Story, Summary, Update, Window
+from vllm_flow.stages.context import Bm25 as RecalledByWords
+from vllm_flow.stages.context import Facts, Full, Retrieval, Sink, Story, Summary, Update, Window
 from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.fuse import Chat
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Verdict
-from vllm_flow.stages.recall import Bm25 as RecalledByWords
-from vllm_flow.stages.recall import Retrieval
 from vllm_flow.stages.retrieve import Bm25, Dense
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import ByMetric, Compared, Continued, Given, Likelihood

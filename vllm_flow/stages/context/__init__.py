@@ -8,10 +8,11 @@ committed with the reply, so it follows the turn wherever that goes: taken back,
 from vllm_flow.stages.context.earlier import begin, said
 from vllm_flow.stages.context.facts import Facts
 from vllm_flow.stages.context.full import Full
+from vllm_flow.stages.context.recall import Bm25, Retrieval
 from vllm_flow.stages.context.sink import Sink
 from vllm_flow.stages.context.story import Story
 from vllm_flow.stages.context.summary import Summary
 from vllm_flow.stages.context.update import Update
 from vllm_flow.stages.context.window import Window
 
-__all__ = ["Facts", "Full", "Sink", "Story", "Summary", "Update", "Window", "begin", "said"]
+__all__ = ["Bm25", "Facts", "Full", "Retrieval", "Sink", "Story", "Summary", "Update", "Window", "begin", "said"]

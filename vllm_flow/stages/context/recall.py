@@ -14,32 +14,20 @@ from vllm_flow.core.embedding import Embedder
 from vllm_flow.core.options import at_least, between
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
-from vllm_flow.core.segments import Item, LeftOut, Segment, Share
+from vllm_flow.core.segments import Item, Segment, Share
 from vllm_flow.core.values import Context, Message, Turn
 from vllm_flow.retrieval.scores import Hit, by_meaning, by_words, nearest
-from vllm_flow.stages.context import said
+from vllm_flow.stages.context.earlier import Exchange, begun, exchanges, left_out, without
 from vllm_flow.stages.retrieve import giving_way
 
 NAME = "recalled"
-SPEAKERS = {"user": "User", "assistant": "Assistant"}
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """A question, and what was said until the next."""
-
-    source: str
-    messages: tuple[Message, ...]
-
-    def __str__(self) -> str:
-        spoken = (one for one in self.messages if one.role != "system")
-        return "\n".join(f"{SPEAKERS[one.role]}: {one.text}" for one in spoken)
 
 
 @dataclass(frozen=True)
 class Earlier:
     """What was said before a turn: the newest exchanges, and older ones that are to be looked through."""
 
+    turn: Turn
     newest: tuple[Exchange, ...]
     older: tuple[Exchange, ...]
     """The latest first: of two that are equally near that one counts."""
@@ -47,41 +35,24 @@ class Earlier:
     @classmethod
     def of(cls, turn: Turn, store: Store, turns: int) -> Earlier:
         """Commits the user's message."""
-        store.begin(turn)
-        found: list[Exchange] = []
-        for stored in store.turns(turn.conversation):
-            number = stored.turn.number or 0
-            if number < (turn.number or 0):
-                before = len(stored.turn.history)
-                found += _cut(f"before turn {number}", stored.turn.history)
-                found += _cut(f"turn {number}", said(stored)[before:])
-        found += _cut(f"before turn {turn.number}", turn.history)
+        found = exchanges(turn, begun(turn, store))
         start = max(0, len(found) - turns)
-        return cls(tuple(found[start:]), tuple(reversed(found[:start])))
+        return cls(turn, found[start:], found[:start][::-1])
 
     @property
     def texts(self) -> list[tuple[int, str]]:
         """What is looked through: each message by itself, with the exchange it is of."""
-        return [
-            (place, one.text)
-            for place, exchange in enumerate(self.older)
-            for one in exchange.messages
-            if one.role != "system" and one.text.strip()
-        ]
+        return [(place, one.text) for place, exchange in enumerate(self.older) for one in _spoken(exchange)]
+
+    def item(self, hit: Hit) -> Item:
+        exchange = self.older[hit.place]
+        text = "\n".join(f"{one.role.capitalize()}: {one.text}" for one in _spoken(exchange))
+        number = exchange.place[0]
+        return Item(text, f"before turn {number}" if number == self.turn.number else f"turn {number}", hit.score)
 
 
-def _cut(source: str, messages: Sequence[Message]) -> Iterator[Exchange]:
-    """The messages, cut before every question but the first."""
-    group: list[Message] = []
-    asked = False
-    for message in messages:
-        if message.role == "user" and asked:
-            yield Exchange(source, tuple(group))
-            group, asked = [], False
-        asked = asked or message.role == "user"
-        group.append(message)
-    if group:
-        yield Exchange(source, tuple(group))
+def _spoken(exchange: Exchange) -> Iterator[Message]:
+    return (one for one in exchange.messages if one.role != "system" and one.text.strip())
 
 
 @dataclass(frozen=True)
@@ -100,21 +71,16 @@ class _Recall:
             best[place] = max(score, best.get(place, score))
         places = list(best)
         hits = [Hit(places[one.place], one.score) for one in nearest([*best.values()], self.found, above)]
-        items = tuple(Item(str(earlier.older[hit.place]), earlier.older[hit.place].source, hit.score) for hit in hits)
-        missing = [one for place, one in enumerate(earlier.older) if place not in {hit.place for hit in hits}]
-        rules = [one for exchange in reversed(earlier.older) for one in exchange.messages if one.role == "system"]
-        recalled = (Segment(NAME, items, self.heading, "last", self.share),) if items else ()
-        return Context(
-            (*rules, *(message for one in earlier.newest for message in one.messages)),
-            state=store.state(turn.conversation),
-            left_out=self._left_out(missing),
-            segments=recalled,
-        )
-
-    def _left_out(self, missing: Sequence[Exchange]) -> tuple[LeftOut, ...]:
-        count = sum(one.role != "system" for exchange in missing for one in exchange.messages)
+        recalled = {hit.place for hit in hits}
+        missing = [one for place, one in enumerate(earlier.older) if place not in recalled]
+        items = tuple(map(earlier.item, hits))
         why = f"neither in the newest {self.turns} turns nor among the {self.found} nearest to the question"
-        return (LeftOut("history", "messages", count, why),) if count else ()
+        return Context(
+            without(earlier.older[::-1], earlier.newest),
+            state=store.state(turn.conversation),
+            left_out=left_out(missing, why),
+            segments=(Segment(NAME, items, self.heading, "last", self.share),) if items else (),
+        )
 
 
 @stage("context/retrieval")

@@ -16,7 +16,8 @@ def is_cache(path: Path) -> bool:
 
 def test_the_wheel_holds_every_configuration_and_sample(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    shipped = [*(ROOT / "conf").rglob("*.yaml"), *(ROOT / "pipelines").iterdir()]
+    beside = [path for path in (ROOT / "pipelines").rglob("*") if path.is_file()]
+    shipped = [*(ROOT / "conf").rglob("*.yaml"), *beside]
     assert [path for path in shipped if f"vllm_flow/_share/{path.relative_to(ROOT).as_posix()}" not in names] == []
     assert {"vllm_flow/py.typed", "vllm_flow/cli/__init__.py"} <= names
     assert "vllm_flow/_share/conf/schema.json" in names  # line 2 of every configuration leads to it

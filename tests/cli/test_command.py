@@ -232,6 +232,7 @@ def test_ls_lists_the_shipped_pipelines(tmp_path: Path) -> None:
         "story",
         "support",
         "tutor",
+        "weather",
     }
 
 

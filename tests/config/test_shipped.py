@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vllm_flow.config import compose, groups, sample_input
+from vllm_flow.core import plugins
 from vllm_flow.core.sampling_plan import SamplingPlan
 
 from .conftest import Project
@@ -62,6 +63,7 @@ def test_the_default_is_dialogue_with_balanced_sampling(project: Project) -> Non
 
 @pytest.mark.parametrize("name", sorted(groups()["sampling"]))
 def test_every_sampling_preset_fits_the_sampling_parameters(name: str, project: Project) -> None:
+    plugins.load_built_in()
     assert list(SamplingPlan.option_problems(compose([f"sampling={name}"]).sampling)) == []
 
 

@@ -220,6 +220,7 @@ def test_the_record_says_what_is_another_than_ours(server: ChatServer) -> None:
         "sampler_order": "as sampling.py",
         "batch_invariant": False,
         "token_ids": True,
+        "tools": "template",
     }
 
 
@@ -399,7 +400,7 @@ def test_a_page_is_no_stream(server: ChatServer) -> None:
     [
         ((chunk({"content": "a"}, finish_reason="content_filter"),), "its content filter held the answer back. Change the prompt."),
         ((chunk({"refusal": "I will not."}),), "the model refuses: I will not. Change the prompt."),
-        ((chunk({}, finish_reason="tool_calls"),), "it ended the answer with 'tool_calls', where stop or length is known. Choose engine.dialect=common."),
+        ((chunk({}, finish_reason="function_call"),), "it ended the answer with 'function_call', where stop or length is known. Choose engine.dialect=common."),
         ((chunk({"content": "a"}, finish_reason="stop"), usage(1, 300)), "it wrote 300 tokens, where 256 were allowed: it does not know max_completion_tokens. Choose engine.dialect=common."),
     ],
 )  # fmt: skip

@@ -23,8 +23,10 @@ POLICIES = [
     "window,context.step=4",
     "window,context.turns=null,context.tokens=1200",
     "sink",
+    "sink,context.step=3",
     "summary",
     "facts",
+    "facts,context.place=first",
     "story",
 ]
 WORDS = "the old lighthouse keeper counts every ship that passes the long grey island before winter".split()  # noqa: SIM905
@@ -62,7 +64,8 @@ def counted(policy: str, turns: int) -> Counted:
     words = ["pipeline=dialogue", f"context={name}", *options, *MODEL, "sampling=greedy", "sampling.max_tokens=48"]
     with Session(compose(words), record=False, observers=[found]) as session:
         for number in range(1, turns + 1):
-            session.run(Turn("long", user(said(number))))
+            remember = {"city": "Oslo"} if number == 1 and name == "facts" else {}
+            session.run(Turn("long", user(said(number)), remember=remember))
     return found
 
 

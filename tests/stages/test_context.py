@@ -14,7 +14,7 @@ from vllm_flow.core.errors import ConfigError, EngineError
 from vllm_flow.core.segments import LeftOut, Share
 from vllm_flow.core.values import Context, Finish, Message, Request, Token, Turn, Usage, assistant, system, user
 from vllm_flow.stages.context import Facts, Full, Sink, Story, Summary, Update, Window
-from vllm_flow.stages.context.earlier import by_question
+from vllm_flow.stages.context.earlier import begun, by_question, exchanges
 from vllm_flow.stages.context.notes import says
 from vllm_flow.stages.context.summary import whole_sentences
 from vllm_flow.testing import EchoEngine, MemoryStore, completion, turn
@@ -316,6 +316,27 @@ def test_what_is_remembered_is_bounded_in_number_and_length() -> None:
         LeftOut("memory", "facts", 1, "more than 2: the oldest are forgotten"),
         LeftOut("memory", "facts", 1, "longer than 12 characters"),
     )
+
+
+def test_a_sink_may_move_in_steps_as_a_window_does() -> None:
+    found = [
+        texts(Sink(first=1, turns=3, step=2).run(turn("now", number=count + 1), told(count))) for count in (4, 5, 6)
+    ]
+    assert [[int(text[1:]) for text in one[::2]] for one in found] == [[1, 2, 3, 4], [1, 4, 5], [1, 4, 5, 6]]
+    problem = "4 is more than the 3 turns that are kept. Choose 3 or less."
+    assert [one.problem for one in Sink(turns=3, step=4).problems()] == [problem]
+
+
+def test_an_exchange_knows_whether_it_came_with_its_turn() -> None:
+    store = told(0)
+    go_on(Summary(), store, Scribe(), turn("q1", history=[user("x"), assistant("y"), user("q1"), assistant("z")]), "q2")
+    store.begin(turn("failed", number=3, history=[user("u")]))
+    asked = turn("q4", number=4, history=[user("v")])
+    found = [(one.source, one.messages[0].text) for one in exchanges(asked, begun(asked, store))]
+    assert found == [
+        ("before turn 1", "x"), ("before turn 1", "q1"), ("turn 1", "q1"), ("turn 2", "q2"),
+        ("before turn 3", "u"), ("before turn 4", "v"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("policy", [Full(), Window(), Sink()])

@@ -24,6 +24,17 @@ class Exchange:
 
     place: Place
     messages: tuple[Message, ...]
+    came_with: bool = False
+    """Whether it came with the turn of that number, and is not that turn itself."""
+
+    @property
+    def source(self) -> str:
+        return f"{'before ' if self.came_with else ''}turn {self.place[0]}"
+
+    @property
+    def spoken(self) -> tuple[Message, ...]:
+        """Without rules, which neither side says."""
+        return tuple(one for one in self.messages if one.role != "system")
 
 
 def begin(turn: Turn, store: Store) -> tuple[Message, ...]:
@@ -52,10 +63,12 @@ def said(stored: StoredTurn) -> tuple[Message, ...]:
 
 def exchanges(turn: Turn, earlier: Iterable[StoredTurn]) -> tuple[Exchange, ...]:
     """All that was said before the turn, messages that came with it included."""
-    said_in = [*((one.turn.number or 0, said(one)) for one in earlier), (turn.number or 0, turn.history)]
-    return tuple(
-        Exchange((number, rank), one) for number, messages in said_in for rank, one in enumerate(by_question(messages))
-    )
+    found: list[Exchange] = []
+    for of, messages in (*((one.turn, said(one)) for one in earlier), (turn, turn.history)):
+        groups = list(by_question(messages))
+        came = len(groups) - (len(messages) > len(of.history))
+        found += [Exchange((of.number or 0, rank), one, rank < came) for rank, one in enumerate(groups)]
+    return tuple(found)
 
 
 def by_question(messages: Iterable[Message]) -> Iterator[tuple[Message, ...]]:
@@ -72,6 +85,11 @@ def by_question(messages: Iterable[Message]) -> Iterator[tuple[Message, ...]]:
         yield tuple(group)
 
 
+def past(count: int, most: int, step: int) -> int:
+    """How many of `count` exchanges are past when `most` may stay and `step` go at once."""
+    return -(-max(0, count - most) // step) * step
+
+
 def without(gone: Sequence[Exchange], kept: Sequence[Exchange]) -> tuple[Message, ...]:
     """The messages of what is kept, after the system messages of what is gone: those are rules, and rules stay."""
     rules = (message for one in gone for message in one.messages if message.role == "system")
@@ -80,5 +98,5 @@ def without(gone: Sequence[Exchange], kept: Sequence[Exchange]) -> tuple[Message
 
 def left_out(gone: Iterable[Exchange], why: str) -> tuple[LeftOut, ...]:
     """What became of exchanges that are not in the prompt; nothing where nothing is missing."""
-    count = sum(message.role != "system" for one in gone for message in one.messages)
+    count = sum(len(one.spoken) for one in gone)
     return (LeftOut("history", "messages", count, why),) if count else ()

@@ -6,7 +6,7 @@ A turn is found by the best of its messages and comes back whole, since an answe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from vllm_flow.core.options import at_least, between
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
 from vllm_flow.core.segments import Item, Segment, Share
-from vllm_flow.core.values import Context, Message, Turn
+from vllm_flow.core.values import Context, Turn
 from vllm_flow.retrieval.scores import Hit, by_meaning, by_words, nearest
 from vllm_flow.stages.context.earlier import Exchange, begun, exchanges, left_out, without
 from vllm_flow.stages.retrieve import giving_way
@@ -27,7 +27,6 @@ NAME = "recalled"
 class Earlier:
     """What was said before a turn: the newest exchanges, and older ones that are to be looked through."""
 
-    turn: Turn
     newest: tuple[Exchange, ...]
     older: tuple[Exchange, ...]
     """The latest first: of two that are equally near that one counts."""
@@ -37,22 +36,13 @@ class Earlier:
         """Commits the user's message."""
         found = exchanges(turn, begun(turn, store))
         start = max(0, len(found) - turns)
-        return cls(turn, found[start:], found[:start][::-1])
+        return cls(found[start:], tuple(reversed(found[:start])))
 
     @property
     def texts(self) -> list[tuple[int, str]]:
         """What is looked through: each message by itself, with the exchange it is of."""
-        return [(place, one.text) for place, exchange in enumerate(self.older) for one in _spoken(exchange)]
-
-    def item(self, hit: Hit) -> Item:
-        exchange = self.older[hit.place]
-        text = "\n".join(f"{one.role.capitalize()}: {one.text}" for one in _spoken(exchange))
-        number = exchange.place[0]
-        return Item(text, f"before turn {number}" if number == self.turn.number else f"turn {number}", hit.score)
-
-
-def _spoken(exchange: Exchange) -> Iterator[Message]:
-    return (one for one in exchange.messages if one.role != "system" and one.text.strip())
+        spoken = ((place, one.text) for place, exchange in enumerate(self.older) for one in exchange.spoken)
+        return [(place, text) for place, text in spoken if text.strip()]
 
 
 @dataclass(frozen=True)
@@ -71,9 +61,10 @@ class _Recall:
             best[place] = max(score, best.get(place, score))
         places = list(best)
         hits = [Hit(places[one.place], one.score) for one in nearest([*best.values()], self.found, above)]
-        recalled = {hit.place for hit in hits}
-        missing = [one for place, one in enumerate(earlier.older) if place not in recalled]
-        items = tuple(map(earlier.item, hits))
+        items = tuple(
+            Item(_as_text(earlier.older[one.place]), earlier.older[one.place].source, one.score) for one in hits
+        )
+        missing = [one for place, one in enumerate(earlier.older) if place not in {hit.place for hit in hits}]
         why = f"neither in the newest {self.turns} turns nor among the {self.found} nearest to the question"
         return Context(
             without(earlier.older[::-1], earlier.newest),
@@ -81,6 +72,10 @@ class _Recall:
             left_out=left_out(missing, why),
             segments=(Segment(NAME, items, self.heading, "last", self.share),) if items else (),
         )
+
+
+def _as_text(exchange: Exchange) -> str:
+    return "\n".join(f"{one.role.capitalize()}: {one.text}" for one in exchange.spoken)
 
 
 @stage("context/retrieval")

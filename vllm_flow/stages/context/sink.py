@@ -7,14 +7,16 @@ the beginning, such as who is who and what is wanted, stays in sight, and the mo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-from vllm_flow.core.options import at_least
+from vllm_flow.core.options import OptionProblem, at_least
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
 from vllm_flow.core.values import Context, Turn
-from vllm_flow.stages.context.earlier import begun, exchanges, left_out, without
+from vllm_flow.stages.context.earlier import begun, exchanges, left_out, past, without
+from vllm_flow.stages.context.window import too_far
 
 
 @stage("context/sink")
@@ -25,12 +27,17 @@ class Sink:
     first: Annotated[int, at_least(1)] = 2
     """How many turns to keep of its beginning."""
     turns: Annotated[int, at_least(0)] = 6
-    """How many of the newest to keep beside them."""
+    """How many of the newest to keep beside them, at most."""
+    step: Annotated[int, at_least(1)] = 1
+    """How many go at once when one has to: see context/window."""
+
+    def problems(self) -> Iterator[OptionProblem]:
+        yield from too_far(self.step, self.turns)
 
     def run(self, turn: Turn, store: Store) -> Context:
         earlier = exchanges(turn, begun(turn, store))
-        start = max(self.first, len(earlier) - self.turns)
+        start = self.first + past(len(earlier) - self.first, self.turns, self.step)
         opening, gone, kept = earlier[: self.first], earlier[self.first : start], earlier[start:]
-        why = f"neither among the first {self.first} turns nor among the newest {self.turns}"
+        why = f"neither among the first {self.first} turns nor among the newest {len(kept)}"
         messages = (*without((), opening), *without(gone, kept))
         return Context(messages, state=store.state(turn.conversation), left_out=left_out(gone, why))

@@ -11,7 +11,7 @@ from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
 from vllm_flow.core.segments import HISTORY, Share
 from vllm_flow.core.values import Context, Turn
-from vllm_flow.stages.context.earlier import begun, exchanges, left_out, without
+from vllm_flow.stages.context.earlier import begun, exchanges, left_out, past, without
 
 
 @stage("context/window")
@@ -33,18 +33,20 @@ class Window:
     def problems(self) -> Iterator[OptionProblem]:
         if self.turns is None and self.tokens is None:
             yield OptionProblem(("turns",), "neither turns nor tokens bound the window. Give one, or use context/full.")
-        if self.turns is not None and self.step > max(1, self.turns):
-            problem = (
-                f"{self.step} is more than the {self.turns} turns that are kept. Choose {max(1, self.turns)} or less."
-            )
-            yield OptionProblem(("step",), problem)
+        if self.turns is not None:
+            yield from too_far(self.step, self.turns)
 
     def run(self, turn: Turn, store: Store) -> Context:
         earlier = exchanges(turn, begun(turn, store))
-        surplus = 0 if self.turns is None else max(0, len(earlier) - self.turns)
-        start = -(-surplus // self.step) * self.step
+        start = 0 if self.turns is None else past(len(earlier), self.turns, self.step)
         gone, kept = earlier[:start], earlier[start:]
         why = f"older than the newest {len(kept)} turns" if kept else "no earlier turn is kept"
         share = Share(most=self.tokens, priority=HISTORY.priority, overflow="oldest", step=self.step)
         state = store.state(turn.conversation)
         return Context(without(gone, kept), state=state, left_out=left_out(gone, why), share=share)
+
+
+def too_far(step: int, turns: int) -> Iterator[OptionProblem]:
+    """A step that would leave fewer turns than none."""
+    if step > (most := max(1, turns)):
+        yield OptionProblem(("step",), f"{step} is more than the {turns} turns that are kept. Choose {most} or less.")

@@ -216,10 +216,19 @@ def test_a_history_that_came_with_the_turn_is_read_once() -> None:
 def test_a_turn_that_is_taken_back_takes_the_summary_back() -> None:
     policy, store, scribe = Summary(turns=1, every=1), told(1), Scribe("One.", "Two.", "Two again.")
     go_on(policy, store, scribe, "q2", "q3", "q4")
-    assert store.state("test")["summary"]["text"] == "Two again." or scribe.written == ["Two again."]
+    assert store.state("test")["summary"]["text"] == "Two."
     store.undo("test")
     assert store.state("test")["summary"] == {"text": "One.", "through": [1, 0]}
     assert items(go_on(policy, store, scribe, "q4")) == ["Two again."]
+
+
+def test_a_fork_has_the_summary_of_the_turn_that_it_goes_on_from() -> None:
+    policy, store, scribe = Summary(turns=1, every=1), told(1), Scribe("One.", "Two.", "Another two.")
+    go_on(policy, store, scribe, "q2", "q3", "q4")
+    store.fork("test", "other", 3)
+    assert store.state("other")["summary"] == {"text": "One.", "through": [1, 0]}
+    found = begin(policy, store, turn("another q4", conversation="other", number=4), scribe)
+    assert (items(found), store.state("test")["summary"]["text"]) == (["Another two."], "Two.")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from vllm_flow.core.events import Called, Event
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Context, Prompt, Turn, assistant, system, user
+from vllm_flow.core.values import Context, Message, Prompt, Text, Turn, assistant, system, user
 from vllm_flow.embedders import Sentences
 from vllm_flow.stages.context.recall import Bm25, Retrieval
 from vllm_flow.testing import MemoryStore, completion, turn
@@ -39,6 +39,22 @@ def store_of(*said: tuple[str, str]) -> MemoryStore:
 
 
 TOLD = (("I live in Lima.", "Nice."), ("Soup?", "Boil."), ("Rome?", "Old."), ("Trees?", "Green."))
+
+
+def test_what_a_tool_said_is_looked_through_and_told_as_its_own() -> None:
+    said = (
+        user("How warm is it?"),
+        Message("tool", (Text("Oslo: 12 degrees"),)),
+        assistant("12."),
+        user("Ok"),
+        assistant("Yes"),
+    )
+    found = Bm25(turns=1, found=1).run(turn("What was it in Oslo?", history=said), MemoryStore())
+    (item,) = found.segments[0].items
+    assert (item.text, item.source) == (
+        "User: How warm is it?\nTool: Oslo: 12 degrees\nAssistant: 12.",
+        "before turn 1",
+    )
 
 
 def test_the_newest_turns_are_there_in_full_and_of_the_older_ones_what_shares_the_rarest_words() -> None:

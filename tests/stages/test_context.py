@@ -13,6 +13,7 @@ from tests import fakes
 from vllm_flow.core.errors import ConfigError, EngineError
 from vllm_flow.core.segments import LeftOut, Share
 from vllm_flow.core.values import Context, Finish, Message, Request, Token, Turn, Usage, assistant, system, user
+from vllm_flow.engines.echo import Echo
 from vllm_flow.stages.context import Facts, Full, Sink, Story, Summary, Update, Window
 from vllm_flow.stages.context.earlier import begun, by_question, exchanges
 from vllm_flow.stages.context.notes import says
@@ -99,6 +100,15 @@ def test_a_window_that_moves_in_steps_begins_for_so_many_turns_as_it_did(earlier
 def test_a_window_in_tokens_leaves_the_cutting_to_who_counts_them() -> None:
     found = Window(turns=None, tokens=100, step=2).run(turn("now", number=4), told(3))
     assert (found.dropped, found.share) == (0, Share(most=100, priority=-10, overflow="oldest", step=2))
+
+
+def test_a_window_in_tokens_needs_an_engine_that_counts_them() -> None:
+    problem = (
+        "`tokens`: the engine cannot count the tokens of a prompt. Give `turns` alone, or choose another engine, such as "
+        "engine=transformers."
+    )
+    assert list(Window(tokens=9).check(fakes.FakeOptions())) == [((), problem)]
+    assert [*Window().check(fakes.FakeOptions()), *Window(tokens=9).check(Echo()), *Window(tokens=9).check()] == []
 
 
 def test_no_question_is_kept_without_its_answer_and_rules_stay() -> None:

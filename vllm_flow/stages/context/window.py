@@ -8,8 +8,9 @@ from typing import Annotated
 
 from vllm_flow.core.options import OptionProblem, at_least
 from vllm_flow.core.registry import stage
-from vllm_flow.core.resources import Store
+from vllm_flow.core.resources import EngineOptions, Store
 from vllm_flow.core.segments import HISTORY, Share
+from vllm_flow.core.spec import Path
 from vllm_flow.core.values import Context, Turn
 from vllm_flow.stages.context.earlier import begun, exchanges, left_out, past, without
 
@@ -35,6 +36,11 @@ class Window:
             yield OptionProblem(("turns",), "neither turns nor tokens bound the window. Give one, or use context/full.")
         if self.turns is not None:
             yield from too_far(self.step, self.turns)
+
+    def check(self, engine: EngineOptions | None = None) -> Iterator[tuple[Path, str]]:
+        if self.tokens is not None and engine is not None and not engine.capabilities().measures:
+            what = "`tokens`: the engine cannot count the tokens of a prompt"
+            yield (), f"{what}. Give `turns` alone, or choose another engine, such as engine=transformers."
 
     def run(self, turn: Turn, store: Store) -> Context:
         earlier = exchanges(turn, begun(turn, store))

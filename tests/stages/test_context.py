@@ -265,7 +265,7 @@ def test_facts_are_written_down_when_a_message_leaves_the_window_in_its_own_word
     assert items(found) == ["locker code: 4821"]
     assert found.segments[0].left_out == (
         LeftOut("memory", "facts", 1, "not in the words of the message"),
-        LeftOut("memory", "facts", 1, "no line of the form `key: value`"),
+        LeftOut("memory", "facts", 1, "not written as `key: value`"),
     )
     assert [one.sample for one in scribe.asked] == [0, 1]
 

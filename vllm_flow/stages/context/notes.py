@@ -78,7 +78,7 @@ class Notes:
             if found := LINE.fullmatch(line):
                 self.take(found[1], found[2], turn, doubt)
             elif not NOTHING.fullmatch(line):
-                self.refused["no line of the form `key: value`"] += 1
+                self.refused["not written as `key: value`"] += 1
 
     def take(self, key: str, value: str, turn: int, doubt: Doubt) -> None:
         """What a model wrote, unless there is a doubt, or it says that there is nothing."""

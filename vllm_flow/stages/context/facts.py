@@ -2,7 +2,8 @@
 
 The model is shown each message by itself, and what it writes is believed only in the words of that message: small
 models invent, and what is remembered wrongly is wrong for the rest of a conversation. The memory stands before the
-question: small models find it there, and mostly do not before a history.
+question, where a small model heeds it: at turn 100 the embedded one answered 8 of 20 questions right, and 1 of 20 with
+the same memory before the history (tests/bench/needle.py), for a fourth more to read anew in each turn.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from vllm_flow.testing import ScriptedEngine
 from vllm_flow.tools.weather_words import SKY
 
 TODAY = date(2026, 11, 28)  # a Saturday
+NO_FORECAST = "I cannot get a forecast at the moment. Please ask again later."
 SORRY = {"en": "Sorry, I could not find that out.", "zh": "抱歉，我查不到。"}
 
 
@@ -169,8 +170,8 @@ TROUBLE = [
         "/v1/search?name=Oslo&count=10&language=en&format=json: the server answered 500 Internal Server Error.",
     ),
     ("slow", "WebError", "no whole page came within 0.2 s."),
-    ("malformed", "ToolError", "Error: the weather server's answer cannot be read."),
-    ("empty", "ToolError", "Error: the weather server says nothing of Oslo on 2026-11-28."),
+    ("malformed", "ToolError", "Error: the weather server's answer cannot be read. Tell the user: I cannot get"),
+    ("empty", "ToolError", "Error: the weather server says nothing of Oslo on 2026-11-28. Tell the user: I cannot get"),
 ]
 
 
@@ -192,6 +193,7 @@ def test_a_server_in_trouble_is_a_polite_reply_and_a_recorded_error(
         "asked": {"name": "weather", "arguments": {"place": "Oslo", "day": "today"}},
         "text": result.text,
         "error": error,
+        "say": NO_FORECAST,
     }
 
 
@@ -199,8 +201,8 @@ def test_no_server_at_all_and_an_unknown_city_are_told_too(opened: Open, server:
     session = opened(call("Atlantis", "today"), from_result)
     answer = session.run("How is the weather in Atlantis?")
     (result,) = answer.value.steps[1].parts
-    assert (result.text, result.ask) == (
-        "Error: no place is called 'Atlantis'. Ask the user: Which city do you mean?",
+    assert (result.text, result.say) == (
+        "Error: no place is called 'Atlantis'. Tell the user: Which city do you mean?",
         "Which city do you mean?",
     )
     nowhere = {"tools.offer.weather.host": "http://127.0.0.1:9", "tools.offer.weather.geocoder": "http://127.0.0.1:9"}
@@ -222,7 +224,11 @@ def test_no_server_at_all_and_an_unknown_city_are_told_too(opened: Open, server:
             "yesterday",
             "day: 'yesterday' does not fit. It takes today, tomorrow, a weekday, or a date such as 2026-11-29.",
         ),
-        ("2026-12-24", "there are forecasts from 2026-11-28 to 15 days later, and none for 2026-12-24."),
+        (
+            "2026-12-24",
+            "there are forecasts from 2026-11-28 to 15 days later, and none for 2026-12-24. Tell the user: I have "
+            "forecasts for the next 15 days only.",
+        ),
         (
             "2026-02-30",
             "the day '2026-02-30' is not understood. Write today, tomorrow, a weekday, or a date such as 2026-11-29.",

@@ -73,11 +73,11 @@ class WebError(FlowError):
 
 
 class ToolError(FlowError):
-    """Raised by a tool: what the model is to read of it, and what the user is to be asked, if that would help."""
+    """Raised by a tool: what the model is to read of it, and what the user is to be told instead of an answer."""
 
-    def __init__(self, problem: str, ask: str = "") -> None:
+    def __init__(self, problem: str, say: str = "") -> None:
         super().__init__(problem)
-        self.ask = ask
+        self.say = say
 
 
 class SourceError(FlowError):

@@ -120,11 +120,11 @@ class BoundTools(Bound):
         self.said.append(None)
         self._tell(call, None)
         if isinstance(then, Mapping) and then.get("asked") == asked:
-            result = ToolResult(call.name, then["text"], call.id, then.get("error", ""), then.get("ask", ""))
+            result = ToolResult(call.name, then["text"], call.id, then.get("error", ""), then.get("say", ""))
         else:
             whole = {name: one.unbound if isinstance(one, Bound) else one for name, one in given.items()}
             result = await self._live.call(call, whole)
-        rare = {key: one for key, one in (("error", result.error), ("ask", result.ask)) if one}
+        rare = {key: one for key, one in (("error", result.error), ("say", result.say)) if one}
         self.said[place] = {"asked": asked, "text": result.text, **rare}
         self._tell(call, result)
         return result

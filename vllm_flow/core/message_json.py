@@ -39,8 +39,8 @@ def _part_to_json(part: Part) -> dict[str, Any]:
             return {"text": text}
         case ToolCall(name, arguments, of):
             return {"type": "tool_call", "name": name, "arguments": arguments, **({"id": of} if of else {})}
-        case ToolResult(name, text, of, error, ask):
-            rare = {key: one for key, one in (("id", of), ("error", error), ("ask", ask)) if one}
+        case ToolResult(name, text, of, error, say):
+            rare = {key: one for key, one in (("id", of), ("error", error), ("say", say)) if one}
             return {"type": "tool_result", "name": name, "text": text, **rare}
 
 
@@ -103,8 +103,8 @@ def _part(data: Any, where: str) -> Part:
     if kind == "tool_call":
         check_keys(data, where, ("type", "name", "arguments"), ("id",))
         return ToolCall(text_from_json(data["name"], f"{where}.name"), _mapping(data["arguments"], where), of)
-    check_keys(data, where, ("type", "name", "text"), ("id", "error", "ask"))
-    said = [text_from_json(data.get(key, ""), f"{where}.{key}") for key in ("name", "text", "error", "ask")]
+    check_keys(data, where, ("type", "name", "text"), ("id", "error", "say"))
+    said = [text_from_json(data.get(key, ""), f"{where}.{key}") for key in ("name", "text", "error", "say")]
     return ToolResult(said[0], said[1], of, *said[2:])
 
 

@@ -46,5 +46,6 @@ class ToolResult:
     """That of the call."""
     error: str = ""
     """The kind of what went wrong, such as `TimeoutError`; empty when nothing did. `text` says it in words."""
-    ask: str = ""
-    """What only the user can say, as a question to the user; empty when there is nothing to ask."""
+    say: str = ""
+    """What the user is to be told instead of an answer: a question that only the user can answer, or that there is
+    nothing to answer from; empty where the model has what it needs, or may try again."""

@@ -162,7 +162,7 @@ class _Talk:
                 rounds = rounds if mend >= 0 else 0
             else:
                 rounds -= 1
-        return replace(await self._ask(self._engine, shape=self._question), steps=self._steps)
+        return replace(await self._ask(self._engine, shape=self._told), steps=self._steps)
 
     def _now(self) -> float:
         """By the clock where there is one: then it is recorded, and told again the rounds end where they ended."""
@@ -178,11 +178,12 @@ class _Talk:
         return await complete(engine, replace(self._request, prompt=prompt, sample=place, shape=shape))
 
     @property
-    def _question(self) -> Shape | None:
-        """Where only the user can help, a model that is held to shapes asks, and says nothing else."""
+    def _told(self) -> Shape | None:
+        """Where there is nothing to answer from, a model that is held to shapes makes nothing up."""
         last = self._steps[-1].parts if self._constrained and self._steps else ()
-        asks = tuple(dict.fromkeys(one.ask for one in last if isinstance(one, ToolResult) and one.ask))
-        return Shape(choices=asks) if asks else None
+        told = [one for one in last if isinstance(one, ToolResult)]
+        says = tuple(dict.fromkeys(one.say for one in told if one.say))
+        return Shape(choices=says) if says and all(one.error for one in told) else None
 
     async def _said(self) -> _Round:
         """What the model says by itself: an answer, or calls in it."""

@@ -71,7 +71,7 @@ class RunningTools:
                 raise
             return _failed(call, "CancelledError", "it was cancelled from within")
         except ToolError as error:
-            return _failed(call, type(error).__name__, str(error), error.ask)
+            return _failed(call, type(error.__cause__ or error).__name__, str(error), error.say)
         except (Exception, SystemExit) as error:
             return _failed(call, type(error).__name__, told(error))
         if len(text) > self._max_chars:
@@ -79,9 +79,9 @@ class RunningTools:
         return ToolResult(call.name, text, call.id)
 
 
-def _failed(call: ToolCall, error: str, why: str, ask: str = "") -> ToolResult:
-    asking = f" Ask the user: {ask}" if ask else ""
-    return ToolResult(call.name, f"Error: {why.rstrip('.')}.{asking}", call.id, error, ask)
+def _failed(call: ToolCall, error: str, why: str, say: str = "") -> ToolResult:
+    saying = f" Tell the user: {say}" if say else ""
+    return ToolResult(call.name, f"Error: {why.rstrip('.')}.{saying}", call.id, error, say)
 
 
 def _text(value: Any) -> str:

@@ -14,7 +14,7 @@ from datetime import date
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from vllm_flow.core.errors import ToolError, shown
+from vllm_flow.core.errors import ToolError, WebError, shown
 from vllm_flow.core.options import OptionProblem, above
 from vllm_flow.core.registry import tool
 from vllm_flow.core.resources import Clock
@@ -28,7 +28,9 @@ SERVER = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]+)?")
 FARTHEST_DAYS = 15
 """So far ahead there are forecasts."""
 ASK = ("Which city do you mean?", "请问您指的是哪个城市？")
-"""In English and in Chinese."""
+SORRY = ("I cannot get a forecast at the moment. Please ask again later.", "抱歉，现在无法获取天气预报，请稍后再问。")
+TOO_FAR = ("I have forecasts for the next 15 days only.", "我只有未来15天的天气预报。")
+"""Each in English and in Chinese."""
 
 
 @tool("weather")
@@ -66,9 +68,15 @@ class Weather:
         today = clock.now().date()
         wanted = day_of(day, today)
         if not 0 <= (wanted - today).days <= FARTHEST_DAYS:
-            raise ToolError(f"there are forecasts from {today} to {FARTHEST_DAYS} days later, and none for {wanted}")
-        found = await self._place(place.strip(), "zh" if chinese else "en")
-        return _said(found, wanted, await self._forecast(found, wanted), chinese)
+            what = f"there are forecasts from {today} to {FARTHEST_DAYS} days later, and none for {wanted}"
+            raise ToolError(what, TOO_FAR[chinese])
+        try:
+            found = await self._place(place.strip(), "zh" if chinese else "en")
+            return _said(found, wanted, await self._forecast(found, wanted), chinese)
+        except (WebError, ToolError) as error:
+            if getattr(error, "say", ""):
+                raise
+            raise ToolError(str(error), SORRY[chinese]) from error
 
     async def _place(self, said: str, language: str) -> Mapping[str, Any]:
         """The best known place of that name; behind a comma stands where it is."""

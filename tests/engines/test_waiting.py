@@ -205,7 +205,7 @@ def test_the_first_in_line_is_rendered_once_however_long_it_waits(monkeypatch: p
     loaded = load(RANDOM)
     seen: list[Any] = []
     real = type(loaded.renderer).ids
-    monkeypatch.setattr(type(loaded.renderer), "ids", lambda self, given: (seen.append(given), real(self, given))[1])
+    monkeypatch.setattr(type(loaded.renderer), "ids", lambda self, *given: (seen.append(given), real(self, *given))[1])
     loop = Loop(loaded, Limits(kv_bytes=1))
     for place in range(3):
         loop.add(job(f"question {place}", place, tokens=5))

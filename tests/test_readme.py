@@ -124,3 +124,18 @@ def test_the_pipeline_shown_in_python_answers(tmp_path: Path) -> None:
 def test_the_model_shown_is_looked_into(tmp_path: Path, smollm2: Path) -> None:
     shapes = ["30 torch.Size([1, 9, 5, 5])", "torch.Size([1, 5, 49152])"]
     assert python(tmp_path, "engine.forward") == [" Paris", *shapes]
+
+
+def test_what_the_readme_reads_and_remembers_is_answered(tmp_path: Path, smollm2: Path) -> None:
+    (lines,) = re.findall(r"<!-- what is read -->\n```bash\n(.*?)```", README, re.DOTALL)
+    *runs, listed = lines.splitlines()
+    assert len(runs) == 4
+    for line in runs:
+        fewer = " input.limit=2" if "pipeline=support" in line else ""
+        said = shell(tmp_path, f"{line} sampling.max_tokens=24{fewer}")
+        assert said.returncode == 0, said.stderr
+        assert said.stdout.strip()
+    newest = max(tmp_path.rglob("results.jsonl"), key=lambda path: path.stat().st_mtime)
+    (row,) = map(json.loads, newest.read_text(encoding="utf-8").splitlines())
+    assert isinstance(row["value"]["parsed"]["value"]["city"], str)
+    assert "I am Ana" in shell(tmp_path, listed).stdout

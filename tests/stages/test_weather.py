@@ -256,4 +256,7 @@ def test_a_record_is_shown_and_verified_without_the_server(
     SCRIPTS.append(ScriptedEngine(call("Oslo", "today"), from_result, "Which city?"))
     assert cli.main(["replay", str(folder), "--verify"]) == 0
     assert capsys.readouterr().out.startswith("all 2 answers equal")
+    SCRIPTS.append(ScriptedEngine(call("Bergen", "today"), from_result, "Which city?"))
+    assert cli.main(["replay", str(folder), "--verify"]) == 1
+    assert "Bergen" in capsys.readouterr().out
     assert server.requests == asked

@@ -1,7 +1,8 @@
 """What a stage hears from outside: the time, a page of the web, what a tool gave. Recorded, to be told again.
 
 Such a resource is handed out bound to node and turn as engines are. Told again, a stage hears what it heard then, in
-that order; when it asks for something else, or more often than it did, the rest comes from the live resource.
+that order. When it asks for something else, or more often than it did, only a clock answers: nobody wants a page fetched,
+or a tool to do a second time what it does, for a look at what once was.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ Recall = Callable[[Turn, str, str, str, int], Any]
 NOW = "now"
 GET = "get"
 CALL = "call"
+NOT_THEN = "the recorded run did not ask for this, so nobody was asked."
 Publish = Callable[[Event], None]
 
 
@@ -88,7 +90,10 @@ class BoundWeb(Bound):
         then, place = self._then(), len(self.said)
         self.said.append(None)
         again = isinstance(then, Mapping) and then.get("asked") == url
-        answer = then if again else await self._live_answer(url)
+        if self._recall and not again:
+            answer: Any = {"asked": url, "error": f"{url}: {NOT_THEN}"}
+        else:
+            answer = then if again else await self._live_answer(url)
         self.said[place] = answer
         if "error" in answer:
             raise WebError(answer["error"])
@@ -121,6 +126,8 @@ class BoundTools(Bound):
         self._tell(call, None)
         if isinstance(then, Mapping) and then.get("asked") == asked:
             result = ToolResult(call.name, then["text"], call.id, then.get("error", ""), then.get("say", ""))
+        elif self._recall:
+            result = ToolResult(call.name, f"Error: {NOT_THEN}", call.id, "NotRecorded")
         else:
             whole = {name: one.unbound if isinstance(one, Bound) else one for name, one in given.items()}
             result = await self._live.call(call, whole)

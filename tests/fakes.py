@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vllm_flow.core.errors import EngineError, StoreError
+from vllm_flow.core.messages import Text, user
 from vllm_flow.core.registry import resource, stage
 from vllm_flow.core.resources import Capabilities, Store
-from vllm_flow.core.values import Completion, Context, Finish, Prompt, Request, Score, Text, Token, Turn, Usage, user
+from vllm_flow.core.values import Completion, Context, Finish, Prompt, Request, Score, Token, Turn, Usage
 from vllm_flow.stores.memory import MemoryStore
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vllm_flow.core.answers import Answer, Marks
     from vllm_flow.core.engines import Engines
     from vllm_flow.core.errors import ConfigError, FlowError, ToolError
+    from vllm_flow.core.messages import Message, Text, assistant, system, user
     from vllm_flow.core.moving import Moving, Now, Steered
     from vllm_flow.core.registry import metric, schedule, stage, tool
     from vllm_flow.core.resources import Clock, Engine, Store
@@ -20,21 +21,7 @@ if TYPE_CHECKING:
     from vllm_flow.core.sampling_plan import SamplingPlan
     from vllm_flow.core.schedule import Schedule
     from vllm_flow.core.segments import Item, Segment, Share
-    from vllm_flow.core.values import (
-        Completion,
-        Context,
-        Message,
-        Prompt,
-        Result,
-        Score,
-        Text,
-        Turn,
-        TurnFailed,
-        Usage,
-        assistant,
-        system,
-        user,
-    )
+    from vllm_flow.core.values import Completion, Context, Prompt, Result, Score, Turn, TurnFailed, Usage
     from vllm_flow.session import Session, Stream, build, load, node, run_sweep
 
 __version__ = "0.1.0"
@@ -49,6 +36,7 @@ HOMES = {
     "vllm_flow.core.answers": "Answer Marks",
     "vllm_flow.core.engines": "Engines",
     "vllm_flow.core.errors": "ConfigError FlowError ToolError",
+    "vllm_flow.core.messages": "Message Text assistant system user",
     "vllm_flow.core.moving": "Moving Now Steered",
     "vllm_flow.core.registry": "metric schedule stage tool",
     "vllm_flow.core.resources": "Clock Engine Store",
@@ -56,8 +44,7 @@ HOMES = {
     "vllm_flow.core.sampling_plan": "SamplingPlan",
     "vllm_flow.core.schedule": "Schedule",
     "vllm_flow.core.segments": "Item Segment Share",
-    "vllm_flow.core.values": "Completion Context Message Prompt Result Score Text Turn TurnFailed Usage"
-    " assistant system user",
+    "vllm_flow.core.values": "Completion Context Prompt Result Score Turn TurnFailed Usage",
     "vllm_flow.session": "Session Stream build load node run_sweep",
 }
 

@@ -22,7 +22,8 @@ from tests.adapters import arithmetic
 from vllm_flow.adapters.lm_eval import FlowLM, evaluate_points
 from vllm_flow.adapters.lm_eval.sampling import sampling_of
 from vllm_flow.core.errors import ConfigError, FlowError
-from vllm_flow.core.values import Prompt, user
+from vllm_flow.core.messages import user
+from vllm_flow.core.values import Prompt
 from vllm_flow.session import Session
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from vllm_flow.config import compose
 from vllm_flow.core.events import Event, Inferred
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.messages import user
+from vllm_flow.core.values import Turn
 from vllm_flow.session import Session
 
 POLICIES = [

@@ -25,8 +25,9 @@ import torch
 import yaml
 from peers import Peer, generate, llama_cpp, vllm
 
+from vllm_flow.core.messages import user
 from vllm_flow.core.resources import Engine
-from vllm_flow.core.values import Prompt, Request, user
+from vllm_flow.core.values import Prompt, Request
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.pull import pull, pull_gguf
 from vllm_flow.models.spec import Model

@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
+from vllm_flow.core.messages import user
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Prompt, Request, user
+from vllm_flow.core.values import Prompt, Request
 from vllm_flow.engines.transformers.heap import give_back
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.pull import pull

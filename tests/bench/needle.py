@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 
 from vllm_flow.config import compose
 from vllm_flow.core.events import Event, Inferred, NodeDone
-from vllm_flow.core.values import Message, Turn, assistant, user
+from vllm_flow.core.messages import Message, assistant, user
+from vllm_flow.core.values import Turn
 from vllm_flow.session import Session
 
 POLICIES = ["full", "window", "sink", "summary", "facts", "none"]

@@ -17,12 +17,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from vllm_flow.core.messages import user
 from vllm_flow.core.record import Record
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Prompt, Request, Turn, user
+from vllm_flow.core.values import Prompt, Request, Turn
 from vllm_flow.engines.echo import EchoEngine
 from vllm_flow.stages.infer import complete
 

@@ -22,7 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vllm_flow.core.archive import Kept, KeptTurn
-from vllm_flow.core.values import Completion, Turn, Usage, user
+from vllm_flow.core.messages import user
+from vllm_flow.core.values import Completion, Turn, Usage
 from vllm_flow.stores import Sqlite, SqliteStore, sqlite_rows
 
 WORDS = [f"word{place}" for place in range(5000)]

@@ -15,9 +15,10 @@ import pytest
 
 from tests.cli.test_command import COMMAND, POSIX, SLOW, flow
 from vllm_flow.core.errors import listed
+from vllm_flow.core.messages import assistant, user
 from vllm_flow.core.plugins import load_built_in
 from vllm_flow.core.registry import schedule
-from vllm_flow.core.values import Turn, assistant, user
+from vllm_flow.core.values import Turn
 from vllm_flow.stores.sqlite import Sqlite
 
 load_built_in()

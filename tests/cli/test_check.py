@@ -195,7 +195,11 @@ def test_nothing_that_is_shipped_deserves_a_warning() -> None:
     known, refused = groups(), set()
     chosen = [("sampling", one) for one in known["sampling"]]
     chosen += [("experiment", one) for one in known["experiment"]]
-    telling = [("sampling", "diverse"), ("sampling", "annealed"), ("experiment", "page")]  # the others differ in numbers
+    telling = [
+        ("sampling", "diverse"),
+        ("sampling", "annealed"),
+        ("experiment", "page"),
+    ]  # the others differ in numbers
     pairs = [*product(known["pipeline"], telling), *product(("dialogue", "story"), chosen)]
     for pipeline, (group, choice) in pairs:
         words, sampling = [f"pipeline={pipeline}", f"{group}={choice}"], choice if group == "sampling" else ""

@@ -16,7 +16,8 @@ import pytest
 from vllm_flow.cli import main
 from vllm_flow.cli.context import HELP, VERBS
 from vllm_flow.core.archive import Kept, KeptTurn
-from vllm_flow.core.values import Completion, Turn, Usage, assistant, system, user
+from vllm_flow.core.messages import assistant, system, user
+from vllm_flow.core.values import Completion, Turn, Usage
 from vllm_flow.stores import Sqlite, SqliteStore
 from vllm_flow.testing.talk import CUT, asked
 

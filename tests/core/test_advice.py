@@ -10,12 +10,13 @@ import pytest
 
 from tests import fakes  # noqa: F401  registers fake/either
 from vllm_flow.core.errors import ConfigError
+from vllm_flow.core.messages import Text
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Clock, EngineOptions
 from vllm_flow.core.segments import Segment, facts_of
 from vllm_flow.core.spec import Path, RunSpec
-from vllm_flow.core.values import Context, Prompt, Text, Turn
+from vllm_flow.core.values import Context, Prompt, Turn
 
 COLD = (
     "changes nothing, since temperature 0 always takes the most probable token. Set it to {}, or raise the temperature."

@@ -19,19 +19,8 @@ from vllm_flow.core.codec import (
 )
 from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 from vllm_flow.core.message_json import message_from_json
-from vllm_flow.core.values import (
-    BadRow,
-    Completion,
-    Failure,
-    Message,
-    Result,
-    Text,
-    Turn,
-    Usage,
-    assistant,
-    system,
-    user,
-)
+from vllm_flow.core.messages import Message, Text, assistant, system, user
+from vllm_flow.core.values import BadRow, Completion, Failure, Result, Turn, Usage
 
 DONE = {
     "text": "Hi",

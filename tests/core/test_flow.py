@@ -9,7 +9,8 @@ from contextlib import aclosing
 import pytest
 
 from vllm_flow.core.flow import AHEAD, Flow, Item
-from vllm_flow.core.values import BadRow, Result, Turn, user
+from vllm_flow.core.messages import user
+from vllm_flow.core.values import BadRow, Result, Turn
 
 
 def turn(conversation: str, index: int) -> Turn:

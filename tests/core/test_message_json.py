@@ -6,8 +6,9 @@ import pytest
 
 from vllm_flow.core.codec import completion_from_json, decode, encode, to_json
 from vllm_flow.core.message_json import message_from_json
+from vllm_flow.core.messages import Message, Text
 from vllm_flow.core.tool_values import ToolCall, ToolResult
-from vllm_flow.core.values import Completion, Message, Text, Usage
+from vllm_flow.core.values import Completion, Usage
 
 CALL = ToolCall("weather", {"place": "Beijing", "days": [1, 2.5, None]}, "c1")
 ASKS = Message("assistant", (Text("Let me look."), CALL))

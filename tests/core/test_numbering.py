@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from vllm_flow.core.errors import TurnConflict
+from vllm_flow.core.messages import user
 from vllm_flow.core.numbering import begun_next
 from vllm_flow.core.resources import StoredTurn
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.values import Turn
 from vllm_flow.testing import MemoryStore
 from vllm_flow.testing.talk import asked
 

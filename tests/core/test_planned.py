@@ -12,11 +12,12 @@ import pytest
 import vllm_flow.schedules  # noqa: F401  # registers them
 from vllm_flow.core import registry
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.messages import user
 from vllm_flow.core.moving import Now, Steered
 from vllm_flow.core.planned import Planned, Point, of_an_answer, planned, thinned
 from vllm_flow.core.registry import schedule
 from vllm_flow.core.sampling_plan import SamplingPlan
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.values import Turn
 
 FALL = {"linear": {"from": 1.0, "to": 0.2, "over": 8}}
 

@@ -12,13 +12,15 @@ import pytest
 
 from vllm_flow.core import pipeline, plugins, registry
 from vllm_flow.core.errors import ConfigError, listed
+from vllm_flow.core.messages import user
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.values import Turn
 
 SHOUT = """from __future__ import annotations
 from dataclasses import dataclass
 from vllm_flow.core.registry import stage
-from vllm_flow.core.values import Text, Turn
+from vllm_flow.core.messages import Text
+from vllm_flow.core.values import Turn
 @stage("own/shout")
 @dataclass(frozen=True)
 class Shout:

@@ -11,12 +11,13 @@ import pytest
 
 from tests import fakes
 from vllm_flow.core.errors import ConfigError
+from vllm_flow.core.messages import user
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.record import Record
 from vllm_flow.core.repeats import repeated
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import BadRow, Turn, user
+from vllm_flow.core.values import BadRow, Turn
 
 GRAPH = {
     "context": {"use": "context/full"},

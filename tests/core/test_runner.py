@@ -13,11 +13,12 @@ from tests import fakes
 from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import EngineError, RecordError
 from vllm_flow.core.events import Called, Committed, Event, Inferred, NodeDone, Opened, TokenMade, TurnDone, TurnStarted
+from vllm_flow.core.messages import Text, user
 from vllm_flow.core.registry import resource
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.seeds import derive_seed
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import BadRow, Completion, Result, Text, Turn, user
+from vllm_flow.core.values import BadRow, Completion, Result, Turn
 
 DIALOGUE = {
     "context": {"use": "context/full"},

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from vllm_flow.core.errors import EngineError, FlowError, listed
+from vllm_flow.core.messages import user
 from vllm_flow.core.moving import Moving, Now, Steered
 from vllm_flow.core.options import written
 from vllm_flow.core.registry import schedule as registered
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import STATE, SamplingPlan
 from vllm_flow.core.schedule import Course, Schedule
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.values import Turn
 from vllm_flow.schedules import Constant, Linear, Product, Sum
 
 COOLING = {"linear": {"from": 1.0, "to": 0.2, "over": 4}}

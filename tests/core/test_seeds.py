@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tests import fakes
+from vllm_flow.core.messages import user
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.seeds import derive_seed
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.values import Turn
 
 GRAPH = {
     "context": {"use": "context/full"},

@@ -6,10 +6,11 @@ import json
 
 import pytest
 
+from vllm_flow.core.messages import Message, Text, system, user
 from vllm_flow.core.tool_prompts import has_tools, written_out
 from vllm_flow.core.tool_text import RIGHT, Said, call_text, held_back, read
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
-from vllm_flow.core.values import Message, Prompt, Text, system, user
+from vllm_flow.core.values import Prompt
 
 WEATHER = ToolCall("weather", {"place": "Oslo"})
 CLOCK = ToolCall("clock", {})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vllm_flow.core.values import Completion, Failure, Result, Score, Text, Turn, TurnFailed, Usage, user
+from vllm_flow.core.messages import Text, user
+from vllm_flow.core.values import Completion, Failure, Result, Score, Turn, TurnFailed, Usage
 
 TURN = Turn("a", user("Hi"), number=2)
 

@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from vllm_flow.core.messages import Message, Text
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.shape import Shape
-from vllm_flow.core.values import Message, Prompt, Request, Text, Token
+from vllm_flow.core.values import Prompt, Request, Token
 from vllm_flow.engines.echo import EchoEngine
 
 MODEL = "parrot"

@@ -14,9 +14,10 @@ from tests import tiny
 from vllm_flow.core import plugins
 from vllm_flow.core.adapting import AdaptRequest, Lesson, Tuning
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.messages import user
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Prompt, Request, user
+from vllm_flow.core.values import Prompt, Request
 from vllm_flow.engines.transformers.engine import TransformersEngine
 from vllm_flow.engines.transformers.load import load
 from vllm_flow.models.spec import Architecture, Model

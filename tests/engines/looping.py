@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from vllm_flow.core.messages import user
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Prompt, Request, Token, user
+from vllm_flow.core.values import Prompt, Request, Token
 from vllm_flow.engines.transformers.loop import Loop
 from vllm_flow.engines.transformers.row import Job
 from vllm_flow.models.spec import Architecture

@@ -13,7 +13,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.measuring import ledger_of
-from vllm_flow.core.values import Message, Prompt, Text, assistant, system, user
+from vllm_flow.core.messages import Message, Text, assistant, system, user
+from vllm_flow.core.values import Prompt
 from vllm_flow.engines.attribution import by_lengths, by_pieces, spans
 from vllm_flow.engines.transformers.render import Renderer
 

@@ -12,10 +12,11 @@ import torch
 
 from tests.engines.looping import ids, job, run
 from vllm_flow.core.errors import ContextOverflow, EngineError
+from vllm_flow.core.messages import user
 from vllm_flow.core.moving import Moving, Now
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Prompt, Request, Token, user
+from vllm_flow.core.values import Prompt, Request, Token
 from vllm_flow.engines.transformers import drawing
 from vllm_flow.engines.transformers.load import Loaded
 from vllm_flow.engines.transformers.loop import Limits, Loop

@@ -10,11 +10,12 @@ import pytest
 
 from vllm_flow.core.errors import ConfigError, EngineError
 from vllm_flow.core.likelihoods import Alternative, TokenLikelihood
+from vllm_flow.core.messages import Message, assistant, system, user
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.registry import resource
 from vllm_flow.core.sampling import Sampling, in_force, unsupported
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Completion, Message, Request, Token, Usage, assistant, system, user
+from vllm_flow.core.values import Completion, Request, Token, Usage
 from vllm_flow.engines.echo import Echo, pieces, token_id
 from vllm_flow.testing import EchoEngine, ask, prompt, schedule
 from vllm_flow.testing.engine_promises import TAME

@@ -12,9 +12,10 @@ from transformers import AutoModelForCausalLM
 
 from tests import tiny
 from tests.engines.looping import ids
+from vllm_flow.core.messages import user
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Prompt, Request, Token, user
+from vllm_flow.core.values import Prompt, Request, Token
 from vllm_flow.engines.transformers.load import load
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.engines.transformers.row import Job

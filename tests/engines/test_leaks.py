@@ -15,7 +15,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from tests import tiny
 from vllm_flow.core.errors import ModelError
-from vllm_flow.core.values import Prompt, Token, user
+from vllm_flow.core.messages import user
+from vllm_flow.core.values import Prompt, Token
 from vllm_flow.engines.transformers.attention import Chunk, Decode
 from vllm_flow.engines.transformers.fitting import fitted
 from vllm_flow.engines.transformers.kv import Sequence, Slots

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from vllm_flow.core.likelihoods import TokenLikelihood
+from vllm_flow.core.messages import user
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Prompt, Request, Token, user
+from vllm_flow.core.values import Prompt, Request, Token
 from vllm_flow.engines.transformers import drawing, noise
 from vllm_flow.engines.transformers.cuts import WIDTHS
 from vllm_flow.engines.transformers.likelihood import entropies, likelihoods, weighed

@@ -18,8 +18,9 @@ import pytest
 from tests.engines.chat_server import DONE, MODEL, ChatServer, Refuse, Stream, chunk, serving, usage, whole
 from vllm_flow.cli import main
 from vllm_flow.core.errors import ContextOverflow, EngineError
+from vllm_flow.core.messages import system, user
 from vllm_flow.core.shape import Parsed, Shape
-from vllm_flow.core.values import Completion, Prompt, Request, Token, Usage, system, user
+from vllm_flow.core.values import Completion, Prompt, Request, Token, Usage
 from vllm_flow.engines.openai import engine as live
 from vllm_flow.engines.openai.dialects import DIALECTS, written_shape
 from vllm_flow.engines.openai.options import OpenAI

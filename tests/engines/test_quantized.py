@@ -11,9 +11,10 @@ from torch import nn
 
 from tests import tiny
 from vllm_flow.core.errors import ModelError
+from vllm_flow.core.messages import user
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Prompt, Request, user
+from vllm_flow.core.values import Prompt, Request
 from vllm_flow.engines.transformers.load import load
 from vllm_flow.engines.transformers.options import Quantize, Transformers
 from vllm_flow.engines.transformers.quantized import Int4Linear, Int8Linear, quantise

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from tests.engines.looping import LONG, SHAPE, STRIPPING, ids, job, run
+from vllm_flow.core.messages import assistant, user
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Prompt, Request, assistant, user
+from vllm_flow.core.values import Prompt, Request
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.engines.transformers.network import Span

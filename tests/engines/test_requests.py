@@ -12,8 +12,9 @@ import pytest
 
 from tests import tiny
 from vllm_flow.core.errors import EngineError, FlowError, ModelError
+from vllm_flow.core.messages import Message, system
 from vllm_flow.core.resources import Engine
-from vllm_flow.core.values import Completion, Message, Request, system
+from vllm_flow.core.values import Completion, Request
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.spec import Architecture, Model
 from vllm_flow.stages.infer import complete

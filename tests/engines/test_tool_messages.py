@@ -11,10 +11,11 @@ import pytest
 
 from tests.engines.chat_server import DONE, MODEL, ChatServer, Stream, chunk, serving, usage
 from vllm_flow.core.ledger import Entry, Ledger
+from vllm_flow.core.messages import Message, system, user
 from vllm_flow.core.tool_prompts import folded, written_out
 from vllm_flow.core.tool_text import call_text, read
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
-from vllm_flow.core.values import Message, Prompt, Request, system, user
+from vllm_flow.core.values import Prompt, Request
 from vllm_flow.engines.echo import EchoEngine
 from vllm_flow.engines.openai.options import OpenAI
 from vllm_flow.engines.transformers.render import Renderer

@@ -20,8 +20,9 @@ from transformers import AutoModelForCausalLM
 
 from tests import tiny
 from vllm_flow.core.errors import ContextOverflow, EngineError, ModelError
+from vllm_flow.core.messages import user
 from vllm_flow.core.resources import Engine
-from vllm_flow.core.values import Completion, Prompt, Request, user
+from vllm_flow.core.values import Completion, Prompt, Request
 from vllm_flow.engines.transformers.load import load
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.engines.transformers.render import Renderer

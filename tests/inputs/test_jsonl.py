@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from vllm_flow.core.messages import Message, Text, assistant, system, user
 from vllm_flow.core.registry import source
-from vllm_flow.core.values import BadRow, Message, Text, Turn, assistant, system, user
+from vllm_flow.core.values import BadRow, Turn
 from vllm_flow.inputs import File
 
 HI = {"id": "q1", "messages": [{"role": "user", "content": "Hi"}]}

@@ -13,7 +13,8 @@ from random import Random
 import pytest
 
 from vllm_flow.core.errors import InputError
-from vllm_flow.core.values import BadRow, Turn, user
+from vllm_flow.core.messages import user
+from vllm_flow.core.values import BadRow, Turn
 from vllm_flow.inputs import File
 
 HI = {"id": "q1", "messages": [{"role": "user", "content": "Hi"}]}

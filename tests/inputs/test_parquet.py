@@ -15,8 +15,9 @@ import pytest
 from pyarrow import parquet
 
 from vllm_flow.core.errors import InputError
+from vllm_flow.core.messages import assistant, user
 from vllm_flow.core.options import OptionProblem
-from vllm_flow.core.values import BadRow, Turn, assistant, user
+from vllm_flow.core.values import BadRow, Turn
 from vllm_flow.inputs import File
 
 

@@ -12,7 +12,8 @@ from random import Random
 import pytest
 
 from vllm_flow.core.errors import InputError
-from vllm_flow.core.values import BadRow, Turn, assistant, user
+from vllm_flow.core.messages import assistant, user
+from vllm_flow.core.values import BadRow, Turn
 from vllm_flow.inputs import File
 
 

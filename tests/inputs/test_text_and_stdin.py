@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from vllm_flow.core.errors import InputError
+from vllm_flow.core.messages import user
 from vllm_flow.core.registry import source
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.values import Turn
 from vllm_flow.inputs import Text
 
 SHOW = """

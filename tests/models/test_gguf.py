@@ -16,9 +16,10 @@ from transformers import AutoModelForCausalLM
 
 from tests import tiny_gguf
 from vllm_flow.core.errors import ModelError
+from vllm_flow.core.messages import user
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Prompt, Request, user
+from vllm_flow.core.values import Prompt, Request
 from vllm_flow.engines.transformers.load import load
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models import pull as pulling

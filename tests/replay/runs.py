@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vllm_flow.core.messages import system
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Clock
-from vllm_flow.core.values import Completion, Context, Prompt, Turn, system
+from vllm_flow.core.values import Completion, Context, Prompt, Turn
 
 
 @dataclass

@@ -14,11 +14,12 @@ import pytest
 from tests import fakes
 from tests.replay.runs import Said, newest, write_rows
 from vllm_flow.core.events import TokenMade, TurnStarted
+from vllm_flow.core.messages import user
 from vllm_flow.core.record import Record
 from vllm_flow.core.recorded import read
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.values import Turn
 from vllm_flow.replay.story import events_as_they_came
 
 Flow = Callable[..., Said]

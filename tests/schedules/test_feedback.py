@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import vllm_flow
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.messages import user
+from vllm_flow.core.values import Turn
 from vllm_flow.engines import Echo
 from vllm_flow.schedules import Feedback
 from vllm_flow.stages.context import Full, Update

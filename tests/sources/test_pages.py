@@ -12,12 +12,13 @@ import pytest
 from tests.web.pages import PAGES, serving
 from vllm_flow.core.calls import Calls
 from vllm_flow.core.errors import ConfigError
+from vllm_flow.core.messages import user
 from vllm_flow.core.pages import Page
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.segments import Item
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.values import Turn
 from vllm_flow.replay.again import Recalled
 from vllm_flow.sources.pages import text_of
 

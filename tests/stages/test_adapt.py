@@ -16,10 +16,11 @@ from vllm_flow import Session
 from vllm_flow.core import plugins
 from vllm_flow.core.adapting import Adapted, Tuning
 from vllm_flow.core.errors import ConfigError, EngineError
+from vllm_flow.core.messages import assistant, user
 from vllm_flow.core.moving import Moving
 from vllm_flow.core.option_checks import own_problems, problems
 from vllm_flow.core.options import build
-from vllm_flow.core.values import Prompt, Turn, assistant, user
+from vllm_flow.core.values import Prompt, Turn
 from vllm_flow.engines.echo import Echo
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.spec import Architecture, Model

@@ -13,10 +13,11 @@ import pytest
 
 import vllm_flow
 from vllm_flow.core.errors import ConfigError
+from vllm_flow.core.messages import user
 from vllm_flow.core.option_checks import own_problems, problems
 from vllm_flow.core.sampling_plan import STATE, SamplingPlan
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.values import Turn
 from vllm_flow.engines import Echo
 from vllm_flow.engines.openai.options import OpenAI
 from vllm_flow.models.spec import Model

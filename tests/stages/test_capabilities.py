@@ -11,6 +11,7 @@ import pytest
 
 from vllm_flow.core.codec import completion_from_json, to_json
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.messages import user
 from vllm_flow.core.moving import Moving, Now
 from vllm_flow.core.plugins import load_built_in
 from vllm_flow.core.resources import Capabilities
@@ -18,7 +19,7 @@ from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.shown import Said
-from vllm_flow.core.values import Completion, Prompt, Request, Token, Usage, user
+from vllm_flow.core.values import Completion, Prompt, Request, Token, Usage
 from vllm_flow.engines.echo import Echo, EchoEngine
 from vllm_flow.engines.openai.dialects import DIALECTS
 from vllm_flow.stages.infer import Generate, Sample, complete

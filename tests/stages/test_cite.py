@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from vllm_flow.core.messages import user
 from vllm_flow.core.record_rows import result_row
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.segments import Item, Segment
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.values import Turn
 from vllm_flow.stages.cite import Passages
 from vllm_flow.testing import completion
 

@@ -12,10 +12,11 @@ from vllm_flow.core import fitting
 from vllm_flow.core.errors import ContextOverflow, EngineError
 from vllm_flow.core.ledger import Entry, Ledger, Measured
 from vllm_flow.core.measuring import ledger_of
+from vllm_flow.core.messages import Message, Text, assistant, system, user
 from vllm_flow.core.options import OptionProblem
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share, facts_of
-from vllm_flow.core.values import Context, Message, Prompt, Text, assistant, system, user
+from vllm_flow.core.values import Context, Prompt
 from vllm_flow.engines.echo import Echo, EchoEngine, pieces
 from vllm_flow.stages.fuse import Chat
 from vllm_flow.testing import check_stage, context, schedule, turn

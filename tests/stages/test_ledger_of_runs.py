@@ -13,13 +13,14 @@ import pytest
 
 from vllm_flow.core.codec import completion_from_json
 from vllm_flow.core.ledger import Measured
+from vllm_flow.core.messages import user
 from vllm_flow.core.record import Record
 from vllm_flow.core.recorded import Recorded, read
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Store
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Context, Prompt, Turn, user
+from vllm_flow.core.values import Context, Prompt, Turn
 from vllm_flow.engines.echo import Echo, EchoEngine
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.spec import Architecture, Model

@@ -13,7 +13,8 @@ import pytest
 
 from vllm_flow.config import compose
 from vllm_flow.core.events import Called, Event, Inferred, NodeDone
-from vllm_flow.core.values import Context, Prompt, Turn, user
+from vllm_flow.core.messages import user
+from vllm_flow.core.values import Context, Prompt, Turn
 from vllm_flow.session import Session
 
 BUDGET = 100

@@ -14,12 +14,13 @@ from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.embedding import Kind
 from vllm_flow.core.library import Library
 from vllm_flow.core.likelihoods import Scored, TokenLikelihood
+from vllm_flow.core.messages import assistant, system, user
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share
-from vllm_flow.core.values import Completion, Context, Score, Usage, assistant, system, user
+from vllm_flow.core.values import Completion, Context, Score, Usage
 from vllm_flow.stages.adapt import Learned, Lora
 from vllm_flow.stages.bandit import Bandit
 from vllm_flow.stages.cite import Cited, Passage, Passages

@@ -13,10 +13,11 @@ import pytest
 from vllm_flow.core.embedding import Embedder
 from vllm_flow.core.errors import ConfigError
 from vllm_flow.core.events import Called, Event
+from vllm_flow.core.messages import Message, Text, assistant, system, user
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Context, Message, Prompt, Text, Turn, assistant, system, user
+from vllm_flow.core.values import Context, Prompt, Turn
 from vllm_flow.embedders import Sentences
 from vllm_flow.stages.context.recall import Bm25, Retrieval
 from vllm_flow.testing import MemoryStore, completion, turn

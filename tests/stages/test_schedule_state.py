@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from vllm_flow.core.errors import ConfigError
+from vllm_flow.core.messages import user
 from vllm_flow.core.moving import Now, Steered
 from vllm_flow.core.registry import schedule, stage
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Completion, Score, Turn, user
+from vllm_flow.core.values import Completion, Score, Turn
 
 GRAPH = {
     "context": {"use": "context/full"},

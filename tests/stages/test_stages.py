@@ -6,9 +6,10 @@ import pytest
 
 from tests import fakes
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.messages import assistant, system, user
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
-from vllm_flow.core.values import Prompt, Score, assistant, system, user
+from vllm_flow.core.values import Prompt, Score
 from vllm_flow.stages.context import Full, Update, Window
 from vllm_flow.stages.fuse import Chat, Plain
 from vllm_flow.stages.infer import Generate

@@ -9,9 +9,10 @@ from datetime import datetime
 import pytest
 
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.messages import Message, Text, user
 from vllm_flow.core.shape import Shape
 from vllm_flow.core.tool_values import ToolCall, ToolResult
-from vllm_flow.core.values import Message, Prompt, Text, user
+from vllm_flow.core.values import Prompt
 from vllm_flow.stages.tools import WithTools
 from vllm_flow.testing import FakeTools, FixedClock, ScriptedEngine, check_stage, prompt, schedule
 from vllm_flow.tools.functions import Functions

@@ -14,9 +14,10 @@ import pytest
 
 from vllm_flow.core.archive import Kept
 from vllm_flow.core.errors import StoreError, TurnConflict
+from vllm_flow.core.messages import system
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Store, StoredTurn
-from vllm_flow.core.values import Completion, Turn, Usage, system
+from vllm_flow.core.values import Completion, Turn, Usage
 from vllm_flow.stores import Memory, Sqlite
 from vllm_flow.stores.rules import EPOCH
 from vllm_flow.testing import archive_promises, shared_promises, store_promises

@@ -14,8 +14,8 @@ import apsw
 import pytest
 
 from vllm_flow.core.errors import StoreError
+from vllm_flow.core.messages import user
 from vllm_flow.core.resources import StoredTurn
-from vllm_flow.core.values import user
 from vllm_flow.stores import Sqlite
 from vllm_flow.testing.talk import answered, asked
 
@@ -238,7 +238,8 @@ def test_a_disk_that_takes_no_more_bytes_loses_nothing_acknowledged(tmp_path):
     code = """
 import resource, sys
 from vllm_flow.core.errors import StoreError
-from vllm_flow.core.values import Completion, Turn, Usage, user
+from vllm_flow.core.messages import user
+from vllm_flow.core.values import Completion, Turn, Usage
 from vllm_flow.stores import Sqlite
 store = Sqlite(sys.argv[1]).open()
 resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
@@ -275,7 +276,8 @@ FULL_DISK = """
 import sys
 from pathlib import Path
 from vllm_flow.core.errors import StoreError
-from vllm_flow.core.values import Completion, Turn, Usage, user
+from vllm_flow.core.messages import user
+from vllm_flow.core.values import Completion, Turn, Usage
 from vllm_flow.stores import Sqlite
 
 folder = Path(sys.argv[1])

@@ -10,8 +10,9 @@ import apsw
 import pytest
 
 from vllm_flow.core.errors import StoreError
+from vllm_flow.core.messages import system, user
 from vllm_flow.core.resources import StoredTurn
-from vllm_flow.core.values import Completion, Turn, Usage, system, user
+from vllm_flow.core.values import Completion, Turn, Usage
 from vllm_flow.stores import Sqlite, sqlite_schema
 
 VERSION_1 = """

@@ -10,7 +10,8 @@ import itertools
 import sys
 
 from vllm_flow.core.errors import TurnConflict
-from vllm_flow.core.values import Completion, Turn, Usage, user
+from vllm_flow.core.messages import user
+from vllm_flow.core.values import Completion, Turn, Usage
 from vllm_flow.stores import Sqlite, SqliteStore
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from vllm_flow.core.archive import Conversation, Found, Kept
 from vllm_flow.core.errors import StoreError, TurnConflict
+from vllm_flow.core.messages import Message
 from vllm_flow.core.resources import StoredTurn
-from vllm_flow.core.values import Message, Turn
+from vllm_flow.core.values import Turn
 from vllm_flow.stores import rules
 from vllm_flow.stores.memory import MemoryStore
 

@@ -7,12 +7,13 @@ from itertools import count
 from typing import Annotated, Any
 
 from tests import fakes
+from vllm_flow.core.messages import Text
 from vllm_flow.core.options import Constraint
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Engine, Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Completion, Context, Score, Text, Turn
+from vllm_flow.core.values import Completion, Context, Score, Turn
 from vllm_flow.testing import EchoEngine, MemoryStore, completion, context, turn
 
 ANY = count(1)

@@ -12,8 +12,9 @@ from typing import Any
 
 from vllm_flow.core.codec import encode
 from vllm_flow.core.errors import StoreError, TurnConflict
+from vllm_flow.core.messages import Message, Text
 from vllm_flow.core.resources import StoredTurn
-from vllm_flow.core.values import Completion, Message, Text, Turn
+from vllm_flow.core.values import Completion, Turn
 from vllm_flow.stores.memory import MemoryStore
 
 BROKEN: dict[type, str] = {}

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from vllm_flow.core.errors import EngineError
-from vllm_flow.core.values import Request, Token, assistant, user
+from vllm_flow.core.messages import assistant, user
+from vllm_flow.core.values import Request, Token
 from vllm_flow.engines.echo import Echo
 from vllm_flow.testing import EchoEngine, ask, check_engine, check_stage, prompt, schedule
 from vllm_flow.testing.asking import Late, Loop

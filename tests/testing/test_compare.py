@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vllm_flow.core.values import Message, Text, Turn, user
+from vllm_flow.core.messages import Message, Text, user
+from vllm_flow.core.values import Turn
 from vllm_flow.testing.compare import copied, same
 
 

@@ -21,7 +21,8 @@ assert False, "under -O this is not run"
 
 from vllm_flow.core.registry import resource, stage
 from vllm_flow.core.resources import Capabilities
-from vllm_flow.core.values import Completion, Text
+from vllm_flow.core.messages import Text
+from vllm_flow.core.values import Completion
 
 
 @stage("try/stage")

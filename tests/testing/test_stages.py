@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from vllm_flow.core.errors import EngineError
+from vllm_flow.core.messages import Text
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Engine
-from vllm_flow.core.values import Completion, Request, Text, Turn
+from vllm_flow.core.values import Completion, Request, Turn
 from vllm_flow.testing import EchoEngine, MemoryStore, check_stage, completion, prompt, schedule, turn
 
 from .broken_stages import BROKEN, FINE, Counts, Fine

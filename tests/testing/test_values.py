@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from vllm_flow.core.messages import assistant, system, user
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.segments import facts_of
-from vllm_flow.core.values import Completion, Context, Prompt, Turn, Usage, assistant, system, user
+from vllm_flow.core.values import Completion, Context, Prompt, Turn, Usage
 from vllm_flow.testing import EchoEngine, ask, completion, context, prompt, schedule, turn
 
 

@@ -21,9 +21,10 @@ from vllm_flow.cli.slash import Slash
 from vllm_flow.cli.words import is_terminal, kept_in_a_file, take_flags
 from vllm_flow.core.errors import ConfigError, Fault, FlowError, listed
 from vllm_flow.core.files import new_folder
+from vllm_flow.core.messages import user
 from vllm_flow.core.resources import Store
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Turn, TurnFailed, user
+from vllm_flow.core.values import Turn, TurnFailed
 from vllm_flow.session import Session
 
 HELP = """usage: vllm-flow chat [-c [NAME]] [key=value ...]

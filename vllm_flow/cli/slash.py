@@ -13,8 +13,9 @@ from vllm_flow.cli.ledger_shown import ledger_lines
 from vllm_flow.core.archive import Archive
 from vllm_flow.core.codec import to_json
 from vllm_flow.core.errors import EngineError, FlowError, listed, nearest
+from vllm_flow.core.messages import Message
 from vllm_flow.core.resources import Store
-from vllm_flow.core.values import Message, Prompt
+from vllm_flow.core.values import Prompt
 from vllm_flow.stages.context import Facts, said
 from vllm_flow.stages.context.facts import remembered
 from vllm_flow.stages.context.notes import same

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_flow.core.values import Failure, FinishReason, Message
+from vllm_flow.core.messages import Message
+from vllm_flow.core.values import Failure, FinishReason
 
 
 @dataclass(frozen=True, slots=True)

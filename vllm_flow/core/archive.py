@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
+from vllm_flow.core.messages import Message
 from vllm_flow.core.resources import Store, StoredTurn
-from vllm_flow.core.values import Completion, Message, Turn
+from vllm_flow.core.values import Completion, Turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,9 @@ from vllm_flow.core.json_checks import (
 from vllm_flow.core.likelihood_json import in_columns, likelihoods_from_json, scored_to_json
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.message_json import message_from_json, message_to_json
+from vllm_flow.core.messages import Message
 from vllm_flow.core.shape import Parsed
-from vllm_flow.core.values import Completion, FinishReason, Message, Turn, Usage
+from vllm_flow.core.values import Completion, FinishReason, Turn, Usage
 
 FINISH_REASONS = typing.get_args(FinishReason)
 RARE = ("likelihoods", "text_ends", "parsed", "steps")

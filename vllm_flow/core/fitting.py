@@ -14,8 +14,9 @@ from vllm_flow.core.allotting import Claim, Kept, allot
 from vllm_flow.core.errors import ContextOverflow
 from vllm_flow.core.layout import HISTORY, QUESTION, SYSTEM, Block, Laid, Layout, Spot
 from vllm_flow.core.ledger import Ledger, Measured
+from vllm_flow.core.messages import Part, Text
 from vllm_flow.core.segments import LeftOut
-from vllm_flow.core.values import Part, Prompt, Text
+from vllm_flow.core.values import Prompt
 
 MARK_TOKENS = 12
 """About as many as the mark of a cut takes."""

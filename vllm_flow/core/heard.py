@@ -1,8 +1,8 @@
 """What a stage hears from outside: the time, a page of the web, what a tool gave. Recorded, to be told again.
 
 Such a resource is handed out bound to node and turn as engines are. Told again, a stage hears what it heard then, in
-that order. When it asks for something else, or more often than it did, only a clock answers: nobody wants a page fetched,
-or a tool to do a second time what it does, for a look at what once was.
+that order. When it asks for something else, or more often than it did, only a clock answers: nobody wants a page
+fetched, or a tool to do a second time what it does, for a look at what once was.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from vllm_flow.core.ledger import ORDER, Entry, Ledger
+from vllm_flow.core.messages import Message, Part, Role, Text
 from vllm_flow.core.segments import Segment, Share
-from vllm_flow.core.values import Message, Part, Prompt, Role, Text
+from vllm_flow.core.values import Prompt
 
 SYSTEM, HISTORY, QUESTION = "system", "history", "question"
 NOUNS = {

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from vllm_flow.core.errors import listed
 from vllm_flow.core.json_checks import brief, check_keys, list_from_json, text_from_json
+from vllm_flow.core.messages import Message, Part, Role, Text
 from vllm_flow.core.tool_values import ToolCall, ToolResult
-from vllm_flow.core.values import Message, Part, Role, Text
 
 ROLES = typing.get_args(Role)
 MEDIA = ("image", "image_url", "audio", "input_audio", "video")

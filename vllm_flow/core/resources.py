@@ -16,7 +16,8 @@ from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Scored
-from vllm_flow.core.values import Before, Completion, Message, Prompt, Request, Token, Turn, nothing
+from vllm_flow.core.messages import Message
+from vllm_flow.core.values import Before, Completion, Prompt, Request, Token, Turn, nothing
 
 NO_ADAPTERS = "learns nothing while it runs. Choose another, such as engine=transformers."
 

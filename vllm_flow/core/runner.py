@@ -23,6 +23,7 @@ from vllm_flow.core.events import Event, Observer, Opened, Reconfigured, TurnDon
 from vllm_flow.core.flow import Flow, Item
 from vllm_flow.core.heard import Recall
 from vllm_flow.core.marks import marked, unmarked
+from vllm_flow.core.messages import user
 from vllm_flow.core.numbering import begun_next
 from vllm_flow.core.pipeline import Pipeline, Resource
 from vllm_flow.core.resources import Engine, Store
@@ -30,7 +31,7 @@ from vllm_flow.core.shown import Said
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.telling import Telling
 from vllm_flow.core.unfinished import Commit
-from vllm_flow.core.values import BadRow, Failure, Result, Turn, user
+from vllm_flow.core.values import BadRow, Failure, Result, Turn
 from vllm_flow.core.walk import Walk
 
 log = logging.getLogger("vllm_flow")

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vllm_flow.core.ledger import TOOLS
+from vllm_flow.core.messages import Message, Part, Role, Text
 from vllm_flow.core.tool_text import CLOSE, OPEN, call_text
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
-from vllm_flow.core.values import Message, Part, Prompt, Role, Text
+from vllm_flow.core.values import Prompt
 
 UNTOLD = ("pattern", "title")
 ANSWER = "<tool_response>"

@@ -19,8 +19,9 @@ from typing import Any
 from vllm_flow.core.codec import completion_from_json, to_json
 from vllm_flow.core.errors import RecordError
 from vllm_flow.core.flow import Item, as_async
+from vllm_flow.core.messages import user
 from vllm_flow.core.recorded import Row, rows_of, turn_of
-from vllm_flow.core.values import Completion, Turn, user
+from vllm_flow.core.values import Completion, Turn
 
 OTHER = "Give it the input that it began with, or begin another run."
 DIGEST_BYTES = 8

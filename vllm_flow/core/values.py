@@ -14,12 +14,12 @@ from typing import Any, Literal
 from vllm_flow.core.errors import EngineError, FlowError
 from vllm_flow.core.ledger import Ledger
 from vllm_flow.core.likelihoods import TokenLikelihood
+from vllm_flow.core.messages import Message
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.segments import HISTORY, LeftOut, Segment, Share
 from vllm_flow.core.shape import Parsed, Shape
-from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
+from vllm_flow.core.tool_values import ToolSpec
 
-Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "interrupted"]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -27,41 +27,6 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 def nothing() -> Mapping[str, Any]:
     """The empty mapping, as a field's default factory: before Python 3.12 a dataclass refuses it as a default."""
     return NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """The part of a message that is written."""
-
-    text: str
-
-
-Part = Text | ToolCall | ToolResult
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What one side said: parts, in the order they were said."""
-
-    role: Role
-    parts: tuple[Part, ...]
-
-    @property
-    def text(self) -> str:
-        """What is written in it; of a tool's message, what the model reads of the results."""
-        return "".join(part.text for part in self.parts)
-
-
-def system(text: str) -> Message:
-    return Message("system", (Text(text),))
-
-
-def user(text: str) -> Message:
-    return Message("user", (Text(text),))
-
-
-def assistant(text: str) -> Message:
-    return Message("assistant", (Text(text),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from itertools import accumulate
 from typing import Any, cast
 
 from vllm_flow.core.ledger import Measured
-from vllm_flow.core.values import Message, Prompt
+from vllm_flow.core.messages import Message
+from vllm_flow.core.values import Prompt
 
 MARK = re.compile("\ue000([0-9]{1,9})\ue001")
 """Of Unicode's private use, so that no template looks for it."""

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from vllm_flow.core.messages import Message, Text
 from vllm_flow.core.tool_values import ToolCall, ToolResult
-from vllm_flow.core.values import Message, Text
 
 
 def chat_messages(messages: Sequence[Message], arguments_as_text: bool = False) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from vllm_flow.core.codec import decode
 from vllm_flow.core.errors import InputError, listed, nearest
-from vllm_flow.core.values import Message, Turn, user
+from vllm_flow.core.messages import Message, user
+from vllm_flow.core.values import Turn
 from vllm_flow.inputs.rows import Form, Row, Strict, messages_of, name_of
 from vllm_flow.inputs.template import Template, json_value
 

@@ -20,7 +20,8 @@ from vllm_flow.core.json_checks import (
     whole_from_json,
 )
 from vllm_flow.core.message_json import message_from_json, parts_from_json
-from vllm_flow.core.values import BadRow, Message, Text, Turn
+from vllm_flow.core.messages import Message, Text
+from vllm_flow.core.values import BadRow, Turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from io import BufferedReader, FileIO
 from typing import ClassVar
 
 from vllm_flow.core.errors import InputError
+from vllm_flow.core.messages import user
 from vllm_flow.core.registry import source
-from vllm_flow.core.values import BadRow, Turn, user
+from vllm_flow.core.values import BadRow, Turn
 from vllm_flow.inputs.json_lines import json_rows, lines_of, text_of
 from vllm_flow.inputs.opening import LOOKED_AT
 from vllm_flow.inputs.rows import Strict, turns_of

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vllm_flow.core.errors import InputError
+from vllm_flow.core.messages import user
 from vllm_flow.core.registry import source
-from vllm_flow.core.values import Turn, user
+from vllm_flow.core.values import Turn
 
 
 @source("input/text")

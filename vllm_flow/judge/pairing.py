@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
 from vllm_flow.core.answers import Answer
+from vllm_flow.core.messages import Message, assistant
 from vllm_flow.core.recorded import read
-from vllm_flow.core.values import Message, assistant
 from vllm_flow.evaluation.answers import answers_of
 from vllm_flow.evaluation.scores import Prompt
 

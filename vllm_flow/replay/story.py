@@ -10,11 +10,12 @@ from vllm_flow.core.codec import completion_from_json
 from vllm_flow.core.events import Event, NodeDone, TokenMade, ToolUsed, TurnDone, TurnStarted
 from vllm_flow.core.heard import CALL
 from vllm_flow.core.ledger import Ledger
+from vllm_flow.core.messages import Text, user
 from vllm_flow.core.record_rows import text_in
 from vllm_flow.core.recorded import Recorded, Row
 from vllm_flow.core.segments import LeftOut
 from vllm_flow.core.tool_values import ToolCall, ToolResult
-from vllm_flow.core.values import Completion, Context, Failure, Prompt, Result, Text, Token, Turn, user
+from vllm_flow.core.values import Completion, Context, Failure, Prompt, Result, Token, Turn
 
 ENDS = ("turn done", "turn failed", "turn served from the store")
 

@@ -12,7 +12,8 @@ from itertools import count
 
 from vllm_flow.core.errors import InputError, shown
 from vllm_flow.core.flow import Item, as_async
-from vllm_flow.core.values import BadRow, Message, Turn, user
+from vllm_flow.core.messages import Message, user
+from vllm_flow.core.values import BadRow, Turn
 
 Saying = str | Message | Turn
 WHERE = "session.run"

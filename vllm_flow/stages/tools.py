@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.errors import EngineError, listed
 from vllm_flow.core.library import Library
+from vllm_flow.core.messages import Message, Text
 from vllm_flow.core.options import OptionProblem, above, at_least
 from vllm_flow.core.pages import Web
 from vllm_flow.core.registry import stage
@@ -29,7 +30,7 @@ from vllm_flow.core.tool_shape import NOTHING, shape_of
 from vllm_flow.core.tool_text import held_back, read
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
 from vllm_flow.core.tools import MISTAKES, UNREADABLE, ToolOptions, Tools
-from vllm_flow.core.values import Completion, Message, Prompt, Request, Text
+from vllm_flow.core.values import Completion, Prompt, Request
 from vllm_flow.stages.asking import version_of
 from vllm_flow.stages.infer import advised, complete, one_answer, refused
 

@@ -19,9 +19,10 @@ from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from vllm_flow.core.archive import Conversation, Found, Kept, KeptTurn
 from vllm_flow.core.codec import decode
+from vllm_flow.core.messages import Message, assistant
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import StoredTurn
-from vllm_flow.core.values import Completion, Message, Turn, assistant
+from vllm_flow.core.values import Completion, Turn
 from vllm_flow.stores import rules
 from vllm_flow.stores.rules import as_json, as_kept, check_same, is_answered, key_of
 from vllm_flow.stores.words import Query

@@ -10,8 +10,9 @@ from vllm_flow.core.archive import Kept, KeptTurn
 from vllm_flow.core.codec import decode, encode
 from vllm_flow.core.errors import StoreError, TurnConflict
 from vllm_flow.core.json_checks import LARGEST
+from vllm_flow.core.messages import Message
 from vllm_flow.core.resources import StoredTurn
-from vllm_flow.core.values import Completion, Message, Turn
+from vllm_flow.core.values import Completion, Turn
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OPENING = 60

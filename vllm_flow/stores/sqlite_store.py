@@ -20,8 +20,9 @@ from typing import Any
 from vllm_flow.core.archive import Conversation, Found, Kept, KeptTurn
 from vllm_flow.core.codec import decode
 from vllm_flow.core.errors import StoreError
+from vllm_flow.core.messages import Message, assistant
 from vllm_flow.core.resources import StoredTurn
-from vllm_flow.core.values import Completion, Message, Turn, assistant
+from vllm_flow.core.values import Completion, Turn
 from vllm_flow.stores import rules, sqlite_rows
 from vllm_flow.stores.rules import as_json, as_kept, check_same, is_answered, key_of
 from vllm_flow.stores.sqlite_file import in_words, open_database, transaction, where

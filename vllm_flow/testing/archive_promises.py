@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from vllm_flow.core.archive import Archive
 from vllm_flow.core.errors import StoreError
+from vllm_flow.core.messages import user
 from vllm_flow.core.resources import StoredTurn
-from vllm_flow.core.values import user
 from vllm_flow.testing.compare import refused, require, same
 from vllm_flow.testing.moving_promises import MOVING_PROMISES
 from vllm_flow.testing.talk import CUT, answered, asked

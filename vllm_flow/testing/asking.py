@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+from vllm_flow.core.messages import Message
 from vllm_flow.core.resources import Engine
-from vllm_flow.core.values import Completion, Message, Request
+from vllm_flow.core.values import Completion, Request
 from vllm_flow.stages.infer import complete
 from vllm_flow.testing.compare import has_methods
 from vllm_flow.testing.values import prompt, schedule

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vllm_flow.core.measuring import Measures
-from vllm_flow.core.values import Message, Prompt, Text
+from vllm_flow.core.messages import Message, Text
+from vllm_flow.core.values import Prompt
 from vllm_flow.testing.compare import require, same
 from vllm_flow.testing.trial import Trial
 

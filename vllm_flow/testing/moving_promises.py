@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from vllm_flow.core.archive import Archive, Kept
 from vllm_flow.core.errors import StoreError
+from vllm_flow.core.messages import Message, Text, system
 from vllm_flow.core.resources import StoredTurn
-from vllm_flow.core.values import Message, Text, Turn, system
+from vllm_flow.core.values import Turn
 from vllm_flow.testing.compare import refused, same
 from vllm_flow.testing.talk import CUT, NO, answered, asked
 

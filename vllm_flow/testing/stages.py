@@ -22,10 +22,11 @@ from vllm_flow.core.codec import completion_from_json, decode, encode, turn_from
 from vllm_flow.core.errors import StageError, listed, nearest
 from vllm_flow.core.graph import Graph, Node
 from vllm_flow.core.message_json import message_from_json
+from vllm_flow.core.messages import Message
 from vllm_flow.core.ports import Ports, fits, many, ports_of, type_name
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.shown import Said
-from vllm_flow.core.values import Completion, Message, Turn
+from vllm_flow.core.values import Completion, Turn
 from vllm_flow.core.walk import Live, Walk
 from vllm_flow.testing.asking import home
 from vllm_flow.testing.compare import copied, difference, require

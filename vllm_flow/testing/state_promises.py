@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import Any
 
 from vllm_flow.core.errors import StoreError
+from vllm_flow.core.messages import user
 from vllm_flow.core.resources import Store
-from vllm_flow.core.values import user
 from vllm_flow.testing.compare import refused, same
 from vllm_flow.testing.talk import CUT, YES, answered, asked
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vllm_flow.core.errors import StoreError, TurnConflict
+from vllm_flow.core.messages import Message, Text, assistant, system
 from vllm_flow.core.resources import Store, StoredTurn
-from vllm_flow.core.values import Message, Text, Turn, assistant, system
+from vllm_flow.core.values import Turn
 from vllm_flow.testing.compare import refused, same
 from vllm_flow.testing.shared_promises import threads_may_share_a_store
 from vllm_flow.testing.state_promises import STATE_PROMISES

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vllm_flow.core.messages import user
 from vllm_flow.core.resources import Store
-from vllm_flow.core.values import Completion, Turn, Usage, user
+from vllm_flow.core.values import Completion, Turn, Usage
 
 YES = Completion("Yes – 是。", (5, 6, 2), "stop", Usage(12, 3), (-0.25, -1e-9, 0.0))
 NO = Completion("No.", (7, 2), "length", Usage(12, 2))

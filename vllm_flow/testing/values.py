@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from vllm_flow.core.messages import Message, assistant, user
 from vllm_flow.core.plugins import load_built_in
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.segments import facts_of
-from vllm_flow.core.values import Completion, Context, FinishReason, Message, Prompt, Turn, Usage, assistant, user
+from vllm_flow.core.values import Completion, Context, FinishReason, Prompt, Turn, Usage
 from vllm_flow.engines.echo import pieces, token_id
 
 

@@ -8,11 +8,12 @@ from random import Random
 from types import NoneType
 
 from vllm_flow.core.graph import Condition, Graph, Node
+from vllm_flow.core.messages import Text
 from vllm_flow.core.pipeline import Pipeline, Resource
 from vllm_flow.core.ports import Port
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.sampling import Sampling
-from vllm_flow.core.values import Completion, Text, Turn
+from vllm_flow.core.values import Completion, Turn
 from vllm_flow.engines.echo import Echo
 from vllm_flow.stages.fuse import Chat
 

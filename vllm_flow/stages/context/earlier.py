@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vllm_flow.core.errors import ConfigError, Fault, listed
+from vllm_flow.core.messages import Message, assistant
 from vllm_flow.core.resources import Store, StoredTurn
 from vllm_flow.core.segments import LeftOut
-from vllm_flow.core.values import Message, Turn, assistant
+from vllm_flow.core.values import Turn
 
 Place = tuple[int, int]
 """The number of the turn that it came with, and which it is of those, from 0."""

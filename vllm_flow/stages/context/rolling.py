@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from vllm_flow.core.errors import EngineError, told
+from vllm_flow.core.messages import Message
 from vllm_flow.core.options import at_least
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.segments import HISTORY, LeftOut, Place, Segment, Share
 from vllm_flow.core.shape import Shape
-from vllm_flow.core.values import Completion, Context, Message, Prompt, Request
+from vllm_flow.core.values import Completion, Context, Prompt, Request
 from vllm_flow.stages.context.earlier import Exchange, left_out, without
 from vllm_flow.stages.infer import complete
 

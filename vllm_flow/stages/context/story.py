@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
+from vllm_flow.core.messages import Message, assistant, user
 from vllm_flow.core.options import at_least
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Engine, EngineOptions, Store
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share
 from vllm_flow.core.spec import Path
-from vllm_flow.core.values import Context, Message, Turn, assistant, user
+from vllm_flow.core.values import Context, Turn
 from vllm_flow.stages.context.earlier import Exchange, begun, exchanges
 from vllm_flow.stages.context.notes import Notes, says
 from vllm_flow.stages.context.rolling import Memory, Rolling, roll, transcript

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from vllm_flow.core.messages import user
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Engine, EngineOptions, Store
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share
 from vllm_flow.core.spec import Path
-from vllm_flow.core.values import Completion, Context, Turn, user
+from vllm_flow.core.values import Completion, Context, Turn
 from vllm_flow.stages.context.earlier import Exchange, begun, exchanges
 from vllm_flow.stages.context.rolling import Memory, Rolling, roll, transcript
 from vllm_flow.stages.infer import refused

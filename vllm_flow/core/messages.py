@@ -1,0 +1,45 @@
+"""Messages: what one side said, in parts: texts, calls of functions and their results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vllm_flow.core.tool_values import ToolCall, ToolResult
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The part of a message that is written."""
+
+    text: str
+
+
+Part = Text | ToolCall | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one side said: parts, in the order they were said."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """What is written in it; of a tool's message, what the model reads of the results."""
+        return "".join(part.text for part in self.parts)
+
+
+def system(text: str) -> Message:
+    return Message("system", (Text(text),))
+
+
+def user(text: str) -> Message:
+    return Message("user", (Text(text),))
+
+
+def assistant(text: str) -> Message:
+    return Message("assistant", (Text(text),))

@@ -168,9 +168,9 @@ def test_a_project_of_its_own_makes_a_project(unpacked: Path, tmp_path: Path) ->
     made = flow(unpacked, tmp_path, *(["init", name, "--example", name] for name in EXAMPLES))
     assert [said.code for said in made] == [0, 0, 0, 0]
     assert not [path for path in tmp_path.rglob("*") if "cache" in path.name]
-    schema, ran = flow(unpacked, tmp_path / "weather", ["check", "--schema"], ["experiment=fixed_day", "engine=echo"])
-    assert "between -3 and 6 degrees" in ran.out
-    assert schema.out == (tmp_path / "weather/conf/schema.json").read_text(encoding="utf-8")
+    schema, ran = flow(unpacked, tmp_path / "tool", ["check", "--schema"], ["ls", "next_bus"])
+    assert ran.out.startswith("next_bus: function\nWhen and where the next bus leaves.\n")
+    assert schema.out == (tmp_path / "tool/conf/schema.json").read_text(encoding="utf-8")
 
 
 @pytest.fixture

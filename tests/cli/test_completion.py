@@ -91,7 +91,7 @@ def test_conversations_are_offered_by_name(line: str, words: list[str]) -> None:
         ("ch", ["chat", "check"]),
         ("comp", ["compare", "completion"]),
         ("init --ex", ["--example"]),
-        ("init mine --example ", ["dialogue", "plugin", "sweep", "weather"]),
+        ("init mine --example ", ["dialogue", "plugin", "sweep", "tool"]),
         ("samp", ["sampling.", "sampling="]),
         ("run samp", ["sampling.", "sampling="]),
         ("pipeline=", ["pipeline=adapt", "pipeline=adaptive", "pipeline=best_of", "pipeline=complete", "pipeline=dialogue", "pipeline=judge", "pipeline=loud", "pipeline=most_likely", "pipeline=news", "pipeline=perplexity", "pipeline=review", "pipeline=story", "pipeline=support", "pipeline=tutor", "pipeline=weather"]),

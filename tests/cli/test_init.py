@@ -69,13 +69,13 @@ def test_this_folder_will_do_when_nothing_but_hidden_things_are_in_it(
 ) -> None:
     write(".git/HEAD")
     write(".venv/pyvenv.cfg")
-    assert main(["init", ".", "--example", "weather"]) == 0
+    assert main(["init", ".", "--example", "tool"]) == 0
     assert capsys.readouterr().out.endswith(
-        "Next:\n  vllm-flow check pipeline=weather\n  vllm-flow experiment=fixed_day\n"
-        "  vllm-flow experiment=fixed_day engine=echo\n"
+        "Next:\n  vllm-flow check pipeline=buses\n  vllm-flow experiment=morning\n"
+        '  vllm-flow pipeline=buses input.text="When does the next bus to the museum leave?"\n'
     )
     assert sorted(os.listdir()) == sorted(
-        [".git", ".gitignore", ".venv", "README.md", "conf", "pipelines", "pytest.ini", "stages", "tests"]
+        [".git", ".gitignore", ".venv", "README.md", "conf", "pipelines", "pytest.ini", "tests", "tools"]
     )
 
 
@@ -100,8 +100,9 @@ def test_the_help_names_every_example_there_is(capsys: pytest.CaptureFixture[str
         ([""], "init: a name is missing. Write vllm-flow init NAME, or . for this folder."),
         (["a", "b"], "init: 2 names are given. Write vllm-flow init NAME, or . for this folder."),
         (["a", "--exmple", "x"], "--exmple (command line): there is no such flag. Did you mean '--example'? Flags: --example, --help, -h."),
-        (["a", "--example", "wether"], "--example (command line): there is no example 'wether'. Did you mean 'weather'? There are: dialogue, plugin, sweep, weather."),
-        (["a", "--example"], "--example (command line): there is no example ''. There are: dialogue, plugin, sweep, weather."),
+        (["a", "--example", "sweeps"], "--example (command line): there is no example 'sweeps'. Did you mean 'sweep'? There are: dialogue, plugin, sweep, tool."),
+        (["a", "--example", "weather"], "--example (command line): there is no example 'weather'. Did you mean 'tool'? There are: dialogue, plugin, sweep, tool."),
+        (["a", "--example"], "--example (command line): there is no example ''. There are: dialogue, plugin, sweep, tool."),
         (["full"], f"init full: {NOT_EMPTY.format(there='a, b, c, d, e and 2 more')}"),
         ([".."], None),
         (["."], f"init .: {NOT_EMPTY.format(there='file, full, hidden, plain')}"),
@@ -188,11 +189,11 @@ def test_a_plugin_has_the_name_of_its_folder_in_every_place() -> None:
 def test_every_yaml_file_names_a_schema_that_is_there_and_fits_it(example: str) -> None:
     main(["init", "made", "--example", example])
     files = list(Path("made").rglob("*.yaml"))
-    assert len(files) == 2
+    assert len(files) == (3 if example == "tool" else 2)
     for path in files:
         text = path.read_text(encoding="utf-8")
         first, second, *_ = text.splitlines()
-        assert first == "# @package _global_"
+        assert first == ("# @package resources.tools" if path.parent.name == "tools" else "# @package _global_")
         found = EDITOR_LINE.fullmatch(second)
         assert found
         schema = json.loads((path.parent / found["file"]).read_text(encoding="utf-8"))
@@ -222,6 +223,9 @@ def test_every_command_of_the_readme_works(
                 said = capsys.readouterr()
                 assert "no faults" in said.out
                 assert said.err == ""
+            case ["vllm-flow", "ls", name]:
+                assert main(["ls", name]) == 0
+                assert capsys.readouterr().out.startswith(f"{name}: ")
             case ["vllm-flow", *words]:
                 assert main([*words, "engine=echo"]) == 0
                 said = capsys.readouterr()
@@ -248,29 +252,24 @@ def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("own_registry")
-def test_what_the_examples_show_is_what_they_are_for(capsys: pytest.CaptureFixture[str]) -> None:
-    for example in ("dialogue", "weather"):
-        main(["init", example, "--example", example])
-    shown = []
-    for example, words in (
-        ("dialogue", ["pipeline=riddle", "input.text=Shall we go to Paris?"]),
-        ("weather", ["experiment=fixed_day", "input.text=明天北京天气怎么样？"]),
-        ("weather", ["experiment=fixed_day"]),
-    ):
-        os.chdir(example)
-        capsys.readouterr()
-        assert main([*words, "engine=echo"]) == 0
-        shown.append(capsys.readouterr().out)
-        os.chdir("..")
-    beijing = "(The weather in Beijing on 2026-11-25 will be sunny, between -3 and 6 degrees.)\n"
-    assert shown[0] == "Shall we go to █████?\n"
-    assert shown[1] == f"{beijing}明天北京天气怎么样？\n"
-    assert shown[2] == (
-        f"{beijing}What will the weather in Beijing be tomorrow?\n"
-        "(The weather in Shanghai on 2026-11-25 will be light rain, between 8 and 12 degrees.)\nAnd in Shanghai?\n"
-        "(The weather in Shanghai on 2026-11-26 will be sunny, between 7 and 15 degrees.)\n"
-        "What about the day after tomorrow?\n"
-    )
+def test_the_words_of_the_riddle_are_crossed_out(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["init", "made"])
+    os.chdir("made")
+    capsys.readouterr()
+    assert main(["pipeline=riddle", "input.text=Shall we go to Paris?", "engine=echo"]) == 0
+    assert capsys.readouterr().out == "Shall we go to █████?\n"
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_the_buses_are_answered_for_by_the_embedded_model(smollm2: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["init", "made", "--example", "tool"])
+    os.chdir("made")
+    capsys.readouterr()
+    assert main(["experiment=morning"]) == 0
+    airport, harbour, moon = capsys.readouterr().out.splitlines()
+    assert "8:40" in airport
+    assert "8:55" in harbour
+    assert moon == "There are buses to: airport, harbour, museum, station. Where do you want to go?"
 
 
 @pytest.mark.usefixtures("own_registry")

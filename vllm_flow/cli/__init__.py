@@ -28,7 +28,7 @@ COMMANDS = {
     "ls": "list pipelines, models, stages, … with one line each",
     "replay": "show a recorded run again, without its model; --verify recomputes it, --change runs it otherwise",
     "compare": "compare A B: what differs between two recorded runs, from configuration to answers",
-    "init": "make a project that runs at once: init NAME [--example weather]",
+    "init": "make a project that runs at once: init NAME [--example tool]",
     "models": "models ls | models pull NAME: the weights that come as packages",
     "completion": "print a script that makes Tab complete, for bash, zsh or fish",
 }

@@ -18,19 +18,21 @@ from pathlib import Path
 
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest
 
-EXAMPLES = ("dialogue", "weather", "sweep", "plugin")
+EXAMPLES = ("dialogue", "tool", "sweep", "plugin")
 DEFAULT = "dialogue"
+INSTEAD = {"weather": "tool"}
+"""What stands for an example that there is no longer."""
 HELP = """usage: vllm-flow init NAME [--example EXAMPLE]
 
 Makes a project in a new folder, or in an empty one (`.` is this one). Overwrites nothing. EXAMPLE is one of
 
   dialogue  a dialogue, with a stage that crosses words out of the reply
-  weather   questions about the weather, answered from the conversation, the date and a file
+  tool      questions about buses, answered from a function of your own that the model calls
   sweep     an experiment that is a whole sweep, with a score of your own
   plugin    a package to install, whose stages any project can name, and a project that does
 
-and dialogue unless you choose. Each has a pipeline, a stage, a test, an experiment, an input, and a README whose
-commands all work.
+and dialogue unless you choose. Each has a pipeline, a part of your own, a test, an experiment, an input, and a
+README whose commands all work.
 """
 TEMPLATES = Path(__file__).parent.parent / "examples"
 PLACEHOLDER = "acme"
@@ -79,7 +81,8 @@ def _asked(arguments: list[str]) -> tuple[str, str]:
         else:
             names.append(word)
     if example not in EXAMPLES:
-        problem = f"there is no example '{example}'.{nearest(example, EXAMPLES)} There are: {listed(EXAMPLES)}."
+        hint = nearest(INSTEAD.get(example, example), EXAMPLES)
+        problem = f"there is no example '{example}'.{hint} There are: {listed(EXAMPLES)}."
         raise ConfigError([Fault("--example", problem, "command line")])
     if len(names) != 1 or not names[0].strip():
         problem = f"{len(names)} names are given" if names[1:] else "a name is missing"

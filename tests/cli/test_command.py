@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests import shipped
+
 COMMAND = [sys.executable, "-m", "vllm_flow"]
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and modes are those of POSIX")
 
@@ -218,22 +220,7 @@ def test_check_prints_the_table_of_values(tmp_path: Path) -> None:
 
 def test_ls_lists_the_shipped_pipelines(tmp_path: Path) -> None:
     shown = json.loads(flow(tmp_path, "ls", "--json").stdout)
-    assert set(shown["pipelines"]) == {
-        "adapt",
-        "adaptive",
-        "best_of",
-        "complete",
-        "dialogue",
-        "judge",
-        "most_likely",
-        "news",
-        "perplexity",
-        "review",
-        "story",
-        "support",
-        "tutor",
-        "weather",
-    }
+    assert tuple(sorted(shown["pipelines"])) == shipped.PIPELINES
 
 
 @POSIX

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import shipped
 from tests.cli.test_command import POSIX
 from vllm_flow.cli import COMMANDS, main
 from vllm_flow.cli.completing.bash_line import BashLine
@@ -178,10 +179,7 @@ def test_at_the_start_commands_and_keys_are_offered_each_with_its_line() -> None
     assert set(COMMANDS) < set(found)
     assert {"pipeline=", "sampling.", "graph.", "seed="} < set(found)
     assert [text for text, one in found.items() if not one.line and one.text not in ("clock.", "context.")] == []
-    assert (
-        found["pipeline="].line
-        == "one of: adapt, adaptive, best_of, complete, dialogue, judge, loud, most_likely, news, perplexity, review, story, support, tutor, weather"
-    )
+    assert found["pipeline="].line == f"one of: {shipped.pipelines('loud')}"
     assert (
         found["engine."].line
         == "device, dtype, quantize, compile, threads, deterministic, max_rows, max_waiting, kv_cache_gib, prefix_cache_gib, "

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from tests import shipped
 from tests.cli.test_command import COMMAND, POSIX
 from vllm_flow.cli import main
 from vllm_flow.config import compose
@@ -354,25 +355,7 @@ output: loud
 """
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "adapt",
-        "dialogue",
-        "best_of",
-        "complete",
-        "judge",
-        "most_likely",
-        "news",
-        "perplexity",
-        "review",
-        "story",
-        "support",
-        "tutor",
-        "loud",
-        "nested",
-    ],
-)
+@pytest.mark.parametrize("name", [*shipped.PIPELINES, "loud", "nested"])
 def test_the_values_are_those_that_check_shows(
     name: str, loud: Path, told: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests import shipped
 from vllm_flow.config import groups
 from vllm_flow.config.secrets import looks_secret
 
@@ -183,7 +184,7 @@ FAULTY = {
         "graph: {a: {use: pipeline/stry}}\noutput: a\n",
         [
             "graph.a.use (pipelines/bad.yaml:2): there is no pipeline 'stry'. Did you mean 'story'? "
-            "There are: adapt, adaptive, bad, best_of, complete, dialogue, judge, most_likely, news, perplexity, review, story, support, tutor, weather."
+            f"There are: {shipped.pipelines('bad')}."
         ],
     ),
 }

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests import shipped
 from vllm_flow.config import groups
 from vllm_flow.config.groups import read_groups
 from vllm_flow.config.overrides import quoted, rewrite
@@ -86,7 +87,7 @@ REFUSED = [
     ),
     (
         "pipeline=dialoge",
-        "pipeline (command line): there is no 'dialoge'. Did you mean 'dialogue'? There are: adapt, adaptive, best_of, complete, dialogue, judge, most_likely, news, perplexity, review, story, support, tutor, weather.",
+        f"pipeline (command line): there is no 'dialoge'. Did you mean 'dialogue'? There are: {shipped.pipelines()}.",
     ),
     ("store=null", "store (command line): there is no 'null'. There are: memory, sqlite."),
     ("store={use: x/y}", "store (command line): a group takes the name of a choice. There are: memory, sqlite."),
@@ -177,7 +178,7 @@ REFUSED = [
     (
         "graph.other={use: pipeline/stry}",
         "graph.other.use (command line): there is no pipeline 'stry'. Did you "
-        "mean 'story'? There are: adapt, adaptive, best_of, complete, dialogue, judge, most_likely, news, perplexity, review, story, support, tutor, weather.",
+        f"mean 'story'? There are: {shipped.pipelines()}.",
     ),
 ]
 

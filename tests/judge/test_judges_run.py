@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import shipped
 from vllm_flow.cli import main
 
 from .conftest import Ran, judge, lines, read, sweep
@@ -111,7 +112,7 @@ def test_a_report_says_what_the_judge_prefers_until_the_answers_change(project: 
         (["s", "input.text=hi"], "input.text=hi (command line): the judge reads the answers of the sweep, once. Leave this out."),
         (["s", "sweep.repeat=2"], "sweep.repeat=2 (command line): the judge reads the answers of the sweep, once. Leave this out."),
         (["s", "-m"], "-m (command line): there is no such flag. Flags: --help, --json, -h."),
-        (["s", "pipeline=jugde"], "pipeline (command line): there is no 'jugde'. Did you mean 'judge'? There are: adapt, adaptive, best_of, complete, dialogue, judge, known, most_likely, news, perplexity, review, story, support, tutor, weather."),
+        (["s", "pipeline=jugde"], f"pipeline (command line): there is no 'jugde'. Did you mean 'judge'? There are: {shipped.pipelines('known')}."),
         (
             ["s", "pipeline=dialogue", "engine=echo"],
             "output (pipelines/dialogue.yaml:10): the output of pipeline 'dialogue', reply, is a Completion and no Preference. "

@@ -1,0 +1,15 @@
+"""What is shipped, written down once: tests that list it, and the one that reads the folder, compare with this."""
+
+from __future__ import annotations
+
+from vllm_flow.core.errors import listed
+
+PIPELINES = (
+    "adapt", "adaptive", "best_of", "complete", "dialogue", "judge", "most_likely", "news", "perplexity", "review",
+    "story", "support", "tutor", "weather",
+)  # fmt: skip
+
+
+def pipelines(*own: str) -> str:
+    """As messages list them, together with those of a project."""
+    return listed(sorted((*PIPELINES, *own)))

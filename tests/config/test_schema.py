@@ -71,6 +71,7 @@ MUTANTS = [
     ("conf/context/retrieval.yaml", "turns: 4", "turns: 4\nabove: 2"),
     ("conf/documents/files.yaml", 'roots: ["${beside:support}"]', "share: {most: few}"),
     ("conf/embedder/minilm.yaml", "path: null", "path: 3"),
+    ("conf/experiment/rated.yaml", "{use: judge/rating}", "{use: judge/rating, wrost: 2}"),
     ("conf/experiment/page.yaml", "    use: source/web", "    use: source/wbe"),
     ("conf/facts/today.yaml", "language: en", "language: fr"),
     ("conf/retrieval/bm25.yaml", "earlier: 0", "earlier: 0\nabove: 0.2"),

@@ -30,7 +30,7 @@ from vllm_flow.stages.context.recall import Retrieval
 from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.fuse import Chat, Plain
 from vllm_flow.stages.infer import Generate, Sample
-from vllm_flow.stages.judge import Preference, Verdict
+from vllm_flow.stages.judge import Preference, Question, Rating, Verdict
 from vllm_flow.stages.retrieve import Bm25, Dense
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import ByMetric, Compared, Continued, Given, Likelihood
@@ -182,6 +182,12 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
         Adapted("abc"),
     ),
     (Vote(answer=r"\d"), {"candidates": tuple(map(completion, ("1", "2", "so 2")))}, completion("2")),
+    (
+        Question("Rate."),
+        {"turn": NEW, "reply": completion("Well.")},
+        prompt(system("Rate."), "Question:\nAnd now?\n\nAnswer:\nWell.\n\nYour rating of the answer:"),
+    ),
+    (Rating(), {"opinion": completion("4")}, Score(0.5)),
     (Verdict(), {"reply": completion("Better.\nVerdict: B")}, Preference("B", "Better.\nVerdict: B")),
     (Best(), {"candidates": (SAID, completion("a")), "scores": (Score(1), Score(2))}, completion("a")),
 ]

@@ -20,10 +20,12 @@ class TargetLength:
     tokens: Annotated[int, at_least(1)]
     """How long the answer is to be. Before, its end is held back; afterwards it is pressed for."""
     slope: Annotated[float, above(0)] = 0.1
-    """How much is added with each token, and never more. The larger, the nearer to `tokens` it ends, and the less where
-    it would."""
+    """How much is added with each token. The larger, the nearer to `tokens` it ends, and the less where it would.
+    Where `hysteresis` is 0, it is also the largest step."""
     low: Annotated[float, between(-100, 100)] = -10.0
     high: Annotated[float, between(-100, 100)] = 10.0
+    hysteresis: Annotated[float, at_least(0)] = 0.0
+    """A change smaller than this is not made: it then goes in steps that are as large."""
 
     steers: ClassVar = frozenset({"end_bias"})
 
@@ -35,4 +37,5 @@ class TargetLength:
         return self.low, self.high
 
     def at(self, now: Now) -> float:
-        return limited(self.slope * (now.token - self.tokens), None, self.low, self.high)
+        wanted = self.slope * (now.token - self.tokens)
+        return limited(wanted, now.before, self.low, self.high, hysteresis=self.hysteresis)

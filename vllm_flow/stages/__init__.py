@@ -8,7 +8,7 @@ from vllm_flow.stages.context import Facts, Full, Retrieval, Sink, Story, Summar
 from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.fuse import Chat
 from vllm_flow.stages.infer import Generate, Sample
-from vllm_flow.stages.judge import Preference, Verdict
+from vllm_flow.stages.judge import Preference, Question, Rating, Verdict
 from vllm_flow.stages.retrieve import Bm25, Dense
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import ByMetric, Compared, Continued, Given, Likelihood
@@ -36,6 +36,8 @@ __all__ = [
     "Measured",
     "Passages",
     "Preference",
+    "Question",
+    "Rating",
     "RecalledByWords",
     "Retrieval",
     "Sample",

@@ -58,6 +58,15 @@ class TitlesEveryTime(MemoryStore):
         return stored
 
 
+@told("a_title_outlives_all_turns_and_a_beginning_does_not: title that was given: [0] is 'third'. It should be 'Rain'.")
+class TitlesWhatBeginsAnew(MemoryStore):
+    def begin(self, turn: Turn) -> StoredTurn:
+        stored = super().begin(turn)
+        if turn.text == "third" and turn.number == 1:
+            self.set_title(turn.conversation, turn.text)
+        return stored
+
+
 @told("a_title_needs_a_word_and_a_conversation: a title without a word was accepted. It should raise StoreError.")
 class TakesAnyTitle(MemoryStore):
     def set_title(self, conversation: str, title: str) -> None:
@@ -100,12 +109,9 @@ class FindsWhatWasTakenBack(MemoryStore):
 
 
 @told("what_was_taken_back_is_kept: taken_back: its length is 0. It should be 2.")
-class DeletesOnUndo(MemoryStore):
-    def undo(self, conversation: str) -> Message | None:
-        message = super().undo(conversation)
-        if known := self._conversations.get(conversation):
-            known.taken_back.clear()
-        return message
+class GivesNothingBack(MemoryStore):
+    def taken_back(self, conversation: str) -> tuple[StoredTurn, ...]:
+        return super().taken_back(conversation)[:0]
 
 
 @told("a_fork_has_the_turns_up_to_its_number_with_their_state: state of the half: ['n'] is 3. It should be 2.")

@@ -108,7 +108,7 @@ class MemoryStore:
         if (stored := known.turns.get(number)) is not None:
             check_same(turn, stored.turn)
             return stored
-        if not known.numbers:
+        if not known.numbers and not rules.is_titled(known.title, (gone for _, gone in known.taken_back)):
             known.title = rules.opening(turn.message)
         stored = StoredTurn(as_kept(turn), None)
         known.put(next(self._serials), stored, None)

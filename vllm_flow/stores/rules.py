@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -98,6 +98,11 @@ def opening(message: Message) -> str:
     """How a conversation is called until somebody gives it a title: the beginning of what was said first."""
     line = " ".join(message.text.split())
     return as_unicode(line if len(line) <= OPENING else f"{line[: OPENING - 1]}…")
+
+
+def is_titled(title: str, taken_back: Iterable[StoredTurn]) -> bool:
+    """Whether somebody gave the title, of a conversation of which all was taken back. Else it is how one began."""
+    return bool(title) and title not in {opening(one.turn.message) for one in taken_back}
 
 
 def as_title(conversation: str, title: str) -> str:

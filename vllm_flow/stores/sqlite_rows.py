@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -15,7 +15,7 @@ from vllm_flow.core.codec import completion_from_json, decode, turn_from_json
 from vllm_flow.core.errors import StoreError
 from vllm_flow.core.resources import StoredTurn
 from vllm_flow.core.values import Completion, Turn
-from vllm_flow.stores.rules import as_json, as_kept, opening
+from vllm_flow.stores.rules import as_json, as_kept, is_titled, opening
 from vllm_flow.stores.sqlite_file import where
 from vllm_flow.stores.sqlite_schema import checksum
 from vllm_flow.stores.words import words_of
@@ -136,9 +136,11 @@ class Rows:
         return [(self._trusted(*row[:-1]), row[-1]) for row in self.run(COUNTED)]
 
     def begun(self, turn: Turn) -> None:
-        """Say that the conversation was written; it is called after its first turn."""
+        """Say that the conversation was written; it is called after its first turn, unless somebody gave a title."""
         is_first = self.run(NEXT_NUMBER, turn.conversation) == [(1,)]
-        self.written(turn.conversation, title=opening(turn.message) if is_first else None)
+        known = self._believed(turn.conversation) if is_first else None
+        titled = known and is_titled(known.title, (gone for _, gone in self._readable(FALLEN, known.name)))
+        self.written(turn.conversation, title=opening(turn.message) if is_first and not titled else None)
 
     def written(self, name: str, title: str | None = None, written_ms: int | None = None) -> None:
         """Say that a turn of the conversation was written: now, unless it is said when."""
@@ -154,10 +156,7 @@ class Rows:
 
     def entitle(self, name: str, title: str) -> None:
         """Mends a damaged row, whose time it does not believe."""
-        try:
-            known = self.named(name)
-        except StoreError:
-            known = None
+        known = self._believed(name)
         written_ms = known.written_ms if known else _now_ms()
         self.run(TITLE, title, written_ms, checksum(name, title, written_ms), name)
 
@@ -168,11 +167,7 @@ class Rows:
                 yield place
 
     def delete(self, name: str) -> None:
-        for row in self.turns(STANDING, name):
-            try:
-                stored = self.stored(row)
-            except StoreError:  # what was damaged may be deleted; what it said is not known any more
-                continue
+        for row, stored in self._readable(STANDING, name):  # what a damaged one said is not known any more
             self._drop_words(row.id, stored)
         for taken_back in (0, 1):
             self.run(DELETE, name, taken_back)
@@ -187,6 +182,18 @@ class Rows:
         texts = [stored.turn.message.text, *([] if stored.reply is None else [stored.reply.text])]
         for place, text in enumerate(texts):
             self.run(DROP_WORDS, 2 * rowid + place, " ".join(words_of(text)))
+
+    def _readable(self, statement: str, name: str) -> Iterator[tuple[TurnRow, StoredTurn]]:
+        """Without those that are damaged."""
+        for row in self.turns(statement, name):
+            with suppress(StoreError):
+                yield row, self.stored(row)
+
+    def _believed(self, name: str) -> NameRow | None:
+        """As `named`; None also when it is damaged."""
+        with suppress(StoreError):
+            return self.named(name)
+        return None
 
     def _trusted(self, name: str, title: str, written_ms: int, crc: int) -> NameRow:
         if crc != checksum(name, title, written_ms):

@@ -60,6 +60,18 @@ def a_conversation_is_called_by_its_beginning_until_it_is_titled(store: Archive)
 
 
 @promise
+def a_title_outlives_all_turns_and_a_beginning_does_not(store: Archive) -> None:
+    answered(store, 1, "first")
+    store.undo("ann")
+    answered(store, 1, "second")
+    same("title of what began anew", [one.title for one in store.conversations()], ["second"])
+    store.set_title("ann", "Rain")
+    store.undo("ann")
+    answered(store, 1, "third")
+    same("title that was given", [one.title for one in store.conversations()], ["Rain"])
+
+
+@promise
 def a_title_needs_a_word_and_a_conversation(store: Archive) -> None:
     answered(store, 1, "first")
     with refused("a title without a word", StoreError):

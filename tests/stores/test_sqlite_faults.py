@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -26,6 +27,12 @@ def refusal(path: Path | str, **options: float) -> str:
     with pytest.raises(StoreError) as caught:
         Sqlite(str(path), **options).open()
     return str(caught.value)
+
+
+def damage(path: Path, statement: str) -> None:
+    """Change the file as no store would."""
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute(statement)
 
 
 def python(code: str, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -121,9 +128,7 @@ def test_a_changed_value_is_noticed(tmp_path):
     path = tmp_path / "c.sqlite"
     store = Sqlite(str(path)).open()
     answered(store, 1, "Is it raining?")
-    other = apsw.Connection(str(path))
-    other.execute("UPDATE turns SET reply = replace(reply, 'yes', 'yet')")
-    other.close()
+    damage(path, "UPDATE turns SET reply = replace(reply, 'yes', 'yet')")
     for read in (store.turns, store.state, store.undo):
         with pytest.raises(StoreError) as caught:
             read("ann")
@@ -138,9 +143,7 @@ def test_a_changed_title_is_noticed_and_can_be_given_again(tmp_path):
     path = tmp_path / "c.sqlite"
     store = Sqlite(str(path)).open()
     answered(store, 1, "Is it raining?")
-    other = apsw.Connection(str(path))
-    other.execute("UPDATE conversations SET written_ms = written_ms - 1")
-    other.close()
+    damage(path, "UPDATE conversations SET written_ms = written_ms - 1")
     said = (
         f"store.path ({path}): conversation 'ann': its title or time is damaged (the checksum does not match). "
         "Give it a title again, or put back a copy."
@@ -153,6 +156,20 @@ def test_a_changed_title_is_noticed_and_can_be_given_again(tmp_path):
     store.set_title("ann", "Rain")
     answered(store, 2, "And now?")
     assert [(one.title, one.turns) for one in store.conversations()] == [("Rain", 2)]
+    store.close()
+
+
+def test_what_was_taken_back_and_is_damaged_keeps_nobody_from_beginning_anew(tmp_path):
+    path = tmp_path / "c.sqlite"
+    store = Sqlite(str(path)).open()
+    answered(store, 1, "Is it raining?")
+    store.undo("ann")
+    damage(path, "UPDATE turns SET reply = replace(reply, 'yes', 'yet')")
+    answered(store, 1, "Is it snowing?")
+    store.undo("ann")
+    damage(path, "UPDATE conversations SET title = 'Snow'")
+    answered(store, 1, "Is it dry?")
+    assert [(one.title, one.turns) for one in store.conversations()] == [("Is it dry?", 1)]
     store.close()
 
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -196,9 +197,8 @@ def test_a_line_that_cannot_be_imported_costs_that_line(
 def test_what_is_damaged_does_not_keep_the_rest_from_being_exported(
     store: SqliteStore, said: Said, tmp_path: Path
 ) -> None:
-    other = apsw.Connection(FILE)
-    other.execute("UPDATE turns SET reply = replace(reply, 'raining', 'snowing') WHERE conversation = 'ann'")
-    other.close()
+    with closing(apsw.Connection(FILE)) as other:
+        other.execute("UPDATE turns SET reply = replace(reply, 'raining', 'snowing') WHERE conversation = 'ann'")
     code, out, err = said("export", "-")
     assert (code, [json.loads(line)["conversation"] for line in out.splitlines()]) == (1, ["bob"])
     assert err.splitlines() == [
@@ -206,6 +206,26 @@ def test_what_is_damaged_does_not_keep_the_rest_from_being_exported(
         f"store.path ({tmp_path / FILE}): conversation 'ann', turn 1 is damaged (its checksum does not match). Put back a copy.",
     ]
     assert said("delete", "ann") == (0, "", "Deleted ann.\n"), "what is damaged can be deleted"
+
+
+def test_a_damaged_title_is_given_again_and_keeps_no_other_conversation_from_being_looked_after(
+    store: SqliteStore, said: Said, tmp_path: Path
+) -> None:
+    kept = store.dump("bob")
+    with closing(apsw.Connection(FILE)) as other:
+        other.execute("UPDATE conversations SET title = 'Snow' WHERE name = 'ann'")
+    damaged = (
+        f"store.path ({tmp_path / FILE}): conversation 'ann': its title or time is damaged (the checksum does not "
+        "match). Give it a title again, or put back a copy."
+    )
+    assert said("ls") == (1, "", f"vllm-flow: {damaged}\n")
+    assert said("export", "some.jsonl", "ann", "bob") == (1, "", f"Exported 1 conversation.\n{damaged}\n")
+    assert json.loads((tmp_path / "some.jsonl").read_text(encoding="ascii"))["title"] == kept.title
+    strange = "conversation 'bo': it is not stored here"
+    assert said("title", "bo", "x") == (1, "", f"vllm-flow: {strange}. `vllm-flow context ls` lists what is.\n")
+    assert said("delete", "bob", "bo") == (1, "", f"Deleted bob.\n{strange}, so nothing was deleted.\n")
+    assert said("title", "ann", "Rain") == (0, "", "")
+    assert [(one.name, one.title) for one in store.conversations()] == [("ann", "Rain")]
 
 
 def test_delete_is_for_good_and_names_what_is_not_there_first(store: SqliteStore, said: Said, tmp_path: Path) -> None:

@@ -109,10 +109,13 @@ def import_(opened: Opened, words: Sequence[str]) -> int:
 
 
 def delete_(opened: Opened, words: Sequence[str]) -> int:
+    problems = []
     for name in _known(opened.store, words):
-        opened.store.delete(name)
-        print(f"Deleted {printed(name)}.", file=sys.stderr)
-    return 0
+        if opened.store.delete(name):
+            print(f"Deleted {printed(name)}.", file=sys.stderr)
+        else:
+            problems.append(f"conversation {name!r}: it is not stored here, so nothing was deleted.")
+    return _told(problems)
 
 
 def prune_(opened: Opened, _: Sequence[str]) -> int:
@@ -134,7 +137,10 @@ def _data(one: Conversation) -> dict[str, object]:
 
 def _known(store: Archive, names: Sequence[str]) -> list[str]:
     """The names, when all of them are there. Raises StoreError that tells all that are not."""
-    there = [one.name for one in store.conversations()] if names else []
+    try:
+        there = [one.name for one in store.conversations()] if names else []
+    except StoreError:  # one that is damaged must not keep others, nor what mends it, from being done
+        return list(names)
     if strange := [name for name in names if name not in there]:
         told = (f"conversation {name!r}: it is not stored here.{nearest(name, there)}" for name in strange)
         raise StoreError("\n".join((*told, "`vllm-flow context ls` lists what is.")))

@@ -249,6 +249,7 @@ def test_prune_deletes_what_is_older_than_keep_days_and_may_say_so_beforehand(st
     assert said("prune", "store.keep_days=41")[1:] == ("", "0 conversations deleted, " + said_of.format(41))
     assert said("prune", "store.keep_days=39.5")[2] == "1 conversation deleted, " + said_of.format(39.5)
     assert [one.name for one in store.conversations()] == ["ann"]
+    assert said("prune", "store.keep_days=1")[2] == "0 conversations deleted, in which nothing was said for 1 day.\n"
     assert said("prune", "store.keep_days=1e300")[2] == "0 conversations deleted, " + said_of.format("1e+300")
 
 

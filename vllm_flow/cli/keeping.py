@@ -18,7 +18,7 @@ from vllm_flow.core.errors import ConfigError, Fault, FlowError, StoreError, nea
 from vllm_flow.core.files import replaced
 from vllm_flow.core.resources import StoredTurn
 from vllm_flow.stores.kept_json import kept_of, line_of
-from vllm_flow.stores.retention import days_ago, expired, prune
+from vllm_flow.stores.retention import days_ago, expired, prune, quiet_for
 from vllm_flow.stores.words import Query
 
 HEAD = ("conversation", "turns", "last written", "title")
@@ -126,8 +126,8 @@ def prune_(opened: Opened, _: Sequence[str]) -> int:
     found = expired(opened.store, before) if dry else prune(opened.store, before)
     table(map(_row, found), HEAD)
     would = "would be deleted" if dry else "deleted"
-    quiet = f"nothing was said for {opened.keep_days:g} days"
-    print(f"{_so_many(len(found), 'conversation')} {would}, in which {quiet}.", file=sys.stderr)
+    which = quiet_for(opened.keep_days)
+    print(f"{_so_many(len(found), 'conversation')} {would}, in which {which}.", file=sys.stderr)
     return 0
 
 

@@ -32,8 +32,13 @@ def days_ago(days: float) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
+def quiet_for(days: float) -> str:
+    """What is true of what is deleted."""
+    return f"nothing was said for {days:g} day{'' if days == 1 else 's'}"
+
+
 def expire(archive: Archive, keep_days: float, where: str) -> None:
     """Delete what is too old, and say so."""
     if gone := prune(archive, days_ago(keep_days)):
         names = ", ".join(one.name for one in gone)
-        log.warning("%s: deleted, since nothing was said for %g days (store.keep_days): %s", where, keep_days, names)
+        log.warning("%s: deleted, since %s (store.keep_days): %s", where, quiet_for(keep_days), names)

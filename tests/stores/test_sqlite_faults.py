@@ -159,6 +159,18 @@ def test_a_changed_title_is_noticed_and_can_be_given_again(tmp_path):
     store.close()
 
 
+def test_a_file_in_which_nothing_can_be_deleted_for_its_age_is_left_closed(tmp_path):
+    path = tmp_path / "c.sqlite"
+    store = Sqlite(str(path)).open()
+    answered(store, 1, "Is it raining?")
+    store.close()
+    damage(path, "UPDATE conversations SET written_ms = 0")
+    with pytest.raises(StoreError, match="its title or time is damaged") as caught:
+        Sqlite(str(path), keep_days=30).open()
+    assert [one for one in apsw.connections() if one.filename == str(path)] == []
+    assert caught.tb is not None, "it holds what was opened, as long as somebody looks at the error"
+
+
 def test_what_was_taken_back_and_is_damaged_keeps_nobody_from_beginning_anew(tmp_path):
     path = tmp_path / "c.sqlite"
     store = Sqlite(str(path)).open()

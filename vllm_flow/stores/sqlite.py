@@ -29,8 +29,12 @@ class Sqlite:
     def open(self) -> SqliteStore:
         """Raises StoreError when the file cannot be read and written, or holds something else."""
         store = SqliteStore(self.file, self.wait_s)
-        if self.keep_days is not None:
-            expire(store, self.keep_days, str(self.file))
+        try:
+            if self.keep_days is not None:
+                expire(store, self.keep_days, str(self.file))
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def names(self) -> dict[str, str]:

@@ -123,6 +123,18 @@ def test_a_chat_branches_and_goes_on_in_either(tmp_path: Path) -> None:
     assert (back.stdout, back.stderr.splitlines()[0]) == ("three again\n", f"Going on with {name}, 2 turns so far.")
 
 
+def test_a_search_that_finds_much_says_so(tmp_path: Path) -> None:
+    said = flow(tmp_path, *ECHO, input="\n".join([*(f"rain {number}" for number in range(11)), "/search rain"]))
+    *found, more, _ = said.stderr.splitlines()
+    assert more == "There are more than these 20. Give another word."
+    assert [line.partition(", ")[2] for line in found[:2]] == [
+        f"turn 11, {one}: rain 10" for one in ("assistant", "user")
+    ]
+    assert len(found) == 20
+    exactly = flow(tmp_path, *ECHO, "store.path=other.sqlite", input="rain\n" * 10 + "/search rain\n")
+    assert (len(exactly.stderr.splitlines()), "There are more" in exactly.stderr) == (21, False)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [

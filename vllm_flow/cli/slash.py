@@ -41,6 +41,8 @@ HELP = {
     "save": "/save FILE                         write the conversation as a row of jsonl",
     "bye": "/bye                               leave",
 }
+FOUND = 20
+"""Messages that a search shows."""
 
 
 class Slash:
@@ -110,11 +112,13 @@ class Slash:
         self.chat.screen.status(f"This conversation is called: {' '.join(rest.split())}")
 
     def search(self, rest: str) -> None:
-        archive, query = self._archive(), Query.of(rest)
+        query, found = Query.of(rest), self._archive().search(rest, FOUND + 1)
         lines = [
-            f"{found.conversation}, turn {found.number}, {found.message.role}: {query.around(found.message.text)}"
-            for found in archive.search(rest)
+            f"{one.conversation}, turn {one.number}, {one.message.role}: {query.around(one.message.text)}"
+            for one in found[:FOUND]
         ]
+        if len(found) > FOUND:
+            lines.append(f"There are more than these {FOUND}. Give another word.")
         self.chat.screen.status("\n".join(lines) or "No message has all of these words.")
 
     def good(self, rest: str) -> None:

@@ -15,8 +15,12 @@ import pytest
 import vllm_flow
 from tests import tiny
 from tests.replay.runs import CODE, TINY, Said, edit, newest, write_rows
+from vllm_flow.cli.chat import compose_chat
+from vllm_flow.core.messages import user
 from vllm_flow.core.recorded import read
+from vllm_flow.core.values import Turn
 from vllm_flow.engines.echo import token_id
+from vllm_flow.session import Session
 
 Flow = Callable[..., Said]
 THREE = ("The first one.", "Then another.", "And a third, longer than both.")
@@ -180,9 +184,28 @@ def test_a_store_on_the_disk_is_left_as_it_is_and_what_it_held_before_cannot_be_
     assert (said.code, said.err) == (
         1,
         f"vllm-flow: {newest()}: there is no answer to compute again; 1 are left out, for their conversations began in "
-        "another run.\n",
+        "another run or as a fork.\n",
     )
     assert Path("kept.sqlite").read_bytes() == kept
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_a_conversation_that_begins_as_a_fork_is_left_out(flow: Flow, store: str) -> None:
+    with Session(compose_chat(["engine=echo", f"store={store}"]), record=Path("outputs/chat")) as session:
+        for text in ("one", "two"):
+            session.run(Turn("a", user(text)))
+        session.opened("store").fork("a", "b", 1)
+        session.run(Turn("b", user("three")))
+    assert flow("replay", newest(), "--verify").lines == [
+        "all 2 answers equal",
+        "not computed again: 1, for their conversations began in another run or as a fork",
+    ]
+    results = newest() / "results.jsonl"
+    results.write_bytes(results.read_bytes().partition(b"\n")[2])  # as if the first answer had been stopped
+    assert flow("replay", newest(), "--verify").err == (
+        f"vllm-flow: {newest()}: there is no answer to compute again; 1 are left out, for an answer before them was "
+        "cut off; 1 are left out, for their conversations began in another run or as a fork.\n"
+    )
 
 
 def test_turns_taken_back_and_asked_again_are_verified_and_those_after_a_change_are_not(flow: Flow) -> None:

@@ -40,22 +40,22 @@ def turns_of(recorded: Recorded) -> Turns:
     kept, left_out = [], defaultdict[str, int](int)
     settled, change = _before_change(recorded)
     cut = _cut_off(recorded)
-    kept_elsewhere = bool(_lasting(recorded.spec))
+    numbered = not recorded.spec.input or bool(_lasting(recorded.spec))  # by the store: 2 is said after something
     foreign: set[str] = set()
     seen: set[str] = set()
     for place, row in enumerate(recorded.results()):
         conversation, number = row["conversation"], row["turn"]
-        if kept_elsewhere and conversation not in seen and (number or 1) > 1:
+        if numbered and conversation not in seen and (number or 1) > 1:
             foreign.add(conversation)
         seen.add(conversation)
         if number is None:
             left_out["their rows could not be read"] += 1
         elif place >= settled:
             left_out[f"the configuration was changed before them ({change})"] += 1
-        elif conversation in foreign:
-            left_out["their conversations began in another run"] += 1
         elif cut.get(conversation, row["index"]) < row["index"]:
             left_out["an answer before them was cut off"] += 1
+        elif conversation in foreign:
+            left_out["their conversations began in another run or as a fork"] += 1
         else:
             kept.append(row)
     return Turns(kept, dict(left_out))

@@ -64,7 +64,6 @@ class SqliteStore:
     def begin(self, turn: Turn) -> StoredTurn:
         key_of(turn)
         kept = as_kept(turn)
-        as_json(turn, kept)
         with self._writing():
             if (row := self._rows.one(turn)) is not None:
                 stored = self._rows.stored(row)
@@ -76,7 +75,6 @@ class SqliteStore:
 
     def commit(self, turn: Turn, reply: Completion, state: Mapping[str, Any]) -> None:
         key_of(turn)
-        as_json(turn, reply)
         text = as_json(turn, state)
         with self._writing():
             if (row := self._rows.one(turn)) is None:

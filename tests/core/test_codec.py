@@ -10,13 +10,8 @@ from types import MappingProxyType
 
 import pytest
 
-from vllm_flow.core.codec import (
-    completion_from_json,
-    decode,
-    encode,
-    to_json,
-    turn_from_json,
-)
+from vllm_flow.core.codec import completion_from_json, encode, to_json, turn_from_json
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 from vllm_flow.core.message_json import message_from_json
 from vllm_flow.core.messages import Message, Text, assistant, system, user

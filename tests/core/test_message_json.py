@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 
-from vllm_flow.core.codec import completion_from_json, decode, encode, to_json
+from vllm_flow.core.codec import completion_from_json, encode, to_json
+from vllm_flow.core.json_checks import brief
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.message_json import message_from_json
 from vllm_flow.core.messages import Message, Text
 from vllm_flow.core.tool_values import ToolCall, ToolResult
@@ -68,6 +70,13 @@ def test_messages_are_read_as_chat_services_write_them():
         (
             {"role": "assistant", "tool_calls": [{"function": {"name": "a", "arguments": "{"}}]},
             "m.tool_calls.0.function.arguments: '{' is no JSON. Write a mapping.",
+        ),
+        *(
+            (
+                {"role": "assistant", "tool_calls": [{"function": {"name": "a", "arguments": text}}]},
+                f"m.tool_calls.0.function.arguments: {brief(text)} is no JSON. Write a mapping.",
+            )
+            for text in ('{"x": NaN}', '{"x": 1, "x": 2}', '{"x":' * 100_000)
         ),
         (
             {"role": "tool", "name": "a", "parts": [{"type": "tool_result", "name": "a", "text": ""}]},

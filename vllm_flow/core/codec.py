@@ -12,7 +12,7 @@ import json
 import math
 import typing
 from collections.abc import Mapping
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from vllm_flow.core.errors import listed
 from vllm_flow.core.json_checks import (
@@ -44,39 +44,6 @@ def encode(value: object) -> str:
     ASCII, because a text may hold half a surrogate pair, which UTF-8 cannot write and `\\ud83d` can.
     """
     return json.dumps(to_json(value), separators=(",", ":"))
-
-
-def decode(text: str) -> Any:
-    """JSON text as plain values. Raises ValueError for anything RFC 8259 calls unsafe: NaN, a key given twice."""
-    try:
-        return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_constant, parse_float=_float)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON, at character {error.pos + 1}: {error.msg}. Write one JSON value.") from None
-    except RecursionError:
-        raise ValueError("nested too deeply to be read. Write it flatter.") from None
-    except ValueError as error:
-        if "integer string conversion" not in str(error):
-            raise
-        raise ValueError("a whole number of thousands of digits. Write a smaller one.") from None
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"the key {brief(name)} is given twice. Keep one of them.")
-        found[name] = value
-    return found
-
-
-def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON. Write a finite number or null.")
-
-
-def _float(digits: str) -> float:
-    if math.isinf(value := float(digits)):
-        raise ValueError(f"{brief(digits)[1:-1]} is too large a number. Write a smaller one.")
-    return value
 
 
 def to_json(value: object) -> Any:

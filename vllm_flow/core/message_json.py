@@ -6,13 +6,13 @@ Written, a message of one text is `{"role", "content"}`, any other `{"role", "pa
 
 from __future__ import annotations
 
-import json
 import typing
 from collections.abc import Mapping
 from typing import Any, cast
 
 from vllm_flow.core.errors import listed
 from vllm_flow.core.json_checks import brief, check_keys, list_from_json, text_from_json
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.messages import Message, Part, Role, Text
 from vllm_flow.core.tool_values import ToolCall, ToolResult
 
@@ -113,7 +113,7 @@ def _openai_call(data: Any, where: str) -> ToolCall:
     check_keys(data["function"], f"{where}.function", ("name", "arguments"))
     name, written = data["function"]["name"], data["function"]["arguments"]
     try:
-        arguments = json.loads(written) if isinstance(written, str) else written
+        arguments = decode(written) if isinstance(written, str) else written
     except ValueError:
         raise ValueError(f"{where}.function.arguments: {brief(written)} is no JSON. Write a mapping.") from None
     of = text_from_json(data.get("id", ""), f"{where}.id")

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vllm_flow.core.json_text import decode, decode_first
 from vllm_flow.core.tool_values import ToolCall
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -69,13 +70,12 @@ def held_back(text: str, pending: str, ended: bool) -> bool:
 
 def _of_json(text: str) -> tuple[tuple[ToolCall, ...], str]:
     """Calls, from one JSON value, or several behind each other; and why it is none."""
-    found, decoder = list[Any](), json.JSONDecoder()
+    found = list[Any]()
     while text:
         try:
-            value, end = decoder.raw_decode(text)
-        except (ValueError, RecursionError) as error:
-            what = getattr(error, "msg", "nested too deeply")
-            return (), f"the call is no JSON: {what}. {RIGHT}"
+            value, end = decode_first(text)
+        except ValueError as error:
+            return (), f"the call is no JSON: {error} {RIGHT}"
         found += value if isinstance(value, list) else [value]
         text = text[end:].lstrip("; \t\r\n")
     calls = [_call(one) for one in found]
@@ -92,8 +92,8 @@ def _call(value: Any) -> ToolCall | None:
     arguments = value.get("arguments", value.get("parameters"))
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError):
+            arguments = decode(arguments)
+        except ValueError:
             return None
     return ToolCall(name, arguments) if isinstance(arguments, Mapping) else None
 
@@ -112,8 +112,8 @@ def _of_functions(text: str) -> tuple[tuple[ToolCall, ...], str]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return decode(text)
+    except ValueError:
         return text
 
 

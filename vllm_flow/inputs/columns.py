@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from vllm_flow.core.codec import decode
 from vllm_flow.core.errors import InputError, listed, nearest
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.messages import Message, user
 from vllm_flow.core.values import Turn
 from vllm_flow.inputs.rows import Form, Row, Strict, messages_of, name_of

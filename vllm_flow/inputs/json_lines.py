@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from typing import Any
 
-from vllm_flow.core.codec import decode
 from vllm_flow.core.errors import InputError
+from vllm_flow.core.json_text import decode
 from vllm_flow.inputs.opening import LOOKED_AT
 from vllm_flow.inputs.rows import Row
 

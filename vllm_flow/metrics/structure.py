@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from vllm_flow.core.codec import decode
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.options import OptionProblem
 from vllm_flow.core.registry import metric
 

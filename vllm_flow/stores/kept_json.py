@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from vllm_flow.core.archive import Kept, KeptTurn
-from vllm_flow.core.codec import completion_from_json, decode, encode, turn_from_json
+from vllm_flow.core.codec import completion_from_json, encode, turn_from_json
 from vllm_flow.core.json_checks import brief, check_keys, list_from_json, text_from_json
+from vllm_flow.core.json_text import decode
 
 
 def line_of(kept: Kept) -> str:

@@ -18,7 +18,7 @@ from threading import RLock
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from vllm_flow.core.archive import Conversation, Found, Kept, KeptTurn
-from vllm_flow.core.codec import decode
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.messages import Message, assistant
 from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import StoredTurn

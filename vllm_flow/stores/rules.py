@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from vllm_flow.core.archive import Kept, KeptTurn
-from vllm_flow.core.codec import decode, encode
+from vllm_flow.core.codec import encode
 from vllm_flow.core.errors import StoreError, TurnConflict
 from vllm_flow.core.json_checks import LARGEST
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.messages import Message
 from vllm_flow.core.resources import StoredTurn
 from vllm_flow.core.values import Completion, Turn

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, cast
 
 import apsw
 
-from vllm_flow.core.codec import completion_from_json, decode, turn_from_json
+from vllm_flow.core.codec import completion_from_json, turn_from_json
 from vllm_flow.core.errors import StoreError
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.resources import StoredTurn
 from vllm_flow.core.values import Completion, Turn
 from vllm_flow.stores.rules import as_json, as_kept, is_titled, opening

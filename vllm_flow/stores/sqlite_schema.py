@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
 
-from vllm_flow.core.codec import completion_from_json, decode, turn_from_json
+from vllm_flow.core.codec import completion_from_json, turn_from_json
+from vllm_flow.core.json_text import decode
 from vllm_flow.stores.rules import opening
 from vllm_flow.stores.words import words_of
 

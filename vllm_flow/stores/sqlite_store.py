@@ -18,8 +18,8 @@ from threading import RLock
 from typing import Any
 
 from vllm_flow.core.archive import Conversation, Found, Kept, KeptTurn
-from vllm_flow.core.codec import decode
 from vllm_flow.core.errors import StoreError
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.messages import Message, assistant
 from vllm_flow.core.resources import StoredTurn
 from vllm_flow.core.values import Completion, Turn

@@ -9,8 +9,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from vllm_flow.core import registry
-from vllm_flow.core.codec import completion_from_json, decode, encode
+from vllm_flow.core.codec import completion_from_json, encode
 from vllm_flow.core.errors import EngineError, listed, nearest
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.testing.compare import named, require, same
 from vllm_flow.testing.ending_promises import ENDING_PROMISES

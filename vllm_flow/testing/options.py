@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from vllm_flow.core import options
-from vllm_flow.core.codec import decode, encode
+from vllm_flow.core.codec import encode
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.option_checks import own_problems, problems
 from vllm_flow.core.registry import Entry, Registry
 from vllm_flow.testing.compare import difference, require

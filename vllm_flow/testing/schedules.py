@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_flow.core.codec import decode, encode
+from vllm_flow.core.codec import encode
 from vllm_flow.core.errors import listed, nearest
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.moving import SIGNALS, Moving, Now, Steered
 from vllm_flow.core.planned import KNOWN, Watched
 from vllm_flow.core.ranges import RANGES

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vllm_flow.core import registry
-from vllm_flow.core.codec import completion_from_json, decode, encode, turn_from_json
+from vllm_flow.core.codec import completion_from_json, encode, turn_from_json
 from vllm_flow.core.errors import StageError, listed, nearest
 from vllm_flow.core.graph import Graph, Node
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.message_json import message_from_json
 from vllm_flow.core.messages import Message
 from vllm_flow.core.ports import Ports, fits, many, ports_of, type_name

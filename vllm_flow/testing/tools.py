@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from vllm_flow.core import registry
-from vllm_flow.core.codec import decode, encode
+from vllm_flow.core.codec import encode
 from vllm_flow.core.functions import function_of
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.tool_prompts import has_tools, written_out
 from vllm_flow.core.tool_schema import METHOD, signature_of
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec

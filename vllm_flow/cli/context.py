@@ -38,7 +38,8 @@ words says otherwise, such as store.path=FILE.
   search   messages with all the words, each at its beginning; "in quotes" one behind the other; Chinese anywhere
   title    call it so
   fork     a copy under a new name, up to turn NUMBER or whole; both go on by themselves
-  export   all of them, or some, as jsonl: a conversation a line, with the state after each turn; - is stdout
+  export   all of them, or some, as jsonl: a conversation a line, with the state after each turn; - is stdout;
+           what was taken back stays behind
   import   what was exported; a conversation that is there already stays as it is; - is stdin
   delete   for good, with what was taken back
   prune    delete those in which nothing was said for store.keep_days

@@ -65,7 +65,8 @@ class Kept:
 class Archive(Store, Protocol):
     """A store whose conversations can be listed, titled, searched, branched, moved and deleted.
 
-    Every method but `search` raises StoreError for a conversation it does not know, unless it says otherwise.
+    Every method but `search` raises StoreError for a conversation it does not know, unless it says otherwise. It is for
+    whoever owns all that is kept: conversations of every tenant are listed, and found, alike.
     """
 
     def conversations(self) -> tuple[Conversation, ...]:

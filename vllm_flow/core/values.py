@@ -46,7 +46,10 @@ class Turn:
     reference: Any = field(default=None, hash=False)
     """What a metric compares the answer with, a JSON value. No model sees it and no store keeps it."""
     tenant: str = ""
-    """Whose it is, where several share an engine: what it remembers of one's prompts never serves another's."""
+    """Whose it is, where several share an engine: what it remembers of one's prompts never serves another's.
+
+    A store knows a conversation by its name alone, so tenants whose turns it keeps need names of their own.
+    """
     feedback: float | None = None
     """How the answer before this turn was liked, from -1 to 1; None when nobody said. Schedules may follow it."""
     progress: float | None = None

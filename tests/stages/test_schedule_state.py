@@ -85,6 +85,28 @@ def test_a_score_wired_as_feedback_is_heard_in_the_next_turn(tmp_path: Path) -> 
     assert found == ["one", "one two three four", "one two three"]  # 5.0 counts as 1, the best there is
 
 
+def test_a_score_is_of_the_answer_before_and_of_no_other(tmp_path: Path) -> None:
+    @schedule("liking", per_token=False)
+    def liking(now: Now) -> float:
+        """Longer after an answer that was liked."""
+        return 1 if now.feedback is None else 4
+
+    @stage("score/first")
+    @dataclass(frozen=True)
+    class First:
+        """Has something to say of the first answer alone."""
+
+        def run(self, reply: Completion, turn: Turn) -> Score | None:
+            return Score(1.0) if turn.number == 1 else None
+
+    judged = {
+        "quality": {"use": "score/first"},
+        "schedule": {"use": "schedule/sampling", "set": {"max_tokens": "liking"}},
+        "remember": {"use": "context/update", "from": {"feedback": "quality"}},
+    }
+    assert answers(tmp_path, said(1), said(2), said(3), **judged) == ["one", "one two three four", "one"]
+
+
 @pytest.mark.parametrize(
     ("graph", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,8 @@ class Update:
         adapter: Adapted | None = None,
     ) -> None:
         learned = {} if adapter is None else {ADAPTER: adapter.state}
-        store.commit(turn, reply, {**context.state, **_remembered(reply, schedule, feedback), **learned})
+        remembered = _remembered(reply, schedule, feedback) or _without_feedback(context.state)
+        store.commit(turn, reply, {**context.state, **remembered, **learned})
 
 
 def _remembered(reply: Completion, schedule: Schedule | None, feedback: Score | None) -> dict[str, Any]:
@@ -46,3 +48,9 @@ def _remembered(reply: Completion, schedule: Schedule | None, feedback: Score | 
     usage = reply.usage
     state = (schedule or Schedule(NEUTRAL)).after(usage.prompt_tokens, usage.completion_tokens, liked)
     return {STATE: state} if state else {}
+
+
+def _without_feedback(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What schedules remember, when nobody said how this turn's answer is liked: a score was of the answer before."""
+    kept = {name: value for name, value in state.get(STATE, {}).items() if name != "feedback"}
+    return {STATE: kept} if STATE in state else {}

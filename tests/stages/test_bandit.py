@@ -138,8 +138,8 @@ def told(given: Any) -> list[str]:
         ),
         (
             {"presets": {"a": {}, "b": {"max_tokens": {"budget": {"most": 9, "tokens": 90}}}}},
-            "presets.b.max_tokens: it learns from feedback, as the choice of a preset does: neither would know what it "
-            "learns from. Use a number, or what remembers nothing.",
+            "presets.b.max_tokens: it remembers the turn before, which may have been another preset's. Use a number, or "
+            "what remembers nothing.",
         ),
     ],
 )

@@ -63,7 +63,7 @@ class Bandit:
             yield OptionProblem(("presets",), "there is nothing to choose from. Name two or more.")
         for name, changes in self.presets.items():
             for parameter in SamplingPlan.option_read(changes).remembers:
-                what = "learns from feedback, as the choice of a preset does: neither would know what it learns from"
+                what = "remembers the turn before, which may have been another preset's"
                 yield OptionProblem(
                     ("presets", name, parameter), f"it {what}. Use a number, or what remembers nothing."
                 )

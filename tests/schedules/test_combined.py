@@ -9,6 +9,7 @@ import pytest
 
 from vllm_flow.core.moving import Moving, Now
 from vllm_flow.core.sampling_plan import SamplingPlan
+from vllm_flow.core.schedule import Course
 from vllm_flow.schedules import (
     Clip,
     Cosine,
@@ -87,6 +88,27 @@ def test_what_stands_in_a_combination_keeps_a_state_of_its_own() -> None:
     assert both == pytest.approx(apart)
     later = driven(Then(0.0, one, 2), signals)
     assert later == [0.0, 0.0, *driven(one, signals[2:])]
+
+
+def test_what_a_controller_found_out_is_told_through_a_combination_and_of_each_parameter() -> None:
+    """Of the ids 5, 5, 5 two thirds are repeated, and of their pairs one half."""
+    one, pairs = ({"repetition": {"low": 0.0, "high": 1.0, "n": n, "window": 8}} for n in (1, 2))
+    for combined in ({"clip": {"of": one, "high": 0.5}}, {"sum": [0.1, one]}, {"product": [one, 0.5]},
+                     {"then": {"first": one, "next": 0.5, "after": 9}}, {"then": {"first": 0.5, "next": one, "after": 2}},
+                     {"warmup": {"to": 0.1, "over": 2, "then": one}}):  # fmt: skip
+        plan = SamplingPlan().changed({"presence_penalty": combined})
+        course = Course(plan.schedule())
+        course.next(3, (5, 5, 5))
+        assert course.signals == {next(iter(combined)): pytest.approx(2 / 3)}
+    plan = SamplingPlan().changed(
+        {"presence_penalty": one, "dry_multiplier": pairs, "frequency_penalty": {"sum": [one, pairs]}}
+    )
+    course = Course(plan.schedule())
+    course.next(3, (5, 5, 5))
+    assert course.signals == {
+        "repetition of presence_penalty": pytest.approx(2 / 3),
+        "repetition of dry_multiplier": pytest.approx(0.5),
+    }
 
 
 def test_a_combination_is_of_the_turn_where_all_in_it_are() -> None:

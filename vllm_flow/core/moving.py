@@ -76,7 +76,8 @@ class Steered:
     value: float
     state: Any
     signal: float | None = None
-    """What it followed, if it found that out by itself; it is recorded under the schedule's name."""
+    """What it followed, if it found that out by itself; it is recorded under the schedule's name, with the parameter's
+    where several have a schedule of that name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ class Course:
             used_answer_tokens=schedule.used_answer_tokens,
         )
         self._last: Mapping[str, Steered] = {}
+        self._names = _names(schedule.moving)
         self.needs = schedule.needs
         self.values: Mapping[str, float] = {}
         """Of what moves, the values in force at the newest token."""
@@ -109,13 +110,19 @@ class Course:
             given[name] = steer(name, one, now)
         self._last = given  # another one, so that a copy of this course stays where it is
         values: dict[str, Any] = {name: steered.value for name, steered in given.items()}
-        own = {one.name: self._last[name].signal for name, one in moving.items()}
+        own = {self._names[name]: steered.signal for name, steered in given.items()}
         self.signals = {name: value for name, value in signals.items() if name in self.needs}
         self.signals |= {name: value for name, value in own.items() if value is not None}
         if values != self.values:
             self.values = values
             self._sampling = dataclasses.replace(self._schedule.sampling, **values)
         return self._sampling
+
+
+def _names(moving: Mapping[str, Moving]) -> Mapping[str, str]:
+    """Under which name each parameter's schedule is told: its own, with the parameter where several have that."""
+    own = [one.name for one in moving.values()]
+    return {name: one.name if own.count(one.name) == 1 else f"{one.name} of {name}" for name, one in moving.items()}
 
 
 def steer(name: str, moving: Moving, now: Now) -> Steered:

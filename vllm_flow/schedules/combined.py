@@ -65,6 +65,12 @@ def kept(given: Iterable[Steered]) -> Any:
     return {str(place): (one.value, one.state) for place, one in enumerate(given)}
 
 
+def followed(given: Iterable[Steered]) -> float | None:
+    """What one of them found out by itself; of several that did, nobody could tell which it is."""
+    found = [one.signal for one in given if one.signal is not None]
+    return found[0] if len(found) == 1 else None
+
+
 @schedule("sum")
 @dataclass(frozen=True)
 class Sum(Several):
@@ -88,7 +94,7 @@ class Sum(Several):
 
     def at(self, now: Now) -> Steered:
         given = told(self.of, now)
-        return Steered(sum(one.value for one in given), kept(given))
+        return Steered(sum(one.value for one in given), kept(given), followed(given))
 
 
 @schedule("product")
@@ -117,7 +123,7 @@ class Product(Several):
 
     def at(self, now: Now) -> Steered:
         given = told(self.of, now)
-        return Steered(math.prod(one.value for one in given), kept(given))
+        return Steered(math.prod(one.value for one in given), kept(given), followed(given))
 
 
 @schedule("clip")
@@ -151,7 +157,7 @@ class Clip(Several):
 
     def at(self, now: Now) -> Steered:
         (low, high), given = self._limits, told(self.parts, now)
-        return Steered(min(high, max(low, given[0].value)), kept(given))
+        return Steered(min(high, max(low, given[0].value)), kept(given), followed(given))
 
 
 @schedule("then")
@@ -185,7 +191,7 @@ class Then(Several):
     def at(self, now: Now) -> Steered:
         if now.on(self.by) < self.after:
             (given,) = told((self.first,), now)
-            return Steered(given.value, kept((given,)))
+            return Steered(given.value, kept((given,)), given.signal)
         later = copy.copy(now)
         states = now.state or {}
         later.before, later.state = states.get("1", (None, None))
@@ -199,7 +205,7 @@ class Then(Several):
                     later.token = max(0, now.token - math.ceil(self.after * now.max_tokens))
                 later.done = (now.progress - self.after) / (1 - self.after) if self.after < 1 else 1.0
         given = self.next.at(later)
-        return Steered(given.value, {"1": (given.value, given.state)})
+        return Steered(given.value, {"1": (given.value, given.state)}, given.signal)
 
 
 @schedule("warmup")

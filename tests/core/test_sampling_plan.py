@@ -133,6 +133,18 @@ def test_what_moves_from_turn_to_turn_is_a_number_within_one() -> None:
     assert (plan.most("max_tokens"), plan.start.max_tokens) == (100, 100)
 
 
+@pytest.mark.parametrize("parameter", ["max_tokens", "n"])
+def test_the_most_that_nobody_can_say_is_what_it_begins_with(parameter: str) -> None:
+    @registered("longer", per_token=False)
+    def longer(now: Now) -> float:
+        """Longer by turn."""
+        return 20 + now.turn
+
+    for given in ("longer", {"clip": {"of": "longer", "low": 9}}):
+        assert SamplingPlan().changed({parameter: given}).most(parameter) == 21
+    assert SamplingPlan().changed({parameter: {"clip": {"of": "longer", "high": 30}}}).most(parameter) == 30
+
+
 def test_progress_is_what_the_turn_says_or_how_much_of_the_answer_there_is() -> None:
     plan = SamplingPlan(Sampling(max_tokens=10)).changed(
         {"temperature": {"linear": {"from": 1.0, "to": 0.0, "over": 1, "by": "progress"}}}

@@ -14,6 +14,7 @@ from vllm_flow.core.errors import EngineError
 from vllm_flow.core.messages import user
 from vllm_flow.core.moving import Moving, Now
 from vllm_flow.core.plugins import load_built_in
+from vllm_flow.core.registry import schedule as registered
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
@@ -205,6 +206,17 @@ def test_several_answers_in_a_later_turn_are_refused_where_one_is_made() -> None
     problem = "3 answers are asked for, but infer/generate makes one. Use infer/sample (pipeline=best_of)."
     assert list(Generate().check(plan, plan.foreseen(), can())) == [(("sampling", "n"), problem)]
     assert list(Sample().check(plan, plan.foreseen(), can())) == []
+
+
+def test_as_many_answers_as_nobody_can_say_are_refused_where_one_is_made(own_registry: None) -> None:
+    @registered("several", per_token=False)
+    def several(now: Now) -> float:
+        """One more in each turn."""
+        return 1 + now.turn
+
+    plan = SamplingPlan().changed({"n": {"clip": {"of": "several", "low": 1}}})
+    problem = "2 answers are asked for, but infer/generate makes one. Use infer/sample (pipeline=best_of)."
+    assert list(Generate().check(plan, plan.foreseen(), can())) == [(("sampling", "n"), problem)]
 
 
 def test_a_server_is_never_asked_for_less_than_a_schedule_says() -> None:

@@ -8,6 +8,7 @@ turn to turn is data that is saved with the turn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
@@ -119,6 +120,11 @@ class Moving:
     def bounds(self) -> tuple[float, float] | None:
         """Between which values it stays, as far as it says so."""
         return cast("tuple[float, float] | None", getattr(self.made, "bounds", None))
+
+    def most(self, start: float) -> float:
+        """The largest value that it comes to, as far as it says so; otherwise the one that it begins with."""
+        high = start if self.bounds is None else self.bounds[1]
+        return high if math.isfinite(high) else start
 
     @property
     def remembers(self) -> bool:

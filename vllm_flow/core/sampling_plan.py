@@ -58,9 +58,7 @@ class SamplingPlan:
     def most(self, name: str) -> float:
         """The largest value that a parameter may have, as far as its schedule says so."""
         moving = self.moving.get(name)
-        if moving is None:
-            return float(getattr(self.numbers, name))
-        return moving.bounds[1] if moving.bounds else float(getattr(self.start, name))
+        return float(getattr(self.numbers, name)) if moving is None else moving.most(float(getattr(self.start, name)))
 
     def foreseen(self) -> Schedule:
         """Of the first turn, and what will move from there on. Raises EngineError as `steer` does."""

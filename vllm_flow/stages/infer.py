@@ -76,7 +76,7 @@ class Sample(Asking):
 def one_answer(sampling: SamplingPlan, schedule: Schedule, use: str) -> Iterator[tuple[Path, str]]:
     """That a stage which makes one answer is asked for more."""
     first, moving = schedule.at(0).n, schedule.by_turn.get("n")
-    if (n := first if moving is None or moving.bounds is None else round(moving.bounds[1])) > 1:
+    if (n := first if moving is None else round(moving.most(first))) > 1:
         planned = first == sampling.start.n and moving == sampling.moving.get("n", moving)
         place = ("sampling", "n") if planned else ()
         yield place, f"{n} answers are asked for, but {use} makes one. Use infer/sample (pipeline=best_of)."

@@ -22,6 +22,7 @@ from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.values import Completion
 from vllm_flow.engines.openai.options import OpenAI
+from vllm_flow.engines.transformers import adapters
 from vllm_flow.engines.transformers.engine import TransformersEngine
 from vllm_flow.engines.transformers.load import load
 from vllm_flow.engines.transformers.loop import Limits
@@ -101,6 +102,29 @@ def test_a_version_whose_bytes_are_others_is_refused_and_learned_again(file: str
     assert ran(untouched.score(None, TEXT, adapter=first.version)) == again
     untouched.close()
     assert [one.name for one in tmp_path.iterdir()] == [first.version]
+
+
+def test_of_two_that_learned_the_same_beside_each_other_the_first_one_s_stays(tmp_path: Path) -> None:
+    engine = opened(tmp_path)
+    first = ran(engine.adapt(asked()))
+    place = (tmp_path / first.version).stat().st_ino
+    made = engine._loaded.learner.adapters
+    made.keep(made.read(first.version)[0], HOW, first, None)
+    engine.close()
+    assert (tmp_path / first.version).stat().st_ino == place
+    assert [one.name for one in tmp_path.iterdir()] == [first.version]
+
+
+def test_ready_in_memory_are_those_that_were_used_last(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = [ran(engine.adapt(asked(f"{place}: {TEXT}"))).version for place in range(3)]
+    made = engine._loaded.learner.adapters
+    for room, kept in ((2, versions[1:]), (0, versions[2:])):
+        monkeypatch.setattr(adapters, "READY_BYTES", room * made.ready(versions[0]).bytes)
+        found = [made.ready(version) for version in versions]
+        assert list(made._ready) == kept
+        assert made.ready(versions[2]) is found[2]
 
 
 def test_who_asked_first_has_learned_before_another_begins(engine: TransformersEngine) -> None:

@@ -80,6 +80,24 @@ def test_each_token_is_left_what_its_own_values_leave() -> None:
     assert str(caught.value) == "vLLM drew generated token 5 without asking. Report this."
 
 
+@pytest.mark.parametrize("breakers", [("b",), ()])
+def test_what_comes_into_force_within_an_answer_is_understood_there(breakers: tuple[str, ...]) -> None:
+    """A repetition that a breaker stands in is none, also where the penalty on it begins later than the answer."""
+    tokenizer = build_tokenizer()
+    size, (a, b) = len(tokenizer), tokenizer.convert_tokens_to_ids(["a", "b"])
+    later: dict[str, Any] = {"piecewise": {"points": [[0, 0.0], [1, 2.0]], "between": "hold"}}
+    how = schedule(
+        dry_multiplier=later, dry_allowed_length=1, dry_sequence_breakers=breakers, temperature=1.0, max_tokens=9
+    )
+    steers = Steering(Request(prompt("hi"), how, 7), how.at(0), [], Vocabulary(tokenizer, size, frozenset({2})))
+    output = list[int]()
+    for token_id in (a, b, a, b, None):
+        left = steers(output, torch.zeros(size))
+        output += [] if token_id is None else [token_id]
+    assert steers.moved(4).values == {"dry_multiplier": 2.0}
+    assert (left[a] < 0, left[b] == 0) == (not breakers, True)
+
+
 def test_of_a_prompt_in_pieces_the_last_one_counts(own_registry: None) -> None:
     """vLLM asks after each piece, and of an answer that it has put aside it reads the output once more, too."""
     heard: list[tuple[int, float | None, float | None, Any]] = []

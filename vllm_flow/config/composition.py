@@ -29,7 +29,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from vllm_flow.config.clashes import clashes
-from vllm_flow.config.files import ConfigFile
+from vllm_flow.config.files_read import FilesRead
 from vllm_flow.config.folders import run_folder
 from vllm_flow.config.groups import Group, place_of, read_groups
 from vllm_flow.config.layers import PRIMARY, SHIPPED, beside, is_late
@@ -37,7 +37,6 @@ from vllm_flow.config.messages import composition_faults, default_origin
 from vllm_flow.config.newest import keep_newest_schedules
 from vllm_flow.config.origins import Written, written
 from vllm_flow.config.overrides import rewrite
-from vllm_flow.config.packages import placement_faults
 from vllm_flow.config.project import unread
 from vllm_flow.config.sources import FileResult, add_layers
 from vllm_flow.config.written import COMMAND_LINE, Keys, Value, of_file, of_overrides
@@ -65,7 +64,7 @@ class _Base:
 
     config: DictConfig
     values: tuple[Value, ...]
-    repo: CachingConfigRepository | None
+    read: FilesRead
 
 
 class FlowLoader(ConfigLoaderImpl):
@@ -78,7 +77,7 @@ class FlowLoader(ConfigLoaderImpl):
         self.groups: dict[str, Group] = read_groups()
         self._written: dict[tuple[str, ...], Written] = {}
         self._pipelines: dict[str, Composition] = {}
-        self._repo: CachingConfigRepository | None = None
+        self._read = FilesRead()
         self._lines: list[str] = []
         self._parsed: list[Override] = []
         self._values: list[Value] = []
@@ -116,13 +115,13 @@ class FlowLoader(ConfigLoaderImpl):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
-        self._repo, self._parsed, self._values = None, [], []
+        self._read, self._parsed, self._values = FilesRead(), [], []
         try:
             config = super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         except (HydraException, OmegaConfBaseException, ValueError, AssertionError, RecursionError) as error:
-            self._refuse_files()
-            raise ConfigError(composition_faults(error, self._lines, self.groups, self._files())) from error
-        self._refuse_files()
+            self._read.check(self.groups)
+            raise ConfigError(composition_faults(error, self._lines, self.groups, self._read.by_name)) from error
+        self._read.check(self.groups)
         keep_newest_schedules(config, self._values)
         self._written[typed(config.hydra)] = written(self._values, self._choices(config.hydra.runtime.choices))
         return config
@@ -154,13 +153,13 @@ class FlowLoader(ConfigLoaderImpl):
         if rest not in self._bases:
             self._values = []
             base = whole(config_name, list(rest), run_mode, from_shell, validate_sweep_overrides)
-            self._bases[rest] = _Base(base, tuple(self._values), self._repo)
+            self._bases[rest] = _Base(base, tuple(self._values), self._read)
         self._lines, self._parsed = lines, parsed
         return self._varied(self._bases[rest], values)
 
     def _varied(self, base: _Base, values: Sequence[Override]) -> DictConfig:
         """The base with these values."""
-        self._repo, self._values = base.repo, [*base.values, *of_overrides(values)]
+        self._read, self._values = base.read, [*base.values, *of_overrides(values)]
         if faults := clashes(self._values):
             raise ConfigError(faults)
         config = deepcopy(base.config)
@@ -178,11 +177,12 @@ class FlowLoader(ConfigLoaderImpl):
     ) -> tuple[list[Override], CachingConfigRepository]:
         # Whoever asks comes through here: a sweeper, whose overrides may stand in a file, among them.
         self._lines = rewrite(overrides, self.groups, typed=False)
-        self._parsed, self._repo = super()._parse_overrides_and_create_caching_repo(config_name, self._lines)
-        return self._parsed, self._repo
+        self._parsed, repo = super()._parse_overrides_and_create_caching_repo(config_name, self._lines)
+        self._read = FilesRead(repo)
+        return self._parsed, repo
 
     def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
-        self._refuse_files()
+        self._read.check(self.groups)
         defaults = sorted(defaults, key=lambda default: is_late(default.config_path or ""))
         for default in defaults:
             result = repo.load_config(str(default.config_path))
@@ -196,31 +196,13 @@ class FlowLoader(ConfigLoaderImpl):
 
     def _choices(self, chosen: Mapping[str, Any]) -> dict[Keys, str]:
         """Where the user said what to choose: the place of each such group, and the line. The command line wins."""
-        said = {override.key_or_group for override in self._parsed}
-        own = [one.file for one in self._results().values() if one.provider != SHIPPED]
+        said, own = {override.key_or_group for override in self._parsed}, self._read.own
         found: dict[Keys, str] = {}
         for name, group in self.groups.items():
             origin = COMMAND_LINE if name in said else default_origin(own, name, str(chosen.get(name)))
             if group.place and origin:
                 found[group.place] = origin
         return found
-
-    def _results(self) -> dict[str, FileResult]:
-        """Every file read for the present composition, by the name Hydra has for it."""
-        cache = self._repo.cache if self._repo is not None else {}
-        found = {key.partition("=")[2]: result for key, result in cache.items()}
-        return {name: result for name, result in found.items() if isinstance(result, FileResult)}
-
-    def _files(self) -> dict[str, ConfigFile]:
-        return {name: result.file for name, result in self._results().items()}
-
-    def _refuse_files(self) -> None:
-        files = self._files()
-        faults = [fault for file in files.values() for fault in file.faults]
-        sound = {name: file for name, file in files.items() if not file.faults}
-        faults += [fault for name, file in sound.items() for fault in placement_faults(name, file, self.groups)]
-        if faults:
-            raise ConfigError(faults)
 
 
 def typed(own: DictConfig) -> tuple[str, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 
 import pytest
 
@@ -19,7 +21,7 @@ from vllm_flow.core.segments import Item
 from vllm_flow.core.tool_values import ToolCall
 from vllm_flow.testing import FixedClock, call_tool
 from vllm_flow.tools.clock import clock
-from vllm_flow.tools.days import day_of
+from vllm_flow.tools.days import DAY, WORDS, day_of
 from vllm_flow.tools.functions import Functions
 
 NOON = FixedClock(datetime.fromisoformat("2026-11-28T12:00:00+00:00"))
@@ -201,9 +203,21 @@ def test_a_function_that_cannot_be_a_tool_is_refused_where_it_is_written():
     ("said", "day"),
     [
         ("today", 28), ("Tonight", 28), ("tomorrow", 29), ("the day after tomorrow", 30), ("Saturday", 28), ("on Sunday", 29),
+        ("this evening", 28), ("This Sunday", 29), ("on next Monday", 30),
         ("2026-11-30", 30), ("in 2 days", 30), ("今天", 28), ("明天", 29), ("后天", 30), ("周日", 29), ("星期天", 29), ("礼拜一", 30),
         ("下周一", 30), ("11月29日", 29), ("2026年11月29号", 29), ("2天后", 30), ("", 28),
     ],
 )  # fmt: skip
 def test_days_are_understood_as_people_say_them(said, day):
     assert day_of(said, NOON.now().date()).day == day
+
+
+def test_whatever_the_schema_of_a_day_lets_through_is_understood():
+    before = ("", "on ", "the ", "this ", "next ", "on this ", "on next ", "next next ", "on on ")
+    days = [*WORDS, "monday", "in 3 days", "2026-12-01", "12月1日", "3天后", "周三", "下周三", "下个星期天"]
+    pattern = re.compile(dict(DAY.keywords)["pattern"])
+    there = [said for said in map("".join, product(before, days)) if pattern.search(said)]
+    assert {"this evening", "the day after tomorrow", "on next monday"} <= {*there}
+    assert "next next monday" not in there
+    for said in there:
+        assert day_of(said, NOON.now().date()) >= NOON.now().date()

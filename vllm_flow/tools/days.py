@@ -20,7 +20,7 @@ IN_DAYS = re.compile(r"in (?P<count>\d{1,2}) days?|(?P<days>\d{1,2})天后")
 WEEK = re.compile(r"(?P<next>下)?(?:个)?(?:周|星期|礼拜)(?P<day>[一二三四五六日天])")
 PATTERN = "|".join([
     r"([Tt]he )?([Tt]oday|[Tt]onight|[Nn]ow|[Tt]his evening|[Tt]omorrow|[Dd]ay after tomorrow)",
-    r"([Oo]n |[Tt]his |[Nn]ext )*([Mm]on|[Tt]ues|[Ww]ednes|[Tt]hurs|[Ff]ri|[Ss]atur|[Ss]un)day",
+    r"([Oo]n )?([Tt]his |[Nn]ext )?([Mm]on|[Tt]ues|[Ww]ednes|[Tt]hurs|[Ff]ri|[Ss]atur|[Ss]un)day",
     r"[Ii]n [0-9]{1,2} days?",
     r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}",
     r"今[天日晚]|现在|明[天日晚]|大?后天|[0-9]{1,2}天后",
@@ -34,12 +34,12 @@ DAY = Constraint((("pattern", f"^({PATTERN})?$"), ("title", KNOWN)))
 
 def day_of(said: str, today: date) -> date:
     """The day that is meant. A weekday is the next such day, today included. Raises ToolError."""
-    text = said.strip().casefold().removeprefix("the ").removeprefix("on ").removeprefix("this ")
+    text = said.strip().casefold().removeprefix("the ").removeprefix("on ")
     if not text or text in WORDS:
         return today + timedelta(days=WORDS.get(text, 0))
     if found := IN_DAYS.fullmatch(text):
         return today + timedelta(days=int(found["count"] or found["days"]))
-    bare = text.removeprefix("next ")
+    bare = text.removeprefix("this ").removeprefix("next ")
     if bare in WEEKDAYS:
         return today + timedelta(days=(WEEKDAYS.index(bare) - today.weekday()) % 7)
     if found := WEEK.fullmatch(text):

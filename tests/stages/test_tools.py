@@ -11,6 +11,7 @@ import pytest
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.messages import Message, Text, user
 from vllm_flow.core.shape import Shape
+from vllm_flow.core.tool_shape import shape_of
 from vllm_flow.core.tool_values import ToolCall, ToolResult
 from vllm_flow.core.values import Prompt
 from vllm_flow.stages.tools import WithTools
@@ -186,8 +187,22 @@ def test_what_has_to_be_said_is_taken_from_what_was_said_where_calls_are_constra
     _, engine = run(stage, '{"name": "answer", "arguments": {}}', "Hm.", tools=spec, asked=asked, shapes=("schema",))
     arguments = json.loads(engine.requests[0].shape.schema)["anyOf"][0]["properties"]["arguments"]
     place, day = (arguments["properties"][name]["enum"] for name in ("place", "day"))
-    assert place[0] == ""
-    assert {"New York", "Monday", "it on Monday", "I"} <= {*place}
-    assert "New York Monday" not in place
+    assert place == ["", "live in New York", "live in New", "live", "New York", "New", "York"]
     assert day == ["on Monday"]
     assert arguments["required"] == ["place", "day"]
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ("Do I need an umbrella tomorrow?", ["umbrella"]),
+        ("What is it like this evening?", []),
+        ("How is The Hague the day after tomorrow?", ["The Hague", "Hague"]),
+        ("weather oslo friday", ["weather oslo", "weather", "oslo"]),
+        ("明天北京冷", ["北京冷", "北京", "北", "京冷", "京", "冷"]),
+    ],
+)
+def test_a_name_is_taken_from_words_that_may_be_one_and_not_from_those_of_another_argument(said, names):
+    weather = Functions({"weather": {}}).open().specs()
+    schema = json.loads(shape_of(weather, True, ("weather.place", "weather.day"), (said,)).schema)
+    assert schema["properties"]["arguments"]["properties"]["place"]["enum"] == ["", *names]

@@ -163,6 +163,16 @@ def test_a_city_that_the_model_made_up_is_not_asked_for(opened: Open, server: We
     assert (server.requests, answer.value.steps[1].parts[0].error) == (0, "NotSaid")
 
 
+@pytest.mark.parametrize("place", ["", "umbrella", "The sun"])
+def test_a_word_of_the_weather_is_no_city_and_no_server_is_asked(
+    opened: Open, server: WeatherServer, place: str
+) -> None:
+    answer = opened(call(place, "today"), from_result).run("Is the sun out, or do I need an umbrella?")
+    (result,) = answer.value.steps[1].parts
+    assert result.text == "Error: no city is named. Tell the user: Which city do you mean?"
+    assert (result.say, server.requests) == ("Which city do you mean?", 0)
+
+
 TROUBLE = [
     (
         "down",

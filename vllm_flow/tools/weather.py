@@ -19,7 +19,7 @@ from vllm_flow.core.options import OptionProblem, above
 from vllm_flow.core.registry import tool
 from vllm_flow.core.resources import Clock
 from vllm_flow.tools.days import DAY, day_of
-from vllm_flow.tools.weather_words import CHINESE_DAYS, SKY
+from vllm_flow.tools.weather_words import CHINESE_DAYS, SKY, TALK
 from vllm_flow.web import GuardedWeb, Http
 
 ASKED = ("weather_code", "temperature_2m_min", "temperature_2m_max", "precipitation_probability_max")
@@ -63,7 +63,7 @@ class Weather:
             day: today, tomorrow, a weekday, or a date such as 2026-11-29.
         """
         chinese = bool(HAN.search(place + day))
-        if not place.strip():
+        if TALK.issuperset(place.casefold().split()):
             raise ToolError("no city is named", ASK[chinese])
         today = clock.now().date()
         wanted = day_of(day, today)

@@ -18,3 +18,9 @@ SKY: Mapping[int, tuple[str, str]] = {
     95: ("thunderstorm", "雷暴"), 96: ("thunderstorm with light hail", "雷暴伴小冰雹"),
     99: ("thunderstorm with hail", "雷暴伴冰雹"),
 }  # fmt: skip
+TALK = frozenset({
+    "the", "day", "evening", "outside", "umbrella", "coat", "jacket", "wear", "run", "none", "weather", "forecast",
+    "temperature", "rain", "raining", "rainy", "snow", "snowing", "snowy", "sun", "sunny", "wind", "windy", "cloud",
+    "cloudy", "fog", "foggy", "storm", "cold", "cool", "warm", "hot", "wet", "dry", "degrees",
+})  # fmt: skip
+"""What a small model takes for a city where none was named."""

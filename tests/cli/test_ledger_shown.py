@@ -18,11 +18,16 @@ def test_each_segment_has_a_line_and_what_is_left_out_another() -> None:
         "history       812     16",
         "retrieved      88      2  a.md:1, b.md:7",
         "template       33",
-        "prompt        933         of 900",
+        "prompt        933         of 900: 33 too many",
         "left out: 8 messages of history: older than the newest 8 turns",
         "left out: 1 passage of retrieved, 44 tokens: its share is at most 90 tokens",
         "left out: 120 tokens of documents: the budget is 900",
     ]
+
+
+def test_a_prompt_within_its_budget_or_that_nobody_counted_is_not_too_much() -> None:
+    assert [*ledger_lines(Ledger((Entry("question", 900),), budget=900))][-1] == "prompt       900         of 900"
+    assert [*ledger_lines(Ledger((Entry("question"),), budget=900))][-1] == "prompt         ?         of 900"
 
 
 def test_what_nobody_counted_is_said_to_be_unknown() -> None:

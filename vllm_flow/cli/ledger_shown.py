@@ -11,7 +11,8 @@ from vllm_flow.core.segments import LeftOut
 def ledger_lines(ledger: Ledger) -> Iterator[str]:
     """A table, each segment a line, and below it the sum and what was left out."""
     rows = [(one.segment, _number(one.tokens), _items(one), ", ".join(_found(one))) for one in ledger.entries]
-    budget = "" if ledger.budget is None else f"of {ledger.budget}"
+    over = max(0, (ledger.tokens or 0) - (ledger.budget or 0))
+    budget = "" if ledger.budget is None else f"of {ledger.budget}{f': {over} too many' if over else ''}"
     rows = [("segment", "tokens", "items", ""), *rows, ("prompt", _number(ledger.tokens), "", budget)]
     first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
     for name, tokens, items, sources in rows:

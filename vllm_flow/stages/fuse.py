@@ -35,7 +35,8 @@ class Chat:
     system: str | None = None
     """Stands before everything else; null adds none (a model's own template may still do so)."""
     budget: Annotated[int | None, at_least(1)] = None
-    """How many tokens the prompt may have; null: as many as the model reads, less `sampling.max_tokens`."""
+    """How many tokens the prompt may have; null: as many as the model reads, less `sampling.max_tokens`. What
+    infer/tools says of tools, and what they give, comes on top: leave room for it."""
     shares: Mapping[str, Annotated[Mapping[str, Any], ChangesOf(Share)]] = field(default_factory=nothing)
     """By segment: most, least, priority, overflow, step. `history: {overflow: oldest}` lets the oldest turns go."""
 

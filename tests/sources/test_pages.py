@@ -55,6 +55,11 @@ def test_of_html_what_is_to_be_read_is_kept() -> None:
     assert text_of(Page("", "text/plain", " <b>as it is</b>\n")) == "<b>as it is</b>"
 
 
+def test_a_head_need_not_be_ended() -> None:
+    for html in ("<head><title>T</title><body><p>Nine.", "<head><meta charset=utf-8><title>T</title><p>Nine."):
+        assert text_of(Page("", "text/html", html)) == "Nine."
+
+
 def test_pages_come_in_order_and_a_run_told_again_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PAGES, "/open", (200, {"Content-Type": "text/html"}, HTML.encode()))
     with serving() as server:

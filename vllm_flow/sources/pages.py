@@ -13,7 +13,8 @@ from vllm_flow.core.registry import stage
 from vllm_flow.core.segments import Item, Place, Segment, Share
 
 HTML = ("text/html", "application/xhtml+xml")
-UNSEEN = frozenset({"script", "style", "template", "noscript", "head", "svg"})
+UNSEEN = frozenset({"script", "style", "template", "noscript", "title", "svg"})
+"""Of a head, whose end need not be written, no other element has a text."""
 BLOCKS = frozenset({
     "address", "article", "aside", "blockquote", "br", "dd", "div", "dl", "dt", "figcaption", "footer", "h1", "h2",
     "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre", "section", "table", "td", "th", "tr",

@@ -152,6 +152,15 @@ def test_what_the_user_has_not_said_is_not_called_for():
     assert [dict(one.arguments) for one in tools.calls] == [{"place": "Oslo"}] * 2
 
 
+@pytest.mark.parametrize("place", ["Rome", "Oslo Jerome"])
+def test_a_part_of_a_word_has_not_been_said_and_neither_have_words_of_two_messages(place):
+    stage, tools = WithTools(said=("weather.place",)), FakeTools(weather=lambda place: "Rain.")
+    asked = Prompt((user("I live in Oslo"), Message("assistant", (Text("Ah."),)), user("Jerome asks for the weather.")))
+    reply, _ = run(stage, call("weather", place=place), "Where?", tools=tools, asked=asked)
+    assert reply.steps[1].parts[0].text == f"Error: the user has not said '{place}'. Ask the user for the place."
+    assert tools.calls == []
+
+
 def test_a_call_that_was_cut_off_is_told_and_the_turn_goes_on():
     stage = WithTools(form="constrained", mend=0)
     reply, _ = run(stage, '{"name": "calculator", "argu', "No idea.", shapes=("schema",))

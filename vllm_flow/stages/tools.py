@@ -32,6 +32,7 @@ from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
 from vllm_flow.core.tools import MISTAKES, UNREADABLE, ToolOptions, Tools
 from vllm_flow.core.values import Completion, Prompt, Request
 from vllm_flow.stages.asking import version_of
+from vllm_flow.stages.context.notes import says
 from vllm_flow.stages.infer import advised, complete, one_answer, refused
 
 Form = Literal["auto", "template", "constrained"]
@@ -229,10 +230,9 @@ class _Talk:
     def _unsaid(self, call: ToolCall) -> Iterator[str]:
         """What cannot be left out, and is said to have been said, and was not."""
         required = next((one.parameters.get("required", ()) for one in self._specs if one.name == call.name), ())
-        heard = "\n".join(self._heard).casefold()
-        for name in required:
-            value = str(call.arguments.get(name, "")).strip().casefold()
-            if f"{call.name}.{name}" in self._options.said and value not in heard:
+        for name in (one for one in required if f"{call.name}.{one}" in self._options.said):
+            value = str(call.arguments.get(name, "")).strip()
+            if value and not any(says(text, value) for text in self._heard):
                 yield name
 
     @property

@@ -153,11 +153,7 @@ class GuardedWeb:
         address = await self._address(url, origin)
         netloc = f"[{address}]:{origin.port}" if ":" in address else f"{address}:{origin.port}"
         named = str(origin).partition("://")[2]
-        headers = {
-            "Host": named,
-            "User-Agent": f"vllm-flow/{__version__}",
-            "Accept": "text/*, application/json, */*;q=0.1",
-        }
+        headers = {"Host": named, "User-Agent": f"vllm-flow/{__version__}", "Accept": ACCEPT}
         limits = httpx2.Timeout(self._options.timeout_s)
         context = _trusted() if origin.scheme == "https" else False
         async with httpx2.AsyncClient(trust_env=False, timeout=limits, verify=context) as client:

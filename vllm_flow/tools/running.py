@@ -11,6 +11,7 @@ import inspect
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,7 +104,7 @@ async def _in_thread(method: Callable[..., Any], values: Mapping[str, Any]) -> A
             value = method(**values)
         except BaseException as raised:
             error = RuntimeError("it raised StopIteration") if isinstance(raised, StopIteration) else raised
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, value, error)
 
     threading.Thread(target=work, name="vllm-flow tool", daemon=True).start()

@@ -38,6 +38,8 @@ from vllm_flow.tools.calculator import calculator
         ("1e-20 * 1", "0.00000000000000000001"),
         ("1_000 * 2", "2000"),
         ("100.00", "100"),
+        ("12345678901234567.89 - 12345678901234567", "0.89"),
+        ("1e400 // 1e399 + 1_0.5", "20.5"),
     ],
 )
 def test_values_are_right(expression, value):
@@ -71,6 +73,7 @@ def test_random_expressions_are_those_of_exact_fractions():
         ("", "'' is no arithmetic. Write numbers, + - * / ** and parentheses"),
         ("1" * 501, "the expression has 501 characters, and 500 are read"),
         ("-" * 60 + "1", "it is nested more than 50 deep"),
+        ("1e1001", "a number on the way has more than 1000 digits"),
         ("round(1.5, 1e9)", "round takes at most 30 places"),
     ],
 )

@@ -42,7 +42,8 @@ def calculator(expression: str) -> str:
     if len(expression) > LONGEST:
         raise ToolError(f"the expression has {len(expression)} characters, and {LONGEST} are read")
     try:
-        return _written(_value(_parsed(expression), 0))
+        source = expression.translate(str.maketrans(SPELLED)).strip()
+        return _written(_value(ast.parse(source, mode="eval").body, source, 0))
     except (SyntaxError, RecursionError, MemoryError):
         raise ToolError(f"'{expression}' is no arithmetic. Write numbers, + - * / ** and parentheses") from None
     except ZeroDivisionError:
@@ -51,27 +52,24 @@ def calculator(expression: str) -> str:
         raise ToolError(f"'{expression}' has no value that can be told ({type(error).__name__})") from None
 
 
-def _parsed(expression: str) -> ast.expr:
-    tree: ast.Expression = ast.parse(expression.translate(str.maketrans(SPELLED)).strip(), mode="eval")
-    return tree.body
-
-
-def _value(node: ast.expr, depth: int) -> Decimal:
+def _value(node: ast.expr, source: str, depth: int) -> Decimal:
     if depth > DEEPEST:
         raise ToolError(f"it is nested more than {DEEPEST} deep")
     match node:
-        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-            return _bounded(Decimal(str(number)))
+        case ast.Constant(value=int() as number) if not isinstance(number, bool):
+            return _bounded(Decimal(number))
+        case ast.Constant(value=float()):  # as it is written: what was parsed has 16 digits of it
+            return _bounded(Decimal((ast.get_source_segment(source, node) or "").replace("_", "")))
         case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=inner):
-            value = _value(inner, depth + 1)
+            value = _value(inner, source, depth + 1)
             return value.copy_negate() if isinstance(sign, ast.USub) else value
         case ast.BinOp(left=left, op=sign, right=right) if type(sign) in SIGNS:
-            one, other = _value(left, depth + 1), _value(right, depth + 1)
+            one, other = _value(left, source, depth + 1), _value(right, source, depth + 1)
             if not other and isinstance(sign, ast.Div | ast.FloorDiv | ast.Mod):
                 raise ZeroDivisionError
             return _bounded(SIGNS[type(sign)](one, other))
         case ast.Call(func=ast.Name(id=name), args=given, keywords=[]) if name in FUNCTIONS:
-            return _called(name, [_value(one, depth + 1) for one in given])
+            return _called(name, [_value(one, source, depth + 1) for one in given])
         case ast.Name(id=name) if name in NAMES:
             return NAMES[name]
     known = listed([*FUNCTIONS, *NAMES])

@@ -183,9 +183,8 @@ class _Talk:
     def _told(self) -> Shape | None:
         """Where there is nothing to answer from, a model that is held to shapes makes nothing up."""
         last = self._steps[-1].parts if self._constrained and self._steps else ()
-        told = [one for one in last if isinstance(one, ToolResult)]
-        says = tuple(dict.fromkeys(one.say for one in told if one.say))
-        return Shape(choices=says) if says and all(one.error for one in told) else None
+        says = tuple(one.say for one in last if isinstance(one, ToolResult) and one.say)
+        return Shape(choices=says) if says else None
 
     async def _said(self) -> _Round:
         """What the model says by itself: an answer, or calls in it."""

@@ -39,8 +39,8 @@ def travel(
         to: Where it goes,
             and where it ends.
         on (list): The days.
-        stars: How good
-            the bed is: at least.
+        stars: How good the
+            bed: at least.
 
     Returns:
         to: no argument
@@ -67,7 +67,7 @@ def test_arguments_have_types_ranges_choices_defaults_and_words():
                 "type": "integer",
                 "minimum": 1,
                 "maximum": 5,
-                "description": "How good the bed is: at least.",
+                "description": "How good the bed: at least.",
                 "default": 3,
             },
             "by": {"enum": ["train", "plane"], "default": "train"},

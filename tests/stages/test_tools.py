@@ -10,6 +10,7 @@ import pytest
 
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.messages import Message, Text, user
+from vllm_flow.core.options import OptionProblem
 from vllm_flow.core.shape import Shape
 from vllm_flow.core.tool_shape import shape_of
 from vllm_flow.core.tool_values import ToolCall, ToolResult
@@ -166,6 +167,18 @@ def test_a_call_that_was_cut_off_is_told_and_the_turn_goes_on():
     reply, _ = run(stage, '{"name": "calculator", "argu', "No idea.", shapes=("schema",))
     assert reply.text == "No idea."
     assert reply.steps[1].parts[0].error == "UnreadableCall"
+
+
+@pytest.mark.parametrize(
+    ("stage", "path", "problem"),
+    [
+        (WithTools(said=("place",)), ("said", "0"), "'place' names no argument. Write the function and its argument, such as weather.place."),
+        (WithTools(rounds=1, least=2), ("least",), "2 rounds are more than rounds=1. Lower it, or raise rounds."),
+        (WithTools(form="template", least=1), ("least",), "only constrained calls can be demanded. Set form: constrained, or least: 0."),
+    ],
+)  # fmt: skip
+def test_options_that_contradict_each_other_are_refused(stage, path, problem):
+    assert [*stage.problems()] == [OptionProblem(path, problem)]
 
 
 def test_a_plain_prompt_is_refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,11 +75,25 @@ def test_a_listed_name_that_is_this_machine_is_refused_before_anything_is_sent(s
     assert server.asked == []
 
 
+def test_one_address_in_the_local_network_among_those_of_a_name_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 443)) for one in ("8.8.8.8", "10.0.0.7")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(WebError, match=r"^https://example\.org/: example\.org is 10\.0\.0\.7, on this machine or in "):
+        get("https://example.org/", Http(("example.org",)))
+
+
+def test_no_proxy_of_the_environment_is_asked(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert get(f"http://localhost:{server.port}/hello", here(server)).text == "你好"
+
+
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
         ("https://other.org/x", "https://other.org is not allowed. Add it to resources.web.hosts, which has: "),
         ("http://example.org/x", "http://example.org is not allowed."),
+        ("http://example.org:443/", "http://example.org:443 is not allowed."),
         ("https://example.org:444/", "https://example.org:444 is not allowed."),
         ("https://example.org.evil.com/", "https://example.org.evil.com is not allowed."),
         ("https://evil.com/example.org", "https://evil.com is not allowed."),

@@ -11,12 +11,12 @@ import pytest
 
 from tests import fakes
 from vllm_flow.core.errors import ConfigError, EngineError
-from vllm_flow.core.messages import Message, assistant, system, user
+from vllm_flow.core.messages import Message, assistant, by_question, system, user
 from vllm_flow.core.segments import LeftOut, Share
 from vllm_flow.core.values import Context, Finish, Request, Token, Turn, Usage
 from vllm_flow.engines.echo import Echo
 from vllm_flow.stages.context import Facts, Full, Sink, Story, Summary, Update, Window
-from vllm_flow.stages.context.earlier import begun, by_question, exchanges
+from vllm_flow.stages.context.earlier import begun, exchanges
 from vllm_flow.stages.context.notes import says
 from vllm_flow.stages.context.summary import whole_sentences
 from vllm_flow.testing import EchoEngine, MemoryStore, completion, turn

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from vllm_flow.core.ledger import ORDER, Entry, Ledger
-from vllm_flow.core.messages import Message, Part, Role, Text
+from vllm_flow.core.messages import Message, Part, Role, Text, by_question
 from vllm_flow.core.segments import Segment, Share
 from vllm_flow.core.values import Prompt
 
@@ -94,7 +93,7 @@ class Layout:
         first = [_block(one, shared) for one in said if one.place == "first"]
         last = [_block(one, shared) for one in said if one.place == "last"]
         opening = [Block(SYSTEM, shared(SYSTEM, Share()), (messages[:begun],))] if begun else []
-        then = Block(HISTORY, shared(HISTORY, history[1]), tuple(_turns(messages[begun:])))
+        then = Block(HISTORY, shared(HISTORY, history[1]), tuple(by_question(messages[begun:])))
         asked = Block(QUESTION, shared(QUESTION, Share()), ((question,),))
         return cls((*opening, *first, then, *last, asked), len(opening) + len(first), question.role)
 
@@ -161,14 +160,6 @@ def _cut(parts: Iterable[tuple[Spot, Part]], cuts: Cuts) -> Iterator[tuple[Spot,
 
 def _order(segment: Segment) -> int:
     return ORDER.index(segment.name) if segment.name in ORDER else len(ORDER)
-
-
-def _turns(messages: Sequence[Message]) -> Iterator[tuple[Message, ...]]:
-    """Messages from one of the user up to the next: a template that wants the roles in turn still finds them so."""
-    asked = [place for place, one in enumerate(messages) if one.role == "user"]
-    starts = sorted({0, *asked, len(messages)})
-    for start, stop in pairwise(starts):
-        yield tuple(messages[start:stop])
 
 
 def _block(segment: Segment, shared: Shared) -> Block:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,3 +44,17 @@ def user(text: str) -> Message:
 
 def assistant(text: str) -> Message:
     return Message("assistant", (Text(text),))
+
+
+def by_question(messages: Iterable[Message]) -> Iterator[tuple[Message, ...]]:
+    """The messages, cut before every question but the first: a template that wants the roles in turn finds them so."""
+    group: list[Message] = []
+    asked = False
+    for message in messages:
+        if message.role == "user" and asked:
+            yield tuple(group)
+            group, asked = [], False
+        asked = asked or message.role == "user"
+        group.append(message)
+    if group:
+        yield tuple(group)

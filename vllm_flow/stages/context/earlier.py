@@ -6,11 +6,11 @@ place that stays its own while the conversation grows, so that a conversation's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vllm_flow.core.errors import ConfigError, Fault, listed
-from vllm_flow.core.messages import Message, assistant
+from vllm_flow.core.messages import Message, assistant, by_question
 from vllm_flow.core.resources import Store, StoredTurn
 from vllm_flow.core.segments import LeftOut
 from vllm_flow.core.values import Turn
@@ -70,20 +70,6 @@ def exchanges(turn: Turn, earlier: Iterable[StoredTurn]) -> tuple[Exchange, ...]
         came = len(groups) - (len(messages) > len(of.history))
         found += [Exchange((of.number or 0, rank), one, rank < came) for rank, one in enumerate(groups)]
     return tuple(found)
-
-
-def by_question(messages: Iterable[Message]) -> Iterator[tuple[Message, ...]]:
-    """The messages, cut before every question but the first."""
-    group: list[Message] = []
-    asked = False
-    for message in messages:
-        if message.role == "user" and asked:
-            yield tuple(group)
-            group, asked = [], False
-        asked = asked or message.role == "user"
-        group.append(message)
-    if group:
-        yield tuple(group)
 
 
 def past(count: int, most: int, step: int) -> int:

@@ -14,13 +14,17 @@ import pytest
 import vllm_flow
 from tests.replay.runs import TINY
 from vllm_flow import Session
+from vllm_flow.core.messages import user
 from vllm_flow.core.recorded import read
+from vllm_flow.core.values import Turn
 from vllm_flow.engines.echo import pieces, token_id
 
 CANARY = re.compile(r"canary(\d+)said")
 CONVERSATIONS, TURNS, CUT_OFF = 64, 3, 5
 ECHO = ("engine=echo",)
-LONG = (*TINY, "sampling.min_tokens=30", "sampling.max_tokens=36")
+LENGTH = "{feedback: {start: 30, gain: 2000, low: 30, high: 1000}}"
+LONG = (*TINY, f"sampling.min_tokens={LENGTH}", f"sampling.max_tokens={LENGTH}")
+"""Answers that nobody reads to the end are so long that whoever leaves is there before it."""
 KEPT = ("store=sqlite", "store.path=talk.sqlite")
 
 
@@ -30,7 +34,7 @@ def question(place: int, number: int) -> str:
 
 async def cut_off(session: Session, text: str, name: str) -> None:
     """A reader who leaves after the first piece."""
-    async for _ in session.stream(text, name):
+    async for _ in session.stream(Turn(name, user(text), feedback=1.0)):
         break
 
 
@@ -40,7 +44,7 @@ async def talk(session: Session, place: int) -> None:
         if (place + number) % CUT_OFF == 0:
             await cut_off(session, question(place, number), name)
         else:
-            await session.arun(question(place, number), name)
+            await session.arun(Turn(name, user(question(place, number)), feedback=-1.0))
 
 
 async def all_at_once(session: Session) -> None:
@@ -95,8 +99,8 @@ def echoed(ids: Sequence[int]) -> str:
 )
 def test_no_canary_is_ever_in_another_conversation(engine: Sequence[str], context: str) -> None:
     soon = {
-        "summary": ("turns=1", "every=1"),
-        "facts": ("turns=1", "every=1"),
+        "summary": ("turns=0", "every=1"),
+        "facts": ("turns=0", "every=1"),
         "sink": ("turns=1",),
         "bm25": ("turns=1",),
     }

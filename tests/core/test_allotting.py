@@ -23,6 +23,7 @@ def some_claims(random: Random) -> list[Claim]:
             priority=random.randint(-2, 2),
             overflow=random.choice(["error", "oldest", "last", "all", "cut"]),
             step=random.choice([1, 1, 3]),
+            first=random.choice([0, 0, 1, 3]),
         )
 
     def claim() -> Claim:
@@ -40,7 +41,8 @@ def takes(claim: Claim, kept: Kept) -> int:
 
 
 def total(claims: Sequence[Claim], kept: Sequence[Kept], fixed: int) -> int:
-    beside = sum(sum(claim.beside[one.start : one.stop]) for claim, one in zip(claims, kept, strict=True))
+    both = zip(claims, kept, strict=True)
+    beside = sum(claim.beside[item] for claim, one in both if claim.beside for item in one.items)
     return fixed + beside + sum(takes(*pair) for pair in zip(claims, kept, strict=True))
 
 
@@ -48,15 +50,16 @@ def can_give(claim: Claim, kept: Kept, least: int) -> bool:
     """Whether it could give one token more and keep this much."""
     if claim.share.overflow == "error" or kept.start == kept.stop:
         return False
-    own = takes(claim, kept)
+    own, first = takes(claim, kept), claim.first
     if claim.share.overflow == "all":
-        return least <= 0
+        return own - sum(claim.items[first:]) - (0 if first else claim.frame) >= least
     if claim.share.overflow == "oldest":
-        stop = min(kept.stop, (kept.start // claim.share.step + 1) * claim.share.step)
-        return own - sum(claim.items[kept.start : stop]) - (claim.frame if stop == kept.stop else 0) >= least
+        stop = min(kept.stop, first + ((kept.start - first) // claim.share.step + 1) * claim.share.step)
+        goes = sum(claim.items[kept.start : stop]) + (claim.frame if stop == kept.stop and not first else 0)
+        return own - goes >= least
     item = kept.start if claim.share.overflow == "cut" and claim.oldest_first else kept.stop - 1
     cost = kept.cut[1] if kept.cut and kept.cut[0] == item else claim.items[item]
-    goes = cost + (claim.frame if kept.stop - kept.start == 1 else 0)
+    goes = cost + (claim.frame if kept.stop - kept.start == 1 and not first else 0)
     cut = claim.share.overflow == "cut" and own - 1 >= least and cost - 1 >= LEAST_OF_A_CUT
     return cut or own - goes >= least
 
@@ -100,7 +103,21 @@ def test_no_share_is_above_its_most_unless_it_may_not_give_way() -> None:
     for claims, _, _, kept in trials():
         for claim, one in zip(claims, kept, strict=True):
             if claim.share.most is not None and takes(claim, one) > claim.share.most:
-                assert claim.share.overflow == "error"
+                assert claim.share.overflow == "error" or kept_first_alone(claim, one)
+
+
+def kept_first_alone(claim: Claim, kept: Kept) -> bool:
+    return claim.first > 0 and kept.items == tuple(range(claim.first))
+
+
+def test_the_first_items_never_go_and_are_never_cut() -> None:
+    alone = 0
+    for claims, _, _, kept in trials():
+        for claim, one in zip(claims, kept, strict=True):
+            assert one.items[: claim.first] == tuple(range(claim.first))
+            assert one.cut is None or one.cut[0] >= claim.first
+            alone += kept_first_alone(claim, one) and claim.first < len(claim.items)
+    assert alone > 50
 
 
 def test_who_has_the_higher_priority_gives_only_when_the_lower_has_given_what_it_may() -> None:
@@ -149,6 +166,21 @@ def test_what_goes_is_as_the_share_says(overflow: str, kept: Kept) -> None:
 def test_a_history_gives_way_in_steps_so_that_its_beginning_stays_for_a_while() -> None:
     starts = [left("oldest", (10,) * turns, 100, step=4).start for turns in range(9, 24)]
     assert starts == [0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12, 16]
+
+
+@pytest.mark.parametrize(
+    ("overflow", "items"),
+    [("oldest", (0, 1, 4)), ("last", (0, 1, 2)), ("all", (0, 1)), ("error", (0, 1, 2, 3, 4))],
+)
+def test_what_stays_first_stays_whichever_way_the_others_go(overflow: str, items: tuple[int, ...]) -> None:
+    assert left(overflow, (100,) * 5, 300, first=2).items == items
+    assert left(overflow, (100,) * 5, 0, first=2).items == (items if overflow == "error" else (0, 1))
+    assert left(overflow, (100,), 0, first=2).items == (0,)
+
+
+def test_steps_are_counted_from_behind_what_stays_first() -> None:
+    found = [left("oldest", (10,) * turns, 70, first=2, step=4).items[2] for turns in (7, 8, 11, 12)]
+    assert found == [2, 6, 6, 10]
 
 
 def test_a_cut_of_a_history_is_of_its_oldest() -> None:

@@ -19,6 +19,7 @@ from vllm_flow.stages.context import Facts, Full, Sink, Story, Summary, Update, 
 from vllm_flow.stages.context.earlier import begun, exchanges
 from vllm_flow.stages.context.notes import says
 from vllm_flow.stages.context.summary import whole_sentences
+from vllm_flow.stages.fuse import Chat
 from vllm_flow.testing import EchoEngine, MemoryStore, completion, turn
 
 
@@ -142,6 +143,14 @@ def test_a_sink_keeps_the_first_turns_and_the_newest(earlier: int, kept: list[in
     assert (texts(found), found.dropped) == ([f"{one}{n}" for n in kept for one in "qa"], dropped)
     why = "neither among the first 2 turns nor among the newest 2"
     assert found.left_out == ((LeftOut("history", "messages", dropped, why),) if dropped else ())
+    assert found.share == Share(priority=-10, overflow="oldest", first=min(2, earlier))
+
+
+def test_what_gives_way_of_a_sink_is_what_is_newest_and_not_its_first_turns() -> None:
+    history = [assistant("hello"), system("rules"), *(make(f"{n}") for n in range(4) for make in (user, assistant))]
+    policy, asked = Sink(first=2, turns=2), turn("now", history=history)
+    prompt = Chat(budget=8).run(asked, policy.run(asked, told(0)), engine=EchoEngine())
+    assert [one.text for one in prompt.messages] == ["hello", "rules", "0", "0", "1", "1", "now"]
 
 
 def test_a_summary_is_made_when_enough_has_left_the_window_and_goes_on_from_the_last() -> None:

@@ -173,8 +173,9 @@ def test_how_much_of_a_history_is_measured_changes_no_prompt(monkeypatch: pytest
         segments = {name: some_segment(random, name) for name in ("facts", "retrieved")}
         talk = context(*(some_segment(random, "x").items[0].text or "so" for _ in range(30) if random.random() < 0.9))
         share = Share(
-            overflow="oldest", least=random.choice([0, 40]), priority=random.randint(-1, 1), step=random.choice([1, 3])
-        )
+            overflow="oldest", least=random.choice([0, 40]), priority=random.randint(-1, 1),
+            step=random.choice([1, 3]), first=random.choice([0, 0, 0, 1]),
+        )  # fmt: skip
         given = {"turn": turn("and now"), "context": Context(talk.messages, share=share), "engine": ENGINE, **segments}
         found = []
         for characters in (1, 10**6):
@@ -263,6 +264,28 @@ def test_nothing_gives_way_that_may_not_and_the_error_says_what_takes_what() -> 
         "'retrieved' takes 12 tokens and may have at most 5. Raise its `most`, or say what gives way: "
         "`shares: {retrieved: {overflow: last}}`."
     )
+
+
+def test_how_a_history_began_stays_while_the_rest_gives_way() -> None:
+    began = Context(context(*TALK).messages, share=Share(overflow="oldest", first=1))
+    prompt = check_stage(Chat("Be brief.", 20), turn=turn("and now"), context=began, engine=ENGINE)
+    assert texts(prompt) == ["Be brief.", "1 asks something", "1 says it", "6 asks something", "6 says it", "and now"]
+    assert ledger(prompt).left_out == (LeftOut("history", "messages", 8, "the budget is 20", 24),)
+    with pytest.raises(ContextOverflow) as caught:
+        check_stage(Chat("Be brief.", 8), turn=turn("and now"), context=began, engine=ENGINE)
+    assert str(caught.value) == (
+        "the prompt takes 10 tokens, and the budget is 8: system 2, history 6, question 2. Nothing of it may give way. "
+        "Choose more, or let something give way, such as `shares: {history: {first: 0}}`."
+    )
+    small = Chat(shares={"history": {"most": 5}})
+    with pytest.raises(ContextOverflow) as caught:
+        check_stage(small, turn=turn("and now"), context=began, engine=ENGINE)
+    assert str(caught.value) == (
+        "'history' takes 6 tokens and may have at most 5. Raise its `most`, or say what gives way: "
+        "`shares: {history: {first: 0}}`."
+    )
+    wide = Chat("Be brief.", 8, {"history": {"first": 0}})
+    assert len(check_stage(wide, turn=turn("and now"), context=began, engine=ENGINE).messages) == 2
 
 
 def test_a_question_is_never_cut_to_nothing() -> None:
@@ -381,7 +404,9 @@ def test_no_prompt_is_over_its_budget_whatever_there_is_to_say() -> None:
             name: some_segment(random, name) for name in ("facts", "documents", "retrieved", "summary", "story")
         }
         talk = context(*TALK[: random.randint(0, 6) * 2])
-        known = Context(talk.messages, share=Share(overflow=random.choice(["error", "oldest", "cut"])))
+        known = Context(
+            talk.messages, share=Share(overflow=random.choice(["error", "oldest", "cut"]), first=random.choice([0, 1]))
+        )
         chat = Chat(random.choice([None, "Be brief."]), random.randint(10, 300))
         given = {"turn": turn("and now"), "context": known, "engine": ENGINE, **segments}
         try:

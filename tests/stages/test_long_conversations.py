@@ -19,8 +19,6 @@ from vllm_flow.session import Session
 
 BUDGET = 100
 """Less than eight turns take."""
-ROOM = {"sink": 140}
-"""Of its turns none gives way: what has no room is an error."""
 POLICIES = {
     "window": ["context=window"],
     "window in tokens": ["context=window", "context.turns=null", "context.tokens=120"],
@@ -78,13 +76,12 @@ def talk(session: Session, turns: int) -> None:
 
 
 def check_long(policy: str, turns: int) -> None:
-    budget = ROOM.get(policy, BUDGET)
-    with talking(*POLICIES[policy], f"graph.prompt.budget={budget}") as (session, watch):
+    with talking(*POLICIES[policy], f"graph.prompt.budget={BUDGET}") as (session, watch):
         talk(session, turns)
     assert len(watch.prompts) == turns
     assert all(prompt.ledger is not None for prompt in watch.prompts)
     sizes = [prompt.ledger.tokens for prompt in watch.prompts if prompt.ledger is not None]
-    assert 0.8 * budget < max(size or 0 for size in sizes) <= budget
+    assert 0.8 * BUDGET < max(size or 0 for size in sizes) <= BUDGET
     middle, end = watch.tokens[turns // 3 : 2 * turns // 3], watch.tokens[2 * turns // 3 :]
     assert abs(sum(end) / len(end) - sum(middle) / len(middle)) < 0.1 * sum(middle) / len(middle)
 

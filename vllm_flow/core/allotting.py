@@ -30,6 +30,11 @@ class Claim:
     stays: bool = False
     """Whether its items may be cut, but never go, as of a question."""
 
+    @property
+    def first(self) -> int:
+        """How many items at the beginning never go."""
+        return min(self.share.first, len(self.items))
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -40,10 +45,12 @@ class Kept:
     """The items from `start` up to `stop`, without it."""
     cut: tuple[int, int] | None = None
     """An item among them, and how many tokens it may have."""
+    first: int = 0
+    """How many items are kept beside them, at the beginning."""
 
     @property
-    def items(self) -> range:
-        return range(self.start, self.stop)
+    def items(self) -> tuple[int, ...]:
+        return (*range(self.first), *range(self.start, self.stop))
 
 
 def allot(claims: Sequence[Claim], fixed: int, budget: int) -> tuple[Kept, ...]:
@@ -81,18 +88,19 @@ class _Giver:
     @classmethod
     def of(cls, claim: Claim) -> _Giver:
         tokens = sum(claim.items) + (claim.frame if claim.items else 0)
-        return cls(claim, list(claim.items), 0, len(claim.items), tokens)
+        return cls(claim, list(claim.items), claim.first, len(claim.items), tokens)
 
     @property
     def beside(self) -> int:
-        return sum(self.claim.beside[self.start : self.stop])
+        beside, first = self.claim.beside, self.claim.first
+        return sum(beside[:first]) + sum(beside[self.start : self.stop])
 
     def kept(self) -> Kept:
+        first, place = self.claim.first, self.cut
         if self.start == self.stop:
-            return Kept(0, 0)
-        place = self.cut
+            return Kept(first, first, first=first)
         cut = None if place is None or not self.start <= place < self.stop else (place, self.costs[place])
-        return Kept(self.start, self.stop, cut)
+        return Kept(self.start, self.stop, cut, first)
 
     def give(self, excess: int, least: int, *, beside: bool = True) -> None:
         """Let go of so many tokens, or as many as can go. What is left is not less than `least`.
@@ -103,7 +111,7 @@ class _Giver:
         while share.overflow != "error" and excess > 0 and self.start < self.stop:
             next_ = self._next()
             gone = sum(self.costs[next_.start : next_.stop])
-            gone += claim.frame if len(next_) == self.stop - self.start else 0
+            gone += claim.frame if len(next_) == self.stop - self.start and not claim.first else 0
             spare = self.tokens - least
             held = gone > spare or claim.stays
             if share.overflow == "cut":
@@ -125,7 +133,9 @@ class _Giver:
         if share.overflow == "all":
             return range(self.start, self.stop)
         if share.overflow == "oldest":
-            return range(self.start, min(self.stop, (self.start // share.step + 1) * share.step))
+            first = self.claim.first
+            steps = (self.start - first) // share.step + 1
+            return range(self.start, min(self.stop, first + steps * share.step))
         if share.overflow == "cut" and self.claim.oldest_first:
             return range(self.start, self.start + 1)
         return range(self.stop - 1, self.stop)

@@ -57,7 +57,7 @@ def _beyond_room(layout: Layout, tokens: int) -> int:
     That they do is seen when they are measured; so a long history costs no more than one that is not.
     """
     block, length = layout.blocks[layout.history], 0
-    if block.share.overflow != "oldest":
+    if block.share.overflow != "oldest" or block.share.first:
         return 0
     for item in reversed(range(len(block.items))):
         if length > tokens * CHARACTERS:
@@ -170,14 +170,11 @@ class _Fitting:
         none = [_lowered(claim, 2**62) if place in over else claim for place, claim in enumerate(claims)]
         least = allot(none, 0, -(2**62))
         for place in (place for place in over if kept[place] == least[place]):
-            name, most = self.layout.blocks[place].name, self.layout.blocks[place].share.most or 0
-            what = f"'{name}' takes {most + over[place]} tokens and may have at most {most}"
-            how = "cut" if name in (SYSTEM, QUESTION) else "oldest" if name == HISTORY else "last"
-            raise ContextOverflow(
-                f"{what}. Raise its `most`, or say what gives way: `shares: {{{name}: {{overflow: {how}}}}}`."
-            )
+            block, most = self.layout.blocks[place], self.layout.blocks[place].share.most or 0
+            what = f"'{block.name}' takes {most + over[place]} tokens and may have at most {most}"
+            raise ContextOverflow(f"{what}. Raise its `most`, or say what gives way: `{_giving_way(block)}`.")
         if kept == least:
-            raise ContextOverflow(_no_room(laid.prompt, found, self.room))
+            raise ContextOverflow(_no_room(self.layout, laid.prompt, found, self.room))
 
     def _cuts(self, kept: Sequence[Kept]) -> dict[Spot, tuple[Part, ...]]:
         """What stands in place of the parts that are cut; `marks` then tells of just these."""
@@ -213,8 +210,8 @@ class _Fitting:
     def _left_out(self, kept: Sequence[Kept]) -> Iterator[LeftOut]:
         alone = allot(self.costs.claims, 0, 2**62)
         for place, (block, own, one) in enumerate(zip(self.layout.blocks, alone, kept, strict=True)):
-            beyond = [item for item in range(len(block.items)) if item not in own.items]
-            others = [item for item in own.items if item not in one.items]
+            beyond = sorted({*range(len(block.items))}.difference(own.items))
+            others = sorted({*own.items}.difference(one.items))
             why = f"its share is at most {block.share.most} tokens"
             for items, reason in ((beyond, why), (others, self.room.why)):
                 if items:
@@ -239,11 +236,19 @@ def _shortened(text: str, cost: int, room: int) -> str:
     return (found[:space] if space > len(found) * 0.8 else found).rstrip()
 
 
-def _no_room(prompt: Prompt, found: Measured, room: Room) -> str:
+def _giving_way(block: Block) -> str:
+    """What would let more of it go."""
+    if block.share.first and block.share.overflow != "error":
+        return f"shares: {{{block.name}: {{first: 0}}}}"
+    how = "cut" if block.name in (SYSTEM, QUESTION) else "oldest" if block.name == HISTORY else "last"
+    return f"shares: {{{block.name}: {{overflow: {how}}}}}"
+
+
+def _no_room(layout: Layout, prompt: Prompt, found: Measured, room: Room) -> str:
     ledger = (prompt.ledger or Ledger(())).measured(found)
     takes = ", ".join(f"{one.segment} {one.tokens}" for one in ledger.entries)
     what = f"the prompt takes {found.tokens} tokens, and {room.why}: {takes}"
-    names = [one.segment for one in ledger.entries if one.segment not in (SYSTEM, QUESTION, "template")]
-    how = f"`shares: {{{names[0]}: {{overflow: {'oldest' if names[0] == HISTORY else 'last'}}}}}`" if names else ""
-    advice = f", or let something give way, such as {how}" if how else ", or a shorter question"
+    there = {one.segment for one in ledger.entries} - {SYSTEM, QUESTION}
+    ways = [_giving_way(block) for block in layout.blocks if block.name in there]
+    advice = f", or let something give way, such as `{ways[0]}`" if ways else ", or a shorter question"
     return f"{what}. Nothing of it may give way. Choose more{advice}."

@@ -97,7 +97,7 @@ class Layout:
         asked = Block(QUESTION, shared(QUESTION, Share()), ((question,),))
         return cls((*opening, *first, then, *last, asked), len(opening) + len(first), question.role)
 
-    def laid(self, kept: Sequence[range] | None = None, cuts: Cuts | None = None) -> Laid:
+    def laid(self, kept: Sequence[Sequence[int]] | None = None, cuts: Cuts | None = None) -> Laid:
         """The prompt. kept: the items of each block that are in it; without it, all are."""
         kept = kept or [range(len(block.items)) for block in self.blocks]
         cut, found = cuts or {}, list[tuple[Role, list[tuple[Spot, Part]]]]()
@@ -117,14 +117,14 @@ class Layout:
         messages = tuple(Message(role, tuple(part for _, part in parts)) for role, parts in found)
         return Laid(Prompt(messages, ledger=ledger), spots)
 
-    def _messages(self, place: int, items: range) -> Iterator[tuple[Message, list[tuple[Spot, Part]]]]:
+    def _messages(self, place: int, items: Sequence[int]) -> Iterator[tuple[Message, list[tuple[Spot, Part]]]]:
         for item in items:
             number = 0
             for message in self.blocks[place].items[item]:
                 yield message, [((place, item, number + more), part) for more, part in enumerate(message.parts)]
                 number += len(message.parts)
 
-    def _framed(self, place: int, items: range, before: str, after: str) -> Iterator[tuple[Spot, Part]]:
+    def _framed(self, place: int, items: Sequence[int], before: str, after: str) -> Iterator[tuple[Spot, Part]]:
         """The items of a segment, each on lines of its own, in its frame; nothing when there are none."""
         block = self.blocks[place]
         if not items:
@@ -139,7 +139,7 @@ class Layout:
         if closing := block.closing + after:
             yield (place, None, 1), Text(closing)
 
-    def _entries(self, kept: Sequence[range]) -> tuple[Entry, ...]:
+    def _entries(self, kept: Sequence[Sequence[int]]) -> tuple[Entry, ...]:
         """One for each name, in the order of the prompt."""
         found: dict[str, Entry] = {}
         for block, items in zip(self.blocks, kept, strict=True):

@@ -34,6 +34,8 @@ class Share:
     step: Annotated[int, at_least(1)] = 1
     """So many of the oldest items go at once: turns, of a history. Between two steps a prompt begins as the one before
     it did, and a prefix cache knows it."""
+    first: Annotated[int, at_least(0)] = 0
+    """So many of the first items never go: turns, of a history."""
 
 
 HISTORY = Share(priority=-10)

@@ -38,7 +38,7 @@ class Chat:
     """How many tokens the prompt may have; null: as many as the model reads, less `sampling.max_tokens`. What
     infer/tools says of tools, and what they give, comes on top: leave room for it."""
     shares: Mapping[str, Annotated[Mapping[str, Any], ChangesOf(Share)]] = field(default_factory=nothing)
-    """By segment: most, least, priority, overflow, step. `history: {overflow: oldest}` lets the oldest turns go."""
+    """By segment: most, least, priority, overflow, step, first. `history: {overflow: oldest}` lets old turns go."""
 
     def problems(self) -> Iterator[OptionProblem]:
         for name in WHOLE:

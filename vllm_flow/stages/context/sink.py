@@ -14,6 +14,7 @@ from typing import Annotated
 from vllm_flow.core.options import OptionProblem, at_least
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
+from vllm_flow.core.segments import HISTORY, Share
 from vllm_flow.core.values import Context, Turn
 from vllm_flow.stages.context.earlier import begun, exchanges, left_out, past, without
 from vllm_flow.stages.context.window import too_far
@@ -22,7 +23,10 @@ from vllm_flow.stages.context.window import too_far
 @stage("context/sink")
 @dataclass(frozen=True)
 class Sink:
-    """The first turns of the conversation and the newest ones; what lies between is left out, counted and shown."""
+    """The first turns of the conversation and the newest ones; what lies between is left out, counted and shown.
+
+    Where there is less room than these take, the newest give way, the oldest of them first, and the first turns stay.
+    """
 
     first: Annotated[int, at_least(1)] = 2
     """How many turns to keep of its beginning."""
@@ -40,4 +44,6 @@ class Sink:
         opening, gone, kept = earlier[: self.first], earlier[self.first : start], earlier[start:]
         why = f"neither among the first {self.first} turns nor among the newest {len(kept)}"
         messages = (*without((), opening), *without(gone, kept))
-        return Context(messages, state=store.state(turn.conversation), left_out=left_out(gone, why))
+        share = Share(priority=HISTORY.priority, overflow="oldest", step=self.step, first=len(opening))
+        state = store.state(turn.conversation)
+        return Context(messages, state=state, left_out=left_out(gone, why), share=share)

@@ -10,11 +10,12 @@ import pytest
 from vllm_flow.core.messages import user
 from vllm_flow.core.record_rows import result_row
 from vllm_flow.core.runner import Runner
-from vllm_flow.core.segments import Item, Segment
+from vllm_flow.core.segments import Item, Segment, Share
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Turn
 from vllm_flow.stages.cite import Passages
-from vllm_flow.testing import completion
+from vllm_flow.stages.fuse import Chat
+from vllm_flow.testing import EchoEngine, completion, context, turn
 
 FOUND = Segment("retrieved", (Item("A lamp.", "1: a.md:1", 0.9), Item("A loom.", "2: b.md p. 3", 0.5)))
 
@@ -42,6 +43,20 @@ def test_the_sources_stand_below_the_answer_unless_they_are_not_wanted() -> None
     assert Passages().run(said, FOUND).text == "So [2] and [1].\n\n[1] a.md:1\n[2] b.md p. 3"
     assert Passages(listed=False).run(said, FOUND).text == "So [2] and [1]."
     assert Passages().run(completion("No idea."), FOUND).text == "No idea."
+
+
+def test_a_passage_that_had_no_room_in_the_prompt_is_none_that_an_answer_can_cite() -> None:
+    ask, engine = turn("What is it?"), EchoEngine()
+    found = Segment("retrieved", FOUND.items, share=Share(overflow="last"))
+    prompt = Chat(budget=14).run(ask, context(), engine=engine, retrieved=found)
+    assert "A lamp." in prompt.messages[-1].text
+    assert "A loom." not in prompt.messages[-1].text
+    said = completion("So [1] and [2].")
+    cited = Passages().run(said, found, prompt=prompt)
+    assert ([one.number for one in cited.passages], cited.unknown) == ([1], (2,))
+    assert cited.text == "So [1] and [2].\n\n[1] a.md:1"
+    whole = Chat().run(ask, context(), engine=engine, retrieved=found)
+    assert Passages().run(said, found, prompt=whole) == Passages().run(said, found)
 
 
 def test_every_passage_is_in_the_record_with_its_score(tmp_path: Any, monkeypatch: Any) -> None:

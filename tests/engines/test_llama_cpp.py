@@ -89,6 +89,8 @@ def test_it_says_what_it_runs_and_that_requests_take_turns(engine: Engine, file:
         "device": "cpu",
         "context_length": 128,
         "template": "none",
+        "tools": "written",
+        "shapes": ["choices", "regex", "schema"],
         "batching": "none: one request at a time",
         "deterministic": True,
     }

@@ -341,6 +341,8 @@ def test_it_says_what_it_runs_and_writes_nothing(
         "compiled": False,
         "context_length": 2048,
         "template": "chat",
+        "tools": "written",
+        "shapes": ["choices", "regex", "schema"],
         "seeded": "best effort",
         "batch_invariant": False,
     }

@@ -11,7 +11,7 @@ from vllm_flow.core.grammar import held, problem_of, problem_of_regex
 from vllm_flow.core.option_checks import problems
 from vllm_flow.core.options import build, written
 from vllm_flow.core.schema import Schema, schema_problems
-from vllm_flow.core.shape import Shape
+from vllm_flow.core.shape import Parsed, Shape, parsed
 from vllm_flow.stages.asking import Asking
 
 ONE_OF = "Give one of $ref, anyOf, enum, const, type."
@@ -182,3 +182,15 @@ def test_a_shape_is_exactly_one_of_three() -> None:
         "choices",
         "regex",
     ]
+
+
+@pytest.mark.parametrize("depth", [200, 100_000])
+def test_what_is_nested_too_deeply_to_be_looked_at_is_no_data(depth: int) -> None:
+    link = {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}]}
+    node = {"type": "object", "properties": {"next": link}, "required": ["next"]}
+    shape = Shape.of_schema({"$ref": "#/$defs/node", "$defs": {"node": node}})
+    assert parsed(shape, '{"next":{"next":null}}', cut=False) == Parsed({"next": {"next": None}})
+    assert parsed(shape, '{"next":' * depth + "null" + "}" * depth, cut=False).problem == (
+        'the answer does not fit its schema: \'{"next":{"next":{"next":{"next":{"next":{"next":{"next":{"next":{"next":{"ne... '
+        "is nested too deeply. Remove what ends it early, such as a stop text, or ask again."
+    )

@@ -84,9 +84,12 @@ def _value(shape: Shape, text: str) -> Any:
 
     try:
         value = json.loads(text, parse_constant=_constant, parse_float=_float)
-    except (json.JSONDecodeError, RecursionError) as error:
+        wrong = best_match(_validator(shape.schema).iter_errors(value))
+    except json.JSONDecodeError as error:
         raise ValueError(f"{_brief(text)} is not JSON: {error}") from None
-    if (wrong := best_match(_validator(shape.schema).iter_errors(value))) is not None:
+    except RecursionError:  # a schema that refers to itself goes as deep as it likes
+        raise ValueError(f"{_brief(text)} is nested too deeply") from None
+    if wrong is not None:
         place = ".".join(map(str, wrong.absolute_path))
         raise ValueError(f"{place}: " * bool(place) + _brief(wrong.message, quoted=False))
     return value

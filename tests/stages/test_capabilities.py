@@ -219,6 +219,19 @@ def test_as_many_answers_as_nobody_can_say_are_refused_where_one_is_made(own_reg
     assert list(Generate().check(plan, plan.foreseen(), can())) == [(("sampling", "n"), problem)]
 
 
+def test_a_schedule_that_says_no_largest_value_counts_as_what_it_begins_with(own_registry: None) -> None:
+    @registered("open-ended", per_token=False)
+    def open_ended(now: Now) -> float:
+        """More and more."""
+        return float(now.turn)
+
+    for parameter in ("n", "max_tokens"):
+        for given in ("open-ended", {"clip": {"of": "open-ended", "low": 1}}):
+            plan = SamplingPlan().changed({parameter: given})
+            assert plan.most(parameter) == 1
+            assert list(Generate().check(plan, plan.foreseen(), can())) == []
+
+
 def test_a_server_is_never_asked_for_less_than_a_schedule_says() -> None:
     with pytest.raises(EngineError) as caught:
         DIALECTS["common"].body("m", Request(prompt("hello"), schedule(min_p=0.1)), seeds=True)

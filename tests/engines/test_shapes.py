@@ -23,7 +23,7 @@ from vllm_flow.core.schema import schema_problems
 from vllm_flow.core.shape import Parsed, Shape, parsed
 from vllm_flow.core.values import Completion, Request, Token
 from vllm_flow.engines.instance import instance
-from vllm_flow.engines.shaping import Shapes, hf_tokenizer
+from vllm_flow.engines.shaping import Shapes, hf_tokenizer, spelled_tokenizer
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.engines.transformers.sampler import choose
 from vllm_flow.engines.transformers.shaped import shaped
@@ -302,6 +302,29 @@ def test_whatever_is_allowed_of_tokens_with_spaces_in_them_and_of_single_bytes_i
             ids.append(random.choice([one for one in range(len(tokenizer)) if row.allows(one)]))
             row.take(ids[-1])
         assert parsed(shape, tokenizer.decode(ids[1:], skip_special_tokens=True), cut=False).problem is None
+
+
+@pytest.mark.parametrize("normalises", [False, True])
+def test_what_alone_can_come_is_allowed_though_a_tokenizer_begins_texts_with_a_space(normalises: bool) -> None:
+    tokens = [*(bytes([one]) for one in range(256)), b"<end>", b" {", b'{"', b"name", b" name", b'":']
+
+    def encode(text: bytes) -> list[int]:
+        left, ids = b" " + (text.upper() if normalises else text), list[int]()
+        while left:
+            longest = max((one for one in tokens if left.startswith(one)), key=len)
+            ids.append(tokens.index(longest))
+            left = left[len(longest) :]
+        return ids
+
+    shape = Shape.of_schema({"type": "object", "properties": {"name": {"const": "é"}}, "required": ["name"]})
+    row, said = Shapes(lambda: spelled_tokenizer(tokens, [256], [256], encode)).begin(shape), list[bytes]()
+    while not row.over:
+        row.look()
+        (*_, newest) = (one for one in range(len(tokens)) if row.allows(one))
+        row.take(newest)
+        said.append(tokens[newest])
+    assert b"".join(said).decode() == '{"name":"é"}'
+    assert (b"name" in said) is not normalises
 
 
 def test_a_model_of_which_no_bytes_or_no_end_are_known_is_told_so() -> None:

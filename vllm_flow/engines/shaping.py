@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 KEPT = 64
 """So many shapes stay compiled: a run has few, and each takes a millisecond or so again."""
 
+MARK = b"\x02"
+"""A byte that no token has in it but its own."""
+
 
 class Shaping:
     """One answer's way through its shape."""
@@ -113,8 +116,14 @@ class _Spelled:
         self._encode = encode
 
     def __call__(self, text: bytes) -> list[int]:
-        """Where only one text can come next, it comes in the tokens that it is mostly written in."""
-        return self._encode(text)
+        """Where only one text can come next, it comes in the tokens that it is mostly written in.
+
+        Some tokenizers put a space before what begins a text, so it is encoded behind a mark, which is left out again.
+        """
+        ids = self._encode(MARK + text)
+        spelled = (ids[start:] for start in range(len(ids)))
+        found = next((some for some in spelled if b"".join(self.tokens[one] for one in some) == text), None)
+        return found or [self.tokens.index(bytes([one])) for one in text]
 
 
 def spelled_tokenizer(

@@ -36,14 +36,19 @@ class Encoded:
     one that begins with the space before the place begins at the place."""
 
 
-def measured(prompt: Prompt, encoded: Encoded, rendered: Callable[[Prompt], str]) -> Measured:
-    """rendered: the text of a prompt, as its model reads it; `encoded` is that of this one."""
+def measured(prompt: Prompt, read: Callable[[Prompt], Encoded], rendered: Callable[[Prompt], str]) -> Measured:
+    """What its parts take, and its tools: by how much it is longer with them. rendered: the text that `read` reads."""
+    encoded = read(prompt)
     parts = [part for message in prompt.messages for part in message.parts]
     counts = [0] * len(parts)
     for start, stop, number in spans(encoded.text, rendered(marked(prompt)), [part.text for part in parts]):
         counts[number] += encoded.begun(stop) - encoded.begun(start)
     left = iter(counts)
-    return Measured(len(encoded.ids), tuple(tuple(next(left) for _ in one.parts) for one in prompt.messages))
+    found = Measured(len(encoded.ids), tuple(tuple(next(left) for _ in one.parts) for one in prompt.messages))
+    if not prompt.tools:
+        return found
+    without = len(read(replace(prompt, tools=())).ids)
+    return replace(found, tools=max(0, min(found.template, found.tokens - without)))
 
 
 def marked(prompt: Prompt) -> Prompt:

@@ -8,7 +8,6 @@ import logging
 import os
 from array import array
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,11 +157,7 @@ class GgufRenderer:
         return list(read.ids)
 
     def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
-        found = measured(prompt, self._read((tenant, prompt)), self.text)
-        if not prompt.tools:
-            return found
-        without = len(self._read((tenant, replace(prompt, tools=()))).ids)
-        return replace(found, tools=max(0, min(found.template, found.tokens - without)))
+        return measured(prompt, lambda one: self._read((tenant, one)), self.text)
 
     def _read_now(self, prompt: Prompt) -> Encoded:
         text = self.text(prompt)

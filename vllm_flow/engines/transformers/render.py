@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 from vllm_flow.core.ledger import Measured
@@ -94,11 +93,7 @@ class Renderer:
 
     def _measured_now(self, whose: Whose) -> Measured:
         tenant, prompt = whose
-        found = measured(prompt, self._read(whose), self.text)
-        if not prompt.tools:
-            return found
-        without = len(self._read((tenant, replace(prompt, tools=()))).ids)
-        return replace(found, tools=max(0, min(found.template, found.tokens - without)))
+        return measured(prompt, lambda one: self._read((tenant, one)), self.text)
 
     def _templated(self, prompt: Prompt) -> bool:
         """Whether the model's template is applied; it then writes the tokens that begin a text, too."""

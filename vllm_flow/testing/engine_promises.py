@@ -1,8 +1,7 @@
-"""What every engine promises: of one answer, and of many that do not touch each other and can be left."""
+"""What every engine promises, from its first answer to its end; what belongs together has a module of its own."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import itertools
 from collections.abc import Callable, Coroutine, Mapping
@@ -13,20 +12,17 @@ from vllm_flow.core.codec import completion_from_json, encode
 from vllm_flow.core.errors import EngineError, listed, nearest
 from vllm_flow.core.json_text import decode
 from vllm_flow.core.sampling import Sampling
+from vllm_flow.testing.company_promises import COMPANY_PROMISES
 from vllm_flow.testing.compare import named, require, same
 from vllm_flow.testing.ending_promises import ENDING_PROMISES
 from vllm_flow.testing.likelihood_promises import LIKELIHOOD_PROMISES
 from vllm_flow.testing.measuring_promises import the_parts_of_a_prompt_add_up
 from vllm_flow.testing.options import option_problems, registered
 from vllm_flow.testing.shape_promises import answers_have_the_shapes_that_it_names
-from vllm_flow.testing.trial import Trial, all_of
+from vllm_flow.testing.trial import Trial
 
 Check = Callable[[Trial], Coroutine[Any, Any, None]]
 PROMISES: list[Check] = []
-CROWD = 24
-"""How many requests keep each other company."""
-LONG = 64
-"""`max_tokens` of an answer that is left before its end."""
 TAME: dict[str, Any] = {
     "temperature": 0.7,
     "top_p": 0.9,
@@ -201,59 +197,8 @@ async def the_same_seed_says_the_same(trial: Trial) -> None:
         same(f"the second answer with one seed to sample {sample}", await trial.answer(request), first)
 
 
-@promise
-async def an_answer_does_not_depend_on_its_company(trial: Trial) -> None:
-    if not trial.can.batch_invariant or trial.can.seeded != "exactly":
-        return
-    requests = [
-        trial.request(trial.prompts[place % len(trial.prompts)], seed=place, max_tokens=4 + place % 9)
-        for place in range(CROWD)
-    ]
-    alone = [await trial.answer(request) for request in requests[:3]]
-    together = await all_of([trial.answer(request) for request in requests])
-    for place, answer in enumerate(alone):
-        same(f"answer {place} in company", together[place], answer)
-
-
-@promise
-async def many_requests_are_in_flight_at_once(trial: Trial) -> None:
-    """An engine that never awaits answers them one by one, and nothing else runs meanwhile: no token is seen live."""
-    begun, begun_when_one_ended = 0, 0
-
-    async def one() -> None:
-        nonlocal begun, begun_when_one_ended
-        begun += 1
-        await trial.tokens(trial.request(trial.prompts[0], max_tokens=2))
-        begun_when_one_ended = begun_when_one_ended or begun
-
-    await all_of([one() for _ in range(3)])
-    what = "of three requests the first was answered before the second began"
-    require(begun_when_one_ended > 1, f"{what}. Await what takes time, or do it in a thread.")
-
-
-@promise
-async def a_stream_closed_early_frees_the_engine(trial: Trial) -> None:
-    short = trial.greedy(trial.prompts[0], max_tokens=2)
-    before = await trial.answer(short)
-    for _ in range(3):
-        stream = trial.stream(trial.request(trial.prompts[0], max_tokens=LONG))
-        await anext(stream)
-        await stream.aclose()
-    same("the answer after streams that were closed early", await trial.answer(short), before)
-
-
-@promise
-async def a_cancelled_request_ends_and_frees_the_engine(trial: Trial) -> None:
-    short = trial.greedy(trial.prompts[0], max_tokens=2)
-    before = await trial.answer(short)
-    for _ in range(3):
-        task = asyncio.create_task(trial.tokens(trial.request(trial.prompts[0], max_tokens=LONG)))
-        await asyncio.sleep(0)
-        cancelled = task.cancel()  # False for an engine so quick that it has answered already
-        (outcome,) = await asyncio.gather(task, return_exceptions=True)
-        went_on = cancelled and not isinstance(outcome, asyncio.CancelledError)
-        require(not went_on, "a cancelled request did not end with CancelledError. Let it pass through `generate`.")
-    same("the answer after requests that were cancelled", await trial.answer(short), before)
+for about_company in COMPANY_PROMISES:
+    promise(about_company)
 
 
 @promise

@@ -23,6 +23,7 @@ from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.values import Before, Prompt, Request, Token
 from vllm_flow.engines.transformers.call import Call
+from vllm_flow.engines.transformers.delivering import deliver
 from vllm_flow.engines.transformers.forward import Forward, forward
 from vllm_flow.engines.transformers.inputs import (
     Inputs,
@@ -34,7 +35,7 @@ from vllm_flow.engines.transformers.inputs import (
     checked_positions,
 )
 from vllm_flow.engines.transformers.loaded import Loaded, learner_of
-from vllm_flow.engines.transformers.loop import Delivery, Limits, Loop
+from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.engines.transformers.places import Places
 from vllm_flow.engines.transformers.row import Job
 from vllm_flow.engines.transformers.scoring import ScoreRequest
@@ -215,8 +216,8 @@ class TransformersEngine:
                 log.debug("a step failed", exc_info=True)
                 deliveries = loop.fail_all(f"the engine failed: {type(error).__name__}: {error}. Report this.")
             self._places.give(waiting - loop.waiting)
-            _deliver(deliveries)
-        _deliver(loop.fail_all(CLOSED))
+            deliver(deliveries)
+        deliver(loop.fail_all(CLOSED))
         loaded.network.close()
         if loaded.learner is not None:
             loaded.learner.close()
@@ -234,21 +235,3 @@ class TransformersEngine:
             if not loop.idle:  # one between two steps: however many come, the answers go on
                 break
         return True
-
-
-def _deliver(deliveries: Iterable[Delivery]) -> None:
-    """Hand out the tokens of one step: one wake-up for each event loop, however many wait in it."""
-    of_loop: dict[asyncio.AbstractEventLoop, list[Delivery]] = {}
-    for job, item in deliveries:
-        of_loop.setdefault(job.loop, []).append((job, item))
-    for loop, mine in of_loop.items():
-        try:
-            loop.call_soon_threadsafe(_arrive, mine)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            for job, _ in mine:
-                job.cancelled = True
-
-
-def _arrive(deliveries: Iterable[Delivery]) -> None:
-    for job, item in deliveries:
-        job.arrived.put_nowait(item)

@@ -45,8 +45,7 @@ def load(  # noqa: PLR0917  the options of the engine
 ) -> Loaded:
     """Weights in memory. The arguments are the engine's options. Raises ModelError."""
     place = _device(device)
-    number = number_type(dtype, place)
-    weights, tokenizer, facts = _weights(model, place, number, quantize)
+    weights, tokenizer, facts = _weights(model, place, number_type(dtype, place), quantize)
     transposed = any(type(one) is Conv1D for one in weights.modules())
     own_attention = weights.config._attn_implementation
     trials = trials_of("" if model.adapter else facts["weights"], weights, quantize)

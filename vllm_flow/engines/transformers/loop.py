@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vllm_flow.core.errors import EngineError, FlowError
-from vllm_flow.core.likelihoods import Scored
+from vllm_flow.core.errors import EngineError
 from vllm_flow.core.values import Token
+from vllm_flow.engines.transformers.delivering import Delivery
 from vllm_flow.engines.transformers.drawing import Undrawn, next_tokens
 from vllm_flow.engines.transformers.failures import check_room, told
 from vllm_flow.engines.transformers.loaded import Loaded, Span, learner_of
@@ -28,7 +28,6 @@ from vllm_flow.engines.transformers.row import Job, Reading, Row
 from vllm_flow.engines.transformers.scoring import ScoreRequest, ScoreRow, score_row
 
 log = logging.getLogger("vllm_flow")
-Delivery = tuple[Job[Any, Any], Token | Scored | FlowError]
 
 
 @dataclass(frozen=True, slots=True)

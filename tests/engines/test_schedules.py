@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
@@ -13,12 +12,13 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tests import tiny
+from tests.engines.streams import said
 from vllm_flow.core.moving import Moving, Now, Steered
 from vllm_flow.core.registry import schedule as registered
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Request, Token
+from vllm_flow.core.values import Request
 from vllm_flow.engines.transformers import noise
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.models.spec import Model
@@ -40,16 +40,6 @@ def engine(folder: Path) -> Iterator[Engine]:
     engine = Transformers(Model("tiny", path=str(folder)), threads=1, dtype="float32").open()
     yield engine
     engine.close()
-
-
-def said(engine: Engine, *requests: Request) -> list[list[Token]]:
-    async def one(request: Request) -> list[Token]:
-        return [token async for token in engine.generate(request)]
-
-    async def all_at_once() -> list[list[Token]]:
-        return await asyncio.gather(*map(one, requests))
-
-    return asyncio.run(all_at_once())
 
 
 def by_hand(network: Any, read: tuple[int, ...], seed: int, temperatures: list[float]) -> list[int]:

@@ -1,29 +1,26 @@
 """Parameters that move within an answer, in vLLM itself: each token is drawn from what our sampler leaves of its logits.
 
-Marked `full`; tests/engines/test_vllm.py says where vLLM is looked for, and runs this file there.
+Marked `full`; test_vllm.py says where vLLM is looked for, and runs this file there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vllm_flow.core.errors import EngineError, ModelError
+from tests.engines.streams import said
+from vllm_flow.core.errors import EngineError
 from vllm_flow.core.moving import Moving, Now
 from vllm_flow.core.registry import schedule as registered
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Schedule
+from vllm_flow.core.shape import Shape
 from vllm_flow.core.values import Request, Token
-from vllm_flow.engines.transformers.options import Transformers
-from vllm_flow.engines.vllm.options import Vllm
-from vllm_flow.models.spec import Model
 from vllm_flow.testing import prompt
 from vllm_flow.testing.values import schedule
 
@@ -40,37 +37,6 @@ pytestmark = [
 def staying(value: float) -> dict[str, Any]:
     """A schedule that moves, to the value that it has."""
     return {"linear": {"from": value, "to": value, "over": 10}}
-
-
-@pytest.fixture(scope="module")
-def options(_smollm2: Path | ModelError) -> Vllm:
-    if isinstance(_smollm2, ModelError):
-        pytest.fail(str(_smollm2))
-    return Vllm(Model("smollm2", path=str(_smollm2)), "float32", max_context=2048, kv_cache_gib=0.5)
-
-
-@pytest.fixture(scope="module")
-def engine(options: Vllm) -> Iterator[Any]:
-    live = options.open()
-    yield live
-    live.close()
-
-
-@pytest.fixture(scope="module")
-def ours(options: Vllm) -> Iterator[Engine]:
-    live = Transformers(options.model, threads=1).open()
-    yield live
-    live.close()
-
-
-def said(engine: Engine, *requests: Request) -> list[list[Token]]:
-    async def one(request: Request) -> list[Token]:
-        return [token async for token in engine.generate(request)]
-
-    async def all_at_once() -> list[list[Token]]:
-        return await asyncio.gather(*map(one, requests))
-
-    return asyncio.run(all_at_once())
 
 
 def ids(tokens: list[Token]) -> list[int | None]:
@@ -242,12 +208,21 @@ def test_a_schedule_that_fails_is_told_and_others_go_on(engine: Engine, own_regi
     assert str(caught.value) == words
 
 
-def test_the_other_model_runner_refuses_what_moves(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_other_model_runner_refuses_what_moves_or_has_a_shape(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_loaded", replace(engine._loaded, steers=False))
-    with pytest.raises(EngineError) as caught:
-        said(engine, Request(prompt("hi"), schedule(temperature=staying(1.0))))
-    assert str(caught.value) == (
-        "sampling: it moves within the answer, and this vLLM runs its second model runner, which takes one value for a "
-        "whole answer here. Set VLLM_USE_V2_MODEL_RUNNER=0 in the environment, or let it move `by: turn`."
-    )
+    for request, words in (
+        (
+            Request(prompt("hi"), schedule(temperature=staying(1.0))),
+            "sampling: it moves within the answer, and this vLLM runs its second model runner, which takes one value for "
+            "a whole answer here. Set VLLM_USE_V2_MODEL_RUNNER=0 in the environment, or let it move `by: turn`.",
+        ),
+        (
+            Request(prompt("hi"), schedule(), shape=Shape(choices=("yes", "no"))),
+            "the answer's shape: this vLLM runs its second model runner, which lets nobody touch the logits. Set "
+            "VLLM_USE_V2_MODEL_RUNNER=0 in the environment, or choose another engine.",
+        ),
+    ):
+        with pytest.raises(EngineError) as caught:
+            said(engine, request)
+        assert str(caught.value) == words
     assert said(engine, Request(prompt("hi"), schedule(temperature=0.0, max_tokens=2)))

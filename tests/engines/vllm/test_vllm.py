@@ -1,7 +1,7 @@
 """The vllm engine: what can be set and what is refused; and, marked `full`, vLLM itself against our own engine.
 
 vLLM asks for a torch of its own and so mostly lives in an environment of its own: VLLM_PYTHON names the Python in it,
-which needs pytest and what this project needs, and runs this file once more, and test_vllm_schedules.py.
+which needs pytest and what this project needs, and runs what is in this folder once more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.shape import Shape
 from vllm_flow.core.values import Completion, Request
 from vllm_flow.engines.loop_thread import LoopThread
-from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.engines.vllm import options as module
 from vllm_flow.engines.vllm.options import MISSING, Vllm
 from vllm_flow.models.spec import Architecture, Model
@@ -152,34 +150,12 @@ def test_work_of_another_thread_is_waited_for_and_may_fail() -> None:
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(not PYTHON, reason="vLLM is not installed: set VLLM_PYTHON to a Python that has it")
 def test_where_vllm_is_installed_all_of_this_holds(smollm2: Path) -> None:
-    root = Path(__file__).parents[2]
-    files = [__file__, str(Path(__file__).with_name("test_vllm_schedules.py"))]
-    command = [PYTHON, "-m", "pytest", "-q", "-m", "full", "-p", "no:cacheprovider", *files]
+    root = Path(__file__).parents[3]
+    command = [PYTHON, "-m", "pytest", "-q", "-m", "full", "-p", "no:cacheprovider", str(Path(__file__).parent)]
     outside = {**os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, cwd=root, env=outside, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
-
-
-@pytest.fixture(scope="module")
-def options(_smollm2: Path | ModelError) -> Vllm:
-    if isinstance(_smollm2, ModelError):
-        pytest.fail(str(_smollm2))
-    return Vllm(Model("smollm2", path=str(_smollm2)), "float32", max_context=2048, kv_cache_gib=0.5)
-
-
-@pytest.fixture(scope="module")
-def engine(options: Vllm) -> Iterator[Any]:
-    live = options.open()
-    yield live
-    live.close()
-
-
-@pytest.fixture(scope="module")
-def ours(options: Vllm) -> Iterator[Engine]:
-    live = Transformers(options.model, threads=1).open()
-    yield live
-    live.close()
 
 
 @needs_vllm
@@ -355,6 +331,6 @@ def test_the_command_runs_it_and_says_nothing_but_the_reply(options: Vllm, tmp_p
     where = [f"model.path={options.model.path}", "engine=vllm", "engine.dtype=float32", "engine.kv_cache_gib=1"]
     asked = [f"input.text={QUESTIONS[0]}", "sampling=greedy", "sampling.max_tokens=20"]
     command = [sys.executable, "-m", "vllm_flow", *where, *asked]
-    outside = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    outside = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run(command, cwd=tmp_path, env=outside, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "The capital of France is Paris.\n"), done.stderr[-3000:]

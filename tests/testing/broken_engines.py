@@ -65,6 +65,22 @@ def hot(request: Request) -> bool:
     return request.schedule.at(0).temperature > 0
 
 
+class Mishearing(EchoEngine):
+    """Answers what `heard` makes of a request."""
+
+    async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
+        async for token in super().generate(self.heard(request)):
+            yield token
+
+    def heard(self, request: Request) -> Request:
+        return request
+
+
+def sampled(request: Request, **sampling: Any) -> Request:
+    """With these parameters in place of its own."""
+    return replace(request, schedule=replace(request.schedule, sampling=replace(request.schedule.at(0), **sampling)))
+
+
 @told("it_answers: the stream ended without a token. The last token tells why the answer ended.")
 class Silent(EchoEngine):
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
@@ -77,12 +93,11 @@ class Silent(EchoEngine):
     "the answer does not fit its choices: 'Count from one to twelve, in words, one after the other.' is none of them. "
     "Remove what ends it early, such as a stop text, or ask again."
 )
-class IgnoresShapes(EchoEngine):
+class IgnoresShapes(Mishearing):
     says: ClassVar = {"shapes": frozenset({"choices"})}
 
-    async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
-        async for token in super().generate(replace(request, shape=None)):
-            yield token
+    def heard(self, request: Request) -> Request:
+        return replace(request, shape=None)
 
 
 @told(
@@ -218,13 +233,11 @@ class KnowsNoIds(Changed):
 
 
 @told("max_tokens_ends_an_answer_with_length: number of tokens at max_tokens=1 is 11. It should be 1.")
-class NeverStops(EchoEngine):
+class NeverStops(Mishearing):
     honours = ALL - BY_ID
 
-    async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
-        schedule = replace(request.schedule, sampling=replace(request.schedule.at(0), max_tokens=99))
-        async for token in super().generate(replace(request, schedule=schedule)):
-            yield token
+    def heard(self, request: Request) -> Request:
+        return sampled(request, max_tokens=99)
 
 
 @told(
@@ -232,11 +245,9 @@ class NeverStops(EchoEngine):
     "other.' with stop=', ' is 'Count from one to twelve, in words, one after the other.'. It should be 'Count from one to "
     "twelve'."
 )
-class IgnoresStop(EchoEngine):
-    async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
-        schedule = replace(request.schedule, sampling=replace(request.schedule.at(0), stop=()))
-        async for token in super().generate(replace(request, schedule=schedule)):
-            yield token
+class IgnoresStop(Mishearing):
+    def heard(self, request: Request) -> Request:
+        return sampled(request, stop=())
 
 
 @told(

@@ -96,6 +96,10 @@ def test_what_always_holds_another_of_itself_is_refused() -> None:
     assert said(node("next", anyOf=[{"$ref": "#/$defs/node"}, {"type": "null"}])) == {}
     assert said(node("next", type="array", items={"$ref": "#/$defs/node"})) == {}
     assert said(node("next", type="array", items={"$ref": "#/$defs/node"}, minItems=1)) == {"$defs.node": ENDLESS}
+    either = {"type": ["object", "array"], "properties": {"x": {"$ref": "#/$defs/a"}}, "required": ["x"]}
+    for least, told in ((0, {}), (1, {"$defs.a": ENDLESS})):
+        own = {**either, "items": {"$ref": "#/$defs/a"}, "minItems": least}
+        assert said({"$ref": "#/$defs/a", "$defs": {"a": own}}) == told
     assert said({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}) == {
         "$defs.a": ENDLESS,
         "$defs.b": ENDLESS,

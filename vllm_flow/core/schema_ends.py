@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vllm_flow.core.phrases import JsonSchema
+from vllm_flow.core.schema_words import kinds_of
 
 
 def endless(schema: JsonSchema) -> list[str]:
@@ -22,11 +23,16 @@ def _ends(schema: Any, ending: set[str]) -> bool:
         return schema["$ref"].removeprefix("#/$defs/") in ending
     if "anyOf" in schema:
         return any(_ends(one, ending) for one in schema["anyOf"])
-    if isinstance(schema.get("type"), list) and set(schema["type"]) - {"object", "array"}:
+    return "type" not in schema or any(_ends_as(kind, schema, ending) for kind in kinds_of(schema))
+
+
+def _ends_as(kind: str, schema: JsonSchema, ending: set[str]) -> bool:
+    """Whether some value of this type does."""
+    if kind == "object":
+        properties = schema.get("properties", {})
+        return all(_ends(properties[name], ending) for name in schema.get("required", ()))
+    if kind != "array":
         return True
-    properties, required = schema.get("properties", {}), schema.get("required", ())
-    if "properties" in schema and not all(_ends(properties[name], ending) for name in required):
-        return False
     least, first = schema.get("minItems", 0), schema.get("prefixItems", [])
     if not all(_ends(one, ending) for one in first[:least]):
         return False

@@ -20,10 +20,11 @@ from tests.engines.schemas import random_schema, sentence_tokenizer, wordy_model
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.schema import schema_problems
+from vllm_flow.core.schema_words import FORMATS
 from vllm_flow.core.shape import Parsed, Shape, parsed
 from vllm_flow.core.values import Completion, Request, Token
 from vllm_flow.engines.instance import instance
-from vllm_flow.engines.shaping import Shapes, hf_tokenizer, spelled_tokenizer
+from vllm_flow.engines.shaping import KEPT, Shapes, hf_tokenizer, spelled_tokenizer
 from vllm_flow.engines.transformers.options import Transformers
 from vllm_flow.engines.transformers.sampler import choose
 from vllm_flow.engines.transformers.shaped import shaped
@@ -272,6 +273,19 @@ def test_what_is_not_allowed_is_left_out_before_temperature_and_cuts(folder: Pat
     assert choose(left[:1], [greedy], [0], [0]).item() == max(allowed, key=lambda one: float(logits[0, one]))
 
 
+def test_tokens_of_which_a_model_has_no_logit_are_never_drawn(folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    size = len(tokenizer) - 500
+    row = Shapes(hf_tokenizer(tokenizer, size, {tokenizer.eos_token_id})).begin(Shape(regex="[a-z]+"))
+    row.look()
+    assert any(row.allows(one) for one in range(size, len(tokenizer)))
+    left = shaped(torch.zeros(1, size), [row])
+    assert left.shape == (1, size)
+    assert left.isfinite()[0].tolist() == [row.allows(one) for one in range(size)]
+
+
 def test_the_end_is_allowed_when_the_shape_is_complete_and_never_before(folder: Path) -> None:
     from transformers import AutoTokenizer
 
@@ -343,11 +357,23 @@ def test_examples_are_short_and_valid_and_always_the_same() -> None:
     assert instance(CHOICES) == "yes"
     assert instance(DATE) == "1111-11-11"
     assert instance(Shape(regex=".*hello")) == ".*hello"
+    assert instance(Shape.of_schema({"type": "string", "pattern": '^"[0-9a-z]$'})) == '"\\"a"'
     with pytest.raises(EngineError) as caught:
         instance(Shape(regex="[^a-z]*(a[^a]*){9}~{9}"))
     assert (
         str(caught.value) == "no example of the answer's regex was found. Write a simpler one, or say one as the user."
     )
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_texts_of_every_form_have_examples(form: str) -> None:
+    said = instance(Shape.of_schema({"type": "string", "format": form}))
+    assert re.fullmatch(r'"[ -~]+"', said)
+
+
+def test_more_shapes_than_are_kept_have_examples() -> None:
+    ends = [str(number) for number in range(KEPT + 2)]
+    assert [instance(Shape(regex=f"kept {end}")) for end in ends] == [f"kept {end}" for end in ends]
 
 
 def test_random_schemas_have_examples() -> None:

@@ -154,11 +154,12 @@ def test_rows_of_other_shapes_and_of_none_leave_each_other_alone(engine: Engine)
     assert [one for one in together if one.parsed is None] == answers(engine, free)
 
 
-def test_an_answer_ends_with_the_token_that_completes_it(engine: Engine) -> None:
+def test_an_answer_ends_with_the_token_that_completes_it(engine: Any) -> None:
     (answer,) = answers(engine, [asked(CAT, 5)])
     (exact,) = answers(engine, [asked(CAT, 5, max_tokens=len(answer.token_ids))])
     assert exact == answer
     assert answer.text.endswith("}")
+    assert engine.decode(answer.token_ids[-1:]).endswith("}")
     (cut,) = answers(engine, [asked(CAT, 5, max_tokens=len(answer.token_ids) - 1)])
     assert (cut.finish_reason, cut.token_ids) == ("length", answer.token_ids[:-1])
     problem = (

@@ -49,6 +49,16 @@ def test_an_answer_of_a_shape_is_left_what_that_allows_whatever_the_values() -> 
         assert steers.moved(len(output)) is None
         output.append(ids[wanted])
     assert steers(output, given.clone()).isfinite().nonzero().flatten().tolist() == [2]
+    how = schedule(min_tokens=9)
+    steers = Steering(Request(prompt("hi"), how, 7, shape=shape), how.at(0), READ, vocabulary, shapes.begin(shape))
+    steers([], given.clone())
+    steers([ids["d"]], given.clone())
+    with pytest.raises(EngineError) as caught:
+        steers.moved(1)
+    assert str(caught.value) == (
+        "sampling: bans leave nothing of what the answer's choices allows at generated token 1. Remove some bad_words, "
+        "lower min_tokens, or change the choices."
+    )
 
 
 def test_each_token_is_left_what_its_own_values_leave() -> None:

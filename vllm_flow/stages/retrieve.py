@@ -52,7 +52,7 @@ class Dense(_Retrieve):
     """The passages whose meaning is nearest to the question's, by an embedder; the nearest first."""
 
     above: Annotated[float, between(-1, 1)] = 0.25
-    """The cosine that a passage has to be above of."""
+    """A passage counts only where its cosine is above this."""
 
     async def run(self, turn: Turn, library: Library, embedder: Embedder, *, context: Context | None = None) -> Segment:
         texts = [one.text for one in library.passages]

@@ -84,7 +84,7 @@ class Retrieval(_Recall):
     """The newest turns, and the older ones whose meaning is nearest to the question's, by an embedder."""
 
     above: Annotated[float, between(-1, 1)] = 0.2
-    """The cosine that a message has to be above of."""
+    """A message counts only where its cosine is above this."""
 
     async def run(self, turn: Turn, store: Store, embedder: Embedder) -> Context:
         earlier = Earlier.of(turn, store, self.turns)

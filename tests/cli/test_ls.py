@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,6 +157,11 @@ def test_keys_and_words_are_listed_when_asked_for(ls: Any) -> None:
     assert keys["seed"] == "Equal seeds give equal answers."
     assert {"engine.device", "store.path", "input.text", "model.architecture.heads", "output"} <= set(keys)
     assert "engine.model" not in keys  # it is `model`'s to set
+
+
+def test_the_help_names_every_kind(ls: Any) -> None:
+    said = re.findall(r"\w+", ls("--help").partition("KIND  ")[2].partition("NAME  ")[0])
+    assert {line.partition("\t")[0] for line in ls().splitlines()} | {"plugins", "keys", "words"} <= set(said)
 
 
 def test_the_projects_own_stages_are_listed(loud: Path, ls: Any) -> None:
@@ -311,6 +317,22 @@ def within(shown: Any, composed: Any) -> bool:
     return bool(shown == composed) or str(shown).startswith("${")
 
 
+def test_a_function_is_told_with_its_arguments_and_what_it_is_given(ls: Any) -> None:
+    assert ls("functions/clock") == (
+        "clock: function\n"
+        "The current date, weekday, time and time zone.\n"
+        "\n"
+        "asks for  zone: a text, or null (may be left out), clock: a resource\n"
+        "makes     a text for the model\n"
+        "\n"
+        "example\n"
+        "  resources:\n"
+        "    tools:\n"
+        "      offer:\n"
+        "        clock: {}\n"
+    )
+
+
 def test_a_pipeline_is_told_with_its_file_its_sample_and_its_values(ls: Any) -> None:
     assert ls("pipeline=story") == (
         "story: pipeline\n"
@@ -400,6 +422,12 @@ def test_a_choice_is_told_with_its_file(ls: Any) -> None:
         "\n"
         "vllm-flow sampling=greedy\n"
     )
+
+
+def test_a_choice_is_told_with_a_pipeline_where_the_usual_one_has_no_room_for_it(ls: Any) -> None:
+    assert ls("retrieval/bm25").endswith("\n\nvllm-flow pipeline=support retrieval=bm25\n")
+    assert main(["check", "pipeline=support", "retrieval=bm25"]) == 0
+    assert ls("context/bm25").partition("\n\ncontext/bm25: stage")[0].endswith("\n\nvllm-flow context=bm25")
 
 
 def test_what_a_choice_still_needs_is_given_with_a_sample(told: Any) -> None:

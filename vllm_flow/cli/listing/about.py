@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm_flow.cli.listing import names
-from vllm_flow.cli.listing.examples import body, example_of, example_of_word
+from vllm_flow.cli.listing.examples import around, body, example_of, example_of_word
 from vllm_flow.cli.listing.imports import import_file, import_plugin
 from vllm_flow.cli.listing.lines import lines_of
 from vllm_flow.config import groups, sample_input
@@ -50,7 +50,7 @@ def _choice(group: str, name: str) -> About:
     file = find(f"{group}/{name}") or Path()
     told: About = {
         "summary": groups()[group][name],
-        "choose": f"{group}={name}",
+        "choose": " ".join([*around(group), f"{group}={name}"]),
         "file": from_here(file),
         "yaml": body(text_of(file)),
     }

@@ -82,7 +82,7 @@ def _of_choice(group: str, choice: str, part: Part) -> Example:
     path = f"{group}/{choice}"
     place, values = contents(path)
     file = find(path) or Path()
-    text, overrides = body(text_of(file)), [*_around(group), _chooser(group, choice) or f"{group}={choice}"]
+    text, overrides = body(text_of(file)), [*around(group), _chooser(group, choice) or f"{group}={choice}"]
     for option in part.options:
         if values.get(option.name) == MISSING:
             given = _sample(option)
@@ -102,7 +102,7 @@ def _of_file(group: str, choice: str) -> Example:
     return Example(below(contents(path)[0], body(text_of(file))), from_here(file), (f"{group}={choice}",))
 
 
-def _around(group: str) -> list[str]:
+def around(group: str) -> list[str]:
     """The smallest pipeline that has room for what the group holds, when the usual one has not."""
     chosen = {name for name in groups()[PIPELINE] if _chooses(f"{PIPELINE}/{name}", group)}
     if not chosen or _chooses("config", group) or USUAL in chosen:

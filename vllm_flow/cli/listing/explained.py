@@ -84,9 +84,8 @@ def _blocks(one: About, seen: set[str]) -> Iterator[Block]:
 def _ports(one: About) -> Iterator[Block]:
     yield GAP
     if reads := one["reads"]:
-        ports = (
-            f"{name}: {kind}{' (if there is one)' if name in one['optional'] else ''}" for name, kind in reads.items()
-        )
+        optional = " (may be left out)" if one["kind"] == "functions" else " (if there is one)"
+        ports = (f"{name}: {kind}{optional if name in one['optional'] else ''}" for name, kind in reads.items())
         yield Block(f"asks for  {', '.join(ports)}")
     verb = "opens" if one["kind"] == "resources" else "makes"
     yield Block(f"{verb}     {'nothing: it is kept for its effect' if one['makes'] == 'None' else one['makes']}")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -139,3 +140,25 @@ def test_what_the_readme_reads_and_remembers_is_answered(tmp_path: Path, smollm2
     (row,) = map(json.loads, newest.read_text(encoding="utf-8").splitlines())
     assert isinstance(row["value"]["parsed"]["value"]["city"], str)
     assert "I am Ana" in shell(tmp_path, listed).stdout
+
+
+def test_the_tools_that_the_readme_offers_are_those_and_no_others(tmp_path: Path) -> None:
+    (chosen,) = re.findall(r"<!-- which tools -->\n```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "conf" / "tools").mkdir(parents=True)
+    (tmp_path / "conf" / "tools" / "mine.yaml").write_text(chosen, encoding="utf-8")
+    (words,) = re.findall(r"`vllm-flow chat (tools=mine .*?)`", README)
+    composed = shell(tmp_path, f"vllm-flow check --config {words} && vllm-flow check {words}").stdout
+    offered = yaml.safe_load(composed.partition("\ncontext\t")[0])["resources"]["tools"]["offer"]
+    assert set(offered) == {"clock", "weather"}
+    assert composed.endswith("no faults.\n")
+
+
+def test_the_folders_that_the_readme_names_are_there() -> None:
+    table = README.partition("## Where things are")[2].partition("## What a run leaves")[0]
+    rows = re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
+    for row in rows:
+        first, *others = re.findall(r"`([^`]+)`", row)
+        assert (ROOT / first).exists() or first == "outputs/"
+        assert [name for name in others if not (ROOT / "vllm_flow" / name).exists()] == []
+    packages = {path.parent.name for path in (ROOT / "vllm_flow").glob("*/__init__.py")}
+    assert {name for name in packages if f"{name}/`" not in table} == set()

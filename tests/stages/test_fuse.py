@@ -16,10 +16,12 @@ from vllm_flow.core.messages import Message, Text, assistant, system, user
 from vllm_flow.core.options import OptionProblem
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share, facts_of
+from vllm_flow.core.tool_prompts import written_out
 from vllm_flow.core.values import Context, Prompt
 from vllm_flow.engines.echo import Echo, EchoEngine, pieces
 from vllm_flow.stages.fuse import Chat
-from vllm_flow.testing import check_stage, context, schedule, turn
+from vllm_flow.testing import FakeTools, check_stage, context, schedule, turn
+from vllm_flow.tools.functions import Functions
 
 ENGINE = EchoEngine()
 FACTS = facts_of({"day": "Monday"})
@@ -317,6 +319,39 @@ def test_without_a_budget_the_prompt_has_what_the_model_reads_less_the_answer() 
     untouched = check_stage(Chat(), turn=turn("and now"), context=context(*TALK), engine=Reading(20))
     assert len(untouched.messages) == 13  # nothing may give way: the engine refuses it, in its own words
     assert ledger(untouched).tokens is None
+
+
+def test_room_is_left_for_what_is_said_of_tools_and_for_as_much_as_is_asked_for() -> None:
+    tools = FakeTools(weather="Sunny.", clock="Noon.")
+    spare = {"history": {"overflow": "oldest"}}
+    given: dict[str, Any] = {"turn": ASK, "context": context(*TALK), "engine": ENGINE, "offered": tools}
+    for shares, least in ((spare, 0), ({**spare, "tools": {"least": 95}}, 95)):
+        prompt = check_stage(Chat("Be brief.", 110, shares), **given)
+        with_tools = replace(prompt, tools=tools.specs())
+        told = max(ENGINE.count(with_tools), ENGINE.count(written_out(with_tools))) - ENGINE.count(prompt)
+        assert 110 - 6 < ENGINE.count(prompt) + max(told, least) <= 110  # a turn takes 6
+        assert prompt.tools == ()
+        assert "tools" not in " ".join(texts(prompt))
+        assert {one.segment: one.tokens for one in ledger(prompt).entries}["tools"] == max(told, least)
+        assert "tools" not in {one.segment for one in ledger_of(prompt, ENGINE).entries}
+    with pytest.raises(ContextOverflow) as caught:
+        check_stage(Chat("Be brief.", 60, spare), **given)
+    assert str(caught.value) == (
+        f"the prompt takes {6 + told} tokens, and the budget is 60: system 2, question 4, tools {told}. Nothing of it may "
+        "give way. Choose more, or a shorter question."
+    )
+
+
+def test_of_tools_a_share_says_nothing_but_how_much_room_there_is_and_only_where_there_are_any() -> None:
+    problem = "of tools nothing can go. Only `least` is theirs: the room kept."
+    assert list(Chat(shares={"tools": {"least": 9, "most": 20}}).problems()) == [
+        OptionProblem(("shares", "tools", "most"), problem)
+    ]
+    chat = Chat(shares={"tools": {"least": 9}})
+    assert list(chat.problems()) == list(chat.check(Echo(), offered=Functions({}))) == []
+    assert list(chat.check(Echo())) == [
+        ((), "`shares.tools`: no tools are known here. Add `from: {offered: tools}`, or leave it out.")
+    ]
 
 
 def test_messages_that_a_later_stage_has_changed_are_told_by_their_roles() -> None:

@@ -43,15 +43,26 @@ TINY: dict[str, Any] = {
     "architecture": {"hidden_size": 32, "layers": 2, "heads": 4, "max_context": 400},
 }
 WIDE = {"name": "wide", "architecture": {**TINY["architecture"], "max_context": 1000}}
+ROOMY = {"name": "roomy", "architecture": {**TINY["architecture"], "max_context": 3000}}
 ENGINES: dict[str, dict[str, Any]] = {
     "echo": {"use": "engine/echo"},
     "tiny": {"use": "engine/transformers", "model": TINY, "threads": 1},
+    "roomy": {"use": "engine/transformers", "model": ROOMY, "threads": 1},
     "wide": {"use": "engine/transformers", "model": WIDE, "threads": 1},
 }
 
 
-def run(folder: Path, engine: str, conversations: int, turns: int, judge: str = "", **graph: Any) -> Recorded:
+def run(
+    folder: Path,
+    engine: str,
+    conversations: int,
+    turns: int,
+    judge: str = "",
+    offer: Mapping[str, Any] | None = None,
+    **graph: Any,
+) -> Recorded:
     resources = {"engine": ENGINES[engine], "store": {"use": "store/memory"}}
+    resources |= {"tools": {"use": "tools/functions", "offer": offer}} if offer else {}
     resources |= {"judge": ENGINES[judge]} if judge else {}
     spec = RunSpec("talk", {**GRAPH, **graph}, "reply", resources=resources, sampling={"max_tokens": 9}, seed=3)
     given = [
@@ -93,6 +104,21 @@ def test_two_hundred_turns_are_never_over_the_budget_and_the_ledger_adds_up(tmp_
     (kept,) = (one["items"] for one in last["entries"] if one["segment"] == "history")
     assert gone > 300
     assert gone + kept == 2 * 199
+
+
+def test_rounds_with_tools_are_within_the_budget_that_left_room_for_them(tmp_path: Path) -> None:
+    shares = {"history": {"overflow": "oldest"}, "tools": {"least": 1200}}
+    prompt = {**PROMPT, "budget": 1500, "shares": shares, "from": {"offered": "tools"}}
+    reply = {"use": "infer/tools", "form": "constrained", "rounds": 1, "least": 1, "mend": 0}
+    recorded = run(tmp_path / "run", "roomy", 1, 9, offer={"calculator": {}}, prompt=prompt, reply=reply)
+    ledgers = [call["ledger"] for call in calls(recorded)]
+    assert len(ledgers) == 2 * 9
+    tokens = [{one["segment"]: one["tokens"] for one in ledger["entries"]} for ledger in ledgers]
+    assert all(of["tools"] > 700 for of in tokens[::2])  # described
+    assert all(0 < of["tools"] < 400 for of in tokens[1::2])  # what they gave
+    assert max(ledger["tokens"] for ledger in ledgers) <= 1500
+    assert ledgers[-1]["left_out"]
+    assert {*ledgers[-1]["left_out"][0].values()} >= {"history", "messages", "the budget is 1500"}
 
 
 def remade(recorded: Recorded, engine: Any) -> Iterator[tuple[Prompt, list[int]]]:

@@ -73,6 +73,7 @@ TIMED = replace(
 SURE = Scored((5,), (0.0,), (0.0,), (True,), 0)
 SAME = Completion("perplexity over 1 tokens: static 1, longer context 1, adapted 1", (), "stop", Usage(None, None))
 YIELDING = Share(priority=-10, overflow="oldest")
+BEGUN = replace(YIELDING, first=1)
 ROLLING = Context(EARLIER, state={"mood": "calm"}, share=replace(YIELDING, step=3))
 NONE_KEPT = (LeftOut("history", "messages", 2, "no earlier turn is kept"),)
 LIBRARY = Library.of((Item("Well, well.", "a.md:1"), Item("And what now?", "b.md:7")))
@@ -107,7 +108,7 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
         {"turn": NEW, "store": remembering},
         Context(state={"mood": "calm"}, left_out=NONE_KEPT, share=YIELDING),
     ),
-    (Sink(), {"turn": NEW, "store": remembering}, Context(EARLIER, state={"mood": "calm"})),
+    (Sink(), {"turn": NEW, "store": remembering}, Context(EARLIER, state={"mood": "calm"}, share=BEGUN)),
     *(
         (part(every=3), {"turn": NEW, "store": remembering, "engine": EchoEngine}, ROLLING)
         for part in (Summary, Facts, Story)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vllm_flow.core.allotting import Claim, Kept, allot
+from vllm_flow.core.costs import Costs, by_spot
 from vllm_flow.core.errors import ContextOverflow
 from vllm_flow.core.layout import HISTORY, QUESTION, SYSTEM, Block, Laid, Layout, Spot
 from vllm_flow.core.ledger import Ledger, Measured
@@ -43,11 +44,11 @@ def fitted(layout: Layout, measure: Callable[[Prompt], Measured], room: Room | N
     unread = 0 if room is None else _beyond_room(layout, room.tokens)
     laid = layout.laid(_from(layout, unread))
     found = measure(laid.prompt)
-    costs = _Costs.of(layout, laid, found, unread)
+    costs = Costs.of(layout, laid, found, unread)
     if unread and room and sum(costs.claims[layout.history].items[unread:]) < room.tokens:
         laid = layout.laid()
         found = measure(laid.prompt)
-        costs = _Costs.of(layout, laid, found, 0)
+        costs = Costs.of(layout, laid, found, 0)
     return _Fitting(layout, costs, measure, room or Room(found.tokens, "")).run(laid, found)
 
 
@@ -72,60 +73,10 @@ def _from(layout: Layout, unread: int) -> list[range]:
     return [range(start, len(block.items)) for start, block in zip(starts, layout.blocks, strict=True)]
 
 
-@dataclass(frozen=True)
-class _Costs:
-    """What was measured of the whole."""
-
-    spots: Mapping[Spot, int]
-    claims: tuple[Claim, ...]
-    fixed: int
-    unread: int
-    """How many turns of the history have not been measured, and are to go before all others."""
-
-    @classmethod
-    def of(cls, layout: Layout, laid: Laid, found: Measured, unread: int) -> _Costs:
-        spots = _by_spot(laid, found)
-        around = max(0, found.template // len(laid.prompt.messages))
-        claims = [_claim(block, place, spots, around) for place, block in enumerate(layout.blocks)]
-        claimed = sum(sum(one.items) + one.frame + sum(one.beside) for one in claims)
-        history = claims[layout.history]
-        claimed -= sum(history.beside[:unread])
-        items = (*(found.tokens for _ in range(unread)), *history.items[unread:])
-        claims[layout.history] = replace(history, items=items)
-        return cls(spots, tuple(claims), found.tokens - claimed, unread)
-
-    def tokens(self, place: int, items: Sequence[int], history: int) -> int | None:
-        """Of items of a block; None when some were not measured."""
-        if place == history and any(item < self.unread for item in items):
-            return None
-        return sum(self.claims[place].items[item] for item in items)
-
-
-def _by_spot(laid: Laid, found: Measured) -> Counter[Spot]:
-    counts = Counter[Spot]()
-    for spots, tokens in zip(laid.spots, found.parts, strict=True):
-        for spot, count in zip(spots, tokens, strict=True):
-            counts[spot] += count
-    return counts
-
-
-def _claim(block: Block, place: int, spots: Mapping[Spot, int], around: int) -> Claim:
-    items, frame = [0] * len(block.items), 0
-    for (of, item, _), tokens in spots.items():
-        if of == place and item is None:
-            frame += tokens
-        elif of == place and item is not None:
-            items[item] += tokens
-    is_history = block.name == HISTORY
-    beside = tuple(around * len(one) for one in block.items) if is_history else ()
-    stays = block.name in (SYSTEM, QUESTION)
-    return Claim(block.share, tuple(items), frame, beside, oldest_first=is_history, stays=stays)
-
-
 @dataclass
 class _Fitting:
     layout: Layout
-    costs: _Costs
+    costs: Costs
     measure: Callable[[Prompt], Measured]
     room: Room
     marks: dict[Spot, int] = field(default_factory=dict)
@@ -154,7 +105,7 @@ class _Fitting:
     def _over(self, laid: Laid, found: Measured) -> dict[int, int]:
         """How many tokens each block has more than its `most`."""
         counts = Counter[int]()
-        for (place, _, _), tokens in _by_spot(laid, found).items():
+        for (place, _, _), tokens in by_spot(laid, found).items():
             counts[place] += tokens
         shares = [block.share.most for block in self.layout.blocks]
         return {

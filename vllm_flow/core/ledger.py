@@ -86,9 +86,9 @@ class Ledger:
         for names, parts in zip((*self.whose, *later), found.parts, strict=True):
             for name, tokens in zip(names, parts, strict=True):
                 counts[name] += tokens
-        known = {entry.segment for entry in self.entries} | {TEMPLATE}
+        known = {entry.segment for entry in self.entries}.difference((TOOLS,)) | {TEMPLATE}
         others = tuple(Entry(name) for name, tokens in counts.items() if name not in known and tokens)
-        entries = (*(one for one in self.entries if one.segment != TEMPLATE), *others)
+        entries = (*(one for one in self.entries if one.segment not in (TEMPLATE, TOOLS)), *others)
         filled = (replace(entry, tokens=counts[entry.segment]) for entry in entries)
         of_template = (Entry(TEMPLATE, found.template),) if found.template else ()
         return replace(self, entries=(*filled, *of_template))

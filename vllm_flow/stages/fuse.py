@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from vllm_flow.core.errors import listed, nearest
 from vllm_flow.core.fitting import Room, fitted
 from vllm_flow.core.layout import QUESTION, SYSTEM, Layout
-from vllm_flow.core.ledger import ORDER
+from vllm_flow.core.ledger import ORDER, TOOLS
 from vllm_flow.core.measuring import measuring
 from vllm_flow.core.options import ChangesOf, OptionProblem, at_least
 from vllm_flow.core.registry import stage
@@ -17,6 +17,9 @@ from vllm_flow.core.resources import Engine, EngineOptions
 from vllm_flow.core.schedule import Schedule
 from vllm_flow.core.segments import Segment, Share
 from vllm_flow.core.spec import Path
+from vllm_flow.core.tool_room import with_room
+from vllm_flow.core.tool_values import ToolSpec
+from vllm_flow.core.tools import ToolOptions, Tools
 from vllm_flow.core.values import Context, Prompt, Turn, nothing
 
 WHOLE = (SYSTEM, QUESTION)
@@ -35,10 +38,12 @@ class Chat:
     system: str | None = None
     """Stands before everything else; null adds none (a model's own template may still do so)."""
     budget: Annotated[int | None, at_least(1)] = None
-    """How many tokens the prompt may have; null: as many as the model reads, less `sampling.max_tokens`. What
-    infer/tools says of tools, and what they give, comes on top: leave room for it."""
+    """How many tokens the prompt may have; null: as many as the model reads, less `sampling.max_tokens`."""
     shares: Mapping[str, Annotated[Mapping[str, Any], ChangesOf(Share)]] = field(default_factory=nothing)
-    """By segment: most, least, priority, overflow, step, first. `history: {overflow: oldest}` lets old turns go."""
+    """By segment: most, least, priority, overflow, step, first. `history: {overflow: oldest}` lets old turns go.
+
+    `tools: {least: 300}` keeps so many for what is said of tools that are `offered`, and for what they give.
+    """
 
     def problems(self) -> Iterator[OptionProblem]:
         for name in WHOLE:
@@ -46,7 +51,16 @@ class Chat:
                 problem = f"the {name} has no items of which '{how}' could go. Choose error or cut."
                 yield OptionProblem(("shares", name, "overflow"), problem)
 
-    def check(self, engine: EngineOptions | None = None) -> Iterator[tuple[Path, str]]:
+        for key in sorted(set(self.shares.get(TOOLS, {})) - {"least"}):
+            yield OptionProblem(
+                ("shares", TOOLS, key), "of tools nothing can go. Only `least` is theirs: the room kept."
+            )
+
+    def check(
+        self, engine: EngineOptions | None = None, *, offered: ToolOptions | None = None
+    ) -> Iterator[tuple[Path, str]]:
+        if offered is None and TOOLS in self.shares:
+            yield (), "`shares.tools`: no tools are known here. Add `from: {offered: tools}`, or leave it out."
         if engine is not None and engine.capabilities().measures:
             return
         limits = [f"shares.{name}.most" for name, share in self.shares.items() if share.get("most") is not None]
@@ -69,6 +83,7 @@ class Chat:
         *,
         engine: Engine | None = None,
         schedule: Schedule | None = None,
+        offered: Tools | None = None,
         facts: Segment | None = None,
         documents: Segment | None = None,
         retrieved: Segment | None = None,
@@ -78,7 +93,8 @@ class Chat:
         given = (facts, documents, retrieved, summary, story)
         segments = (*(one for one in given if one is not None), *context.segments)
         layout = Layout.of(self.system, (context.messages, context.share), segments, turn.message, self._shared)
-        prompt = self._fitted(layout, engine, schedule)
+        room = None if engine is None else self._room(engine, schedule)
+        prompt = self._fitted(layout, engine, room, () if offered is None else offered.specs())
         before = (*context.left_out, *(out for one in segments for out in one.left_out))
         if prompt.ledger is None or not before:
             return prompt
@@ -87,13 +103,13 @@ class Chat:
     def _shared(self, name: str, share: Share) -> Share:
         return replace(share, **self.shares[name]) if name in self.shares else share
 
-    def _fitted(self, layout: Layout, engine: Engine | None, schedule: Schedule | None) -> Prompt:
+    def _fitted(self, layout: Layout, engine: Engine | None, room: Room | None, specs: tuple[ToolSpec, ...]) -> Prompt:
         limited = [block.name for block in layout.blocks if block.share.most is not None]
         yielding = any(block.share.overflow != "error" for block in layout.blocks)
-        room = None if engine is None else self._room(engine, schedule)
         if self.budget is None and not limited and (room is None or not yielding):
             return layout.laid().prompt  # nothing to allot: should it be too long, the engine says so
-        return fitted(layout, measuring(engine).measure, room)
+        least = self.shares.get(TOOLS, {}).get("least", 0)
+        return fitted(layout, with_room(measuring(engine).measure, specs, least), room)
 
     def _room(self, engine: Engine, schedule: Schedule | None) -> Room | None:
         reads = engine.describe().get("context_length")

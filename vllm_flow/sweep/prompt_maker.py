@@ -17,6 +17,7 @@ from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.ports import fits
 from vllm_flow.core.resources import Engine, Foreseen, StoredTurn
 from vllm_flow.core.schedule import Schedule
+from vllm_flow.core.tools import Tools
 from vllm_flow.core.values import Completion, Prompt, Request, Token, Turn, Usage
 from vllm_flow.stores.memory import MemoryStore
 
@@ -57,6 +58,7 @@ class PromptMaker:
         self._store = MemoryStore()
         self._known: dict[str, Any] = {"store": self._store, "sampling": pipeline.sampling}
         self._known |= {name: Unloaded(foreseen) for name, one in pipeline.resources.items() if fits(one.opens, Engine)}
+        self._known |= {name: one.options.open() for name, one in pipeline.resources.items() if fits(one.opens, Tools)}
         self._known |= {node.name: pipeline.sampling.schedule() for node in nodes if node.makes is Schedule}
         makes = [one.name for one in self._nodes if one.makes is Prompt]
         self._output = makes[0] if makes else ""

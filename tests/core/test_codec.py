@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from random import Random
 from types import MappingProxyType
@@ -13,6 +13,7 @@ import pytest
 from vllm_flow.core.codec import completion_from_json, encode, to_json, turn_from_json
 from vllm_flow.core.json_text import decode
 from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
+from vllm_flow.core.media import Audio, Image
 from vllm_flow.core.message_json import message_from_json
 from vllm_flow.core.messages import Message, Text, assistant, system, user
 from vllm_flow.core.values import BadRow, Completion, Failure, Result, Turn, Usage
@@ -173,11 +174,11 @@ def test_a_message_is_read_in_the_forms_people_write():
         ),
         (
             {"role": "user", "content": [{"text": "a"}, {"type": "image_url", "image_url": {"url": "x"}}]},
-            "message.content.1: a part of type 'image_url'. Types that are read: text, tool_call, tool_result.",
+            "message.content.1: a part of type 'image_url'. Types that are read: audio, image, text, tool_call, tool_result.",
         ),
         (
             {"role": "user", "parts": [{"image": "cat.png"}]},
-            "message.parts.0: a part with 'image'. Types that are read: text, tool_call, tool_result.",
+            "message.parts.0: a part with 'image'. Types that are read: audio, image, text, tool_call, tool_result.",
         ),
     ],
 )
@@ -325,3 +326,36 @@ def test_a_reference_is_written_only_where_there_is_one_and_comes_back():
         assert turn_from_json(decode(encode(turn))) == turn
     assert hash(compared) == hash(plain)
     assert compared != plain
+
+
+def test_a_medium_is_written_without_its_content_and_read_as_the_same() -> None:
+    image = Image("a" * 64, 3, 2, "cat.png", b"its content")
+    audio = Audio("b" * 64, 16000, 8000)
+    message = Message("user", (image, Text("What is it?"), audio))
+    written = json.loads(encode(message))
+    assert written["parts"] == [
+        {"type": "image", "digest": "a" * 64, "width": 3, "height": 2, "source": "cat.png"},
+        {"text": "What is it?"},
+        {"type": "audio", "digest": "b" * 64, "sample_rate_hz": 16000, "frames": 8000},
+    ]
+    assert message_from_json(written) == message
+    assert message_from_json(written).media == (replace(image, data=None), audio)
+    assert (message.text, audio.seconds) == ("What is it?", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"digest": "A" * 9}, "message.parts.0.digest: 'AAAAAAAAA' is no digest. It has 64 hexadecimal digits."),
+        (
+            {"width": 0},
+            "message.parts.0.width: 0 does not fit. Give a whole number of 1 or more, below 2**63.",
+        ),
+        ({"source": 3}, "message.parts.0.source: 3 is no text. Put it in quotation marks."),
+    ],
+)
+def test_a_medium_at_fault_is_refused_with_its_place(changed: dict[str, object], problem: str) -> None:
+    part = {"type": "image", "digest": "a" * 64, "width": 3, "height": 2, **changed}
+    with pytest.raises(ValueError, match=r"^message") as caught:
+        message_from_json({"role": "user", "parts": [part]})
+    assert str(caught.value) == problem

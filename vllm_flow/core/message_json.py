@@ -13,12 +13,20 @@ from typing import Any, cast
 from vllm_flow.core.errors import listed
 from vllm_flow.core.json_checks import brief, check_keys, list_from_json, text_from_json
 from vllm_flow.core.json_text import decode
+from vllm_flow.core.media import Audio, Image
+from vllm_flow.core.media_json import medium_from_json, medium_to_json
 from vllm_flow.core.messages import Message, Part, Role, Text
 from vllm_flow.core.tool_values import ToolCall, ToolResult
 
 ROLES = typing.get_args(Role)
 MEDIA = ("image", "image_url", "audio", "input_audio", "video")
-KINDS: Mapping[str, type[Part]] = {"text": Text, "tool_call": ToolCall, "tool_result": ToolResult}
+KINDS: Mapping[str, type[Part]] = {
+    "text": Text,
+    "image": Image,
+    "audio": Audio,
+    "tool_call": ToolCall,
+    "tool_result": ToolResult,
+}
 SAID_BY: Mapping[type[Part], Role] = {ToolCall: "assistant", ToolResult: "tool"}
 """Parts that only one role has."""
 RARE: Mapping[str, tuple[str, ...]] = {"assistant": ("tool_calls",), "tool": ("tool_call_id", "name")}
@@ -37,6 +45,8 @@ def _part_to_json(part: Part) -> dict[str, Any]:
     match part:
         case Text(text):
             return {"text": text}
+        case Image() | Audio():
+            return medium_to_json(part)
         case ToolCall(name, arguments, of):
             return {"type": "tool_call", "name": name, "arguments": arguments, **({"id": of} if of else {})}
         case ToolResult(name, text, of, error, say):
@@ -99,6 +109,8 @@ def _part(data: Any, where: str) -> Part:
     if kind == "text":
         check_keys(data, where, required=("text",), optional=("type",))
         return Text(text_from_json(data["text"], f"{where}.text"))
+    if kind in ("image", "audio"):
+        return medium_from_json(data, where)
     of = text_from_json(data.get("id", ""), f"{where}.id")
     if kind == "tool_call":
         check_keys(data, where, ("type", "name", "arguments"), ("id",))

@@ -1,4 +1,4 @@
-"""Messages: what one side said, in parts: texts, calls of functions and their results."""
+"""Messages: what one side said, in parts: texts, images and sounds, calls of functions and their results."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from vllm_flow.core.media import Audio, Image, Medium
 from vllm_flow.core.tool_values import ToolCall, ToolResult
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -18,7 +19,7 @@ class Text:
     text: str
 
 
-Part = Text | ToolCall | ToolResult
+Part = Text | Image | Audio | ToolCall | ToolResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ class Message:
     def text(self) -> str:
         """What is written in it; of a tool's message, what the model reads of the results."""
         return "".join(part.text for part in self.parts)
+
+    @property
+    def media(self) -> tuple[Medium, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Medium))
 
 
 def system(text: str) -> Message:

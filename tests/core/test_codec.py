@@ -359,3 +359,12 @@ def test_a_medium_at_fault_is_refused_with_its_place(changed: dict[str, object],
     with pytest.raises(ValueError, match=r"^message") as caught:
         message_from_json({"role": "user", "parts": [part]})
     assert str(caught.value) == problem
+
+
+def test_what_is_shown_of_a_message_names_its_images_and_sounds() -> None:
+    image, audio = Image("a" * 64, 3, 2, "cat.png"), Audio("b" * 64, 16000, 24000)
+    message = Message("user", (Text("This:"), image, Text("and this:"), audio))
+    assert message.shown == "This: [image cat.png] and this: [audio 1.5 s]"
+    assert message.text == "This:and this:"
+    assert Message("user", (replace(image, source=""),)).shown == "[image 3×2]"
+    assert user(" as it is\n").shown == " as it is\n"

@@ -140,7 +140,7 @@ def test_tables_of_a_newer_version_are_refused(tmp_path):
     newer.execute("PRAGMA user_version=7")
     newer.close()
     assert refusal(path) == (
-        f"store.path ({path}): its tables have version 7, and this program knows up to 2. "
+        f"store.path ({path}): its tables have version 7, and this program knows up to 3. "
         "Update vllm-flow, or name another file."
     )
 

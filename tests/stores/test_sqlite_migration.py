@@ -71,7 +71,7 @@ def test_a_file_of_version_1_is_migrated_as_it_is_opened(old: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").get == "ok"
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE sql IS NOT NULL")}
     assert {name for name in tables if not name.startswith("words")} == {
-        "conversations", "fallen", "last_written", "standing", "turns",
+        "conversations", "fallen", "last_written", "media", "shown", "shows", "standing", "turns",
     }  # fmt: skip
 
 

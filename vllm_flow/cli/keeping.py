@@ -160,7 +160,7 @@ def _so_many(count: int, what: str) -> str:
 
 
 def _print_turn(stored: StoredTurn) -> None:
-    said: list[tuple[str, str]] = [(one.role, one.text) for one in (*stored.turn.history, stored.turn.message)]
+    said: list[tuple[str, str]] = [(one.role, one.shown) for one in (*stored.turn.history, stored.turn.message)]
     if stored.reply is None:
         said.append(("", "(not answered)"))
     else:

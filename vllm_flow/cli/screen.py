@@ -115,7 +115,7 @@ class Screen:
         if self._labels and not self.as_json:
             who = f"[{turn.conversation}] you" if self._several else "you"
             self._write(f"\n{who}  ", "bold cyan")
-            self._write(f"{turn.text}\n")
+            self._write(f"{turn.message.shown}\n")
             self._write("reply  ", "bold green")
 
     def _say_tool(self, event: ToolUsed) -> None:

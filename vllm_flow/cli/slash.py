@@ -81,14 +81,14 @@ class Slash:
         ledger = self.chat.screen.ledger
         if ledger is not None:
             self.chat.screen.status("\n".join(["The last prompt:", *ledger_lines(ledger), ""]))
-        lines = [f"{message.role:>9}  {_short(message.text)}" for message in messages]
+        lines = [f"{message.role:>9}  {_short(message.shown)}" for message in messages]
         self.chat.screen.status("\n".join([f"{len(messages)} messages{tokens}", *lines]))
 
     def undo(self, rest: str) -> None:
         taken = self._store().undo(self.chat.conversation)
         if taken is None:
             raise FlowError("/undo: there is nothing to take back.")
-        self.chat.screen.status(f"Taken back: {_short(taken.text)}")
+        self.chat.screen.status(f"Taken back: {_short(taken.shown)}")
 
     def retry(self, rest: str) -> None:
         store = self._store()

@@ -39,6 +39,22 @@ def replaced(path: Path) -> Iterator[IO[str]]:
         raise
 
 
+def written_once(path: Path, data: bytes) -> None:
+    """A file whose name says what is in it: it is there whole or not at all, and one that is there stays."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
 def held(folder: Path, *names: str) -> FileLock:
     """Keep other processes from writing into a folder, until it is released or the process ends. Raises RecordError.
 

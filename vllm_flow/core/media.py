@@ -33,6 +33,11 @@ class Image:
         """Nothing is written in it."""
         return ""
 
+    @property
+    def shown(self) -> str:
+        """What stands for it in a text."""
+        return f"[image {self.source or f'{self.width}×{self.height}'}]"
+
 
 @dataclass(frozen=True, slots=True)
 class Audio:
@@ -54,6 +59,11 @@ class Audio:
     def text(self) -> str:
         """Nothing is written in it."""
         return ""
+
+    @property
+    def shown(self) -> str:
+        """What stands for it in a text."""
+        return f"[audio {self.source or f'{self.seconds:.1f} s'}]"
 
     @property
     def seconds(self) -> float:

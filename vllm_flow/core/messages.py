@@ -35,6 +35,14 @@ class Message:
         return "".join(part.text for part in self.parts)
 
     @property
+    def shown(self) -> str:
+        """Its text, with what stands for images and sounds."""
+        if not self.media:
+            return self.text
+        pieces = (f" {part.shown} " if isinstance(part, Medium) else part.text for part in self.parts)
+        return "".join(pieces).strip()
+
+    @property
     def media(self) -> tuple[Medium, ...]:
         return tuple(part for part in self.parts if isinstance(part, Medium))
 

@@ -2,7 +2,7 @@
 
 `results.jsonl` holds only what the request determines, so the same request gives the same bytes; what depends on the
 machine and the batch goes to `timings.jsonl`, what each turn asked and was told to `calls.jsonl`, and what happened, in
-order, to `events.jsonl`. `recorded.py` reads it all.
+order, to `events.jsonl`. Images and sounds are files in `media`, named by their digests. `recorded.py` reads it all.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from vllm_flow.core.errors import RecordError
 from vllm_flow.core.events import Committed, Event, Inferred, NodeDone, Opened, Reconfigured, TurnDone, TurnStarted
 from vllm_flow.core.files import ELSEWHERE, held, private_file, replaced
 from vllm_flow.core.ledger import Ledger
+from vllm_flow.core.media_of import MEDIA, keep_media
 from vllm_flow.core.record_rows import commits_row, result_row, shown, timing_row, turn_key
 from vllm_flow.core.revision import Revision, Revisions
 from vllm_flow.core.spec import RunSpec
@@ -148,6 +149,7 @@ class Record:
                 row = {"event": "reconfigured", "change": change, "fingerprint": spec.fingerprint, "at": _now()}
                 self._line("events", row)
             case TurnStarted(turn):
+                keep_media(turn, self.folder / MEDIA)
                 self._line("events", {"event": "turn started", "index": turn.index, **turn_key(turn), "at": _now()})
             case NodeDone(turn, node, Context() as context):
                 told = {"messages": len(context.messages), "dropped": context.dropped}

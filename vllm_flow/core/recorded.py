@@ -18,6 +18,7 @@ from vllm_flow.core.calls_kept import Lengthening
 from vllm_flow.core.codec import turn_from_json
 from vllm_flow.core.errors import RecordError, shown
 from vllm_flow.core.json_checks import ALONG
+from vllm_flow.core.media_of import MEDIA, content_in, with_content
 from vllm_flow.core.spec import RunSpec, fingerprint_of
 from vllm_flow.core.values import Turn
 
@@ -70,9 +71,12 @@ class Recorded:
         return found
 
     def turn(self, row: Row) -> Turn:
-        """The turn that a row of results answers. Raises RecordError."""
+        """The turn that a row of results answers, with what it shows. Raises RecordError."""
         try:
-            return turn_of(row)
+            return with_content(turn_of(row), content_in(self.folder / MEDIA))
+        except OSError as error:
+            where = f"{self.folder / MEDIA}: what row {row.get('index')} shows"
+            raise RecordError(f"{where} cannot be read: {error.strerror or error}. {GIVE}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise _broken(
                 self.folder / "results.jsonl", None, f"row {row.get('index')} is no turn ({error})"

@@ -19,6 +19,7 @@ from typing import Any
 from vllm_flow.core.codec import completion_from_json, to_json
 from vllm_flow.core.errors import RecordError
 from vllm_flow.core.flow import Item, as_async
+from vllm_flow.core.media_of import MEDIA, content_in, with_content
 from vllm_flow.core.messages import user
 from vllm_flow.core.recorded import Row, rows_of, turn_of
 from vllm_flow.core.values import Completion, Turn
@@ -121,11 +122,13 @@ class Unfinished:
     def commits(self) -> Iterator[Commit]:
         """What stores in memory had been given, in order, of the turns that have their result."""
         written = {row["index"]: row for row in rows_of(self.folder / "commits.jsonl")}
+        content = content_in(self.folder / MEDIA)
         for row in rows_of(self.folder / "results.jsonl") if written else ():
             for one in written.get(row["index"], {}).get("commits", ()) if row["index"] in self.done else ():
                 reply = row["value"] if one["reply"] is None else one["reply"]
                 if reply is not None:  # a row of a turn that was answered again later
-                    yield Commit(one["store"], turn_of(row), completion_from_json(reply), one["state"])
+                    turn = with_content(turn_of(row), content)
+                    yield Commit(one["store"], turn, completion_from_json(reply), one["state"])
 
 
 class _Kept:

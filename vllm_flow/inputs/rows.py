@@ -158,5 +158,5 @@ def messages_of(data: Any, where: str = "messages") -> tuple[Message, ...]:
 
 
 def _check_said(message: Message, where: str) -> None:
-    if not message.text.strip():
+    if not (message.text.strip() or message.media):
         raise ValueError(f"{where}: it is empty. Write what the user says.")

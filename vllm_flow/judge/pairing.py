@@ -126,4 +126,4 @@ def question(asked: tuple[Message, ...], answers: Mapping[str, Said]) -> str:
 def _shown(messages: tuple[Message, ...]) -> str:
     if len(messages) == 1:
         return messages[0].text
-    return "\n".join(f"{message.role.capitalize()}: {message.text}" for message in messages)
+    return "\n".join(f"{message.role.capitalize()}: {message.shown}" for message in messages)

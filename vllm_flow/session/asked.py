@@ -75,7 +75,7 @@ def _turn(said: Saying, conversation: str) -> Turn:
         raise ValueError(f"{_neither(said)}.")
     if message.role != "user":
         raise ValueError(f"the message is from the {message.role}. Give the user's; others are a turn's history.")
-    if not message.text.strip():
+    if not (message.text.strip() or message.media):
         raise ValueError("it is empty. Write what the user says.")
     return Turn(conversation, message)
 

@@ -97,7 +97,7 @@ def taken(conversation: str) -> StoreError:
 
 def opening(message: Message) -> str:
     """How a conversation is called until somebody gives it a title: the beginning of what was said first."""
-    line = " ".join(message.text.split())
+    line = " ".join(message.shown.split())
     return as_unicode(line if len(line) <= OPENING else f"{line[: OPENING - 1]}…")
 
 

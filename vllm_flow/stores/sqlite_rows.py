@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -18,6 +19,7 @@ from vllm_flow.core.resources import StoredTurn
 from vllm_flow.core.values import Completion, Turn
 from vllm_flow.stores.rules import as_json, as_kept, is_titled, opening
 from vllm_flow.stores.sqlite_file import where
+from vllm_flow.stores.sqlite_media import Media
 from vllm_flow.stores.sqlite_schema import checksum
 from vllm_flow.stores.words import words_of
 
@@ -81,8 +83,9 @@ class Rows:
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
+        self._media = Media(self.run, where(path))
 
-    def run(self, statement: str, *values: str | int | None) -> list[tuple[Any, ...]]:
+    def run(self, statement: str, *values: str | bytes | int | None) -> list[tuple[Any, ...]]:
         """Run one statement to its end; one left half-way would hold its lock."""
         return cast(list[tuple[Any, ...]], self._connection.execute(statement, values).fetchall())
 
@@ -98,16 +101,19 @@ class Rows:
         try:
             if row.checksum != row.expected():
                 raise ValueError("its checksum does not match")
-            return _decoded(row.turn, row.reply)
+            stored = _decoded(row.turn, row.reply)
         except ValueError as error:
             what = f"conversation '{row.conversation}', turn {row.number} is damaged ({error}). Put back a copy."
             raise StoreError(f"{where(self._path)}: {what}") from None
+        turn = self._media.filled(stored.turn)
+        return stored if turn is stored.turn else replace(stored, turn=turn)
 
     def add(self, turn: Turn, reply: Completion | None, state: str | None) -> None:
         """A new row. `begun` or `written` says that the conversation was written."""
         text, answer = as_json(turn, turn), None if reply is None else as_json(turn, reply)
         crc = checksum(turn.conversation, turn.number, text, answer, state)
         ((rowid,),) = self.run(ADD, turn.conversation, turn.number, text, answer, state, crc)
+        self._media.keep(rowid, turn)
         self._index(rowid, turn, reply)
 
     def answer(self, row: TurnRow, turn: Turn, reply: Completion, state: str | None) -> None:
@@ -170,6 +176,7 @@ class Rows:
     def delete(self, name: str) -> None:
         for row, stored in self._readable(STANDING, name):  # what a damaged one said is not known any more
             self._drop_words(row.id, stored)
+        self._media.hide(name)
         for taken_back in (0, 1):
             self.run(DELETE, name, taken_back)
         self.run(FORGET, name)

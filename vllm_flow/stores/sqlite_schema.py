@@ -59,6 +59,19 @@ CREATE INDEX fallen ON turns (conversation) WHERE taken_back = 1;
 CREATE VIRTUAL TABLE words USING fts5 (text, content = '', columnsize = 0, tokenize = 'ascii');
 INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 """
+SHOWN = """
+CREATE TABLE media (
+    digest TEXT NOT NULL PRIMARY KEY,
+    data BLOB NOT NULL,            -- PNG or FLAC, see core/media.py
+    checksum INTEGER NOT NULL      -- CRC-32 of data
+) STRICT, WITHOUT ROWID;
+CREATE TABLE shown (               -- which turn shows which of them: what none shows any more goes
+    turn INTEGER NOT NULL REFERENCES turns,
+    digest TEXT NOT NULL REFERENCES media,
+    PRIMARY KEY (turn, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX shows ON shown (digest);
+"""
 COPY = """INSERT INTO turns (conversation, number, turn, reply, state, taken_back, checksum)
     SELECT conversation, number, turn, reply, state, 0, checksum FROM turns_1 ORDER BY written, conversation, number"""
 ALL = "SELECT id, conversation, turn, reply FROM turns ORDER BY id"
@@ -100,7 +113,11 @@ def _append(connection: apsw.Connection) -> None:
     connection.execute("DROP TABLE turns_1").fetchall()
 
 
-STEPS: tuple[Callable[[apsw.Connection], None], ...] = (_only_turns, _append)
+def _show(connection: apsw.Connection) -> None:
+    connection.execute(SHOWN).fetchall()
+
+
+STEPS: tuple[Callable[[apsw.Connection], None], ...] = (_only_turns, _append, _show)
 VERSION = len(STEPS)
 
 

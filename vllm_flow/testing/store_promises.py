@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vllm_flow.core.errors import StoreError, TurnConflict
+from vllm_flow.core.media import Audio, Image
 from vllm_flow.core.messages import Message, Text, assistant, system
 from vllm_flow.core.resources import Store, StoredTurn
 from vllm_flow.core.values import Turn
@@ -46,6 +47,29 @@ def what_was_said_comes_back_as_it_was(store: Store) -> None:
     store.commit(turn, YES, {})
     same("turns after commit", store.turns(turn.conversation), (StoredTurn(turn, YES),))
     same("last_conversation", store.last_conversation(), turn.conversation)
+
+
+@promise
+def what_was_shown_comes_back_with_its_content(store: Store) -> None:
+    image = Image("a" * 64, 3, 2, "cat.png", b"\0 its content")
+    audio = Audio("b" * 64, 16000, 8000, data=b"heard")
+    known = Image("c" * 64, 1, 1)
+    turn = Turn(
+        "ann",
+        Message("user", (image, Text("What is it?"), audio, known)),
+        (Message("user", (image, Text("Look."))), assistant("A cat.")),
+        number=1,
+    )
+    store.begin(turn)
+    store.commit(turn, YES, {})
+    answered(store, 2, "And now?")
+    found = store.turns("ann")[0].turn
+    same("turns", found, turn)
+    same("content of the message", [one.data for one in found.message.media], [image.data, audio.data, None])
+    same("sources of the message", [one.source for one in found.message.media], ["cat.png", "", ""])
+    same("content of the history", [one.data for one in found.history[0].media], [image.data])
+    with refused("begin of a turn that shows another", TurnConflict):
+        store.begin(replace(turn, message=Message("user", (audio, Text("What is it?"), audio, known))))
 
 
 @promise

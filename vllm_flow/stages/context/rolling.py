@@ -129,7 +129,7 @@ async def roll(name: str, policy: Rolling, earlier: Sequence[Exchange], memory: 
 def transcript(block: Sequence[Exchange]) -> str:
     """What both sides said, a line each; rules are not said by either."""
     lines = (
-        f"{message.role.capitalize()}: {' '.join(message.text.split())}"
+        f"{message.role.capitalize()}: {' '.join(message.shown.split())}"
         for one in block
         for message in one.messages
         if message.role != "system"

@@ -1,0 +1,90 @@
+"""Images and sounds in stores and exports: kept once, for as long as a turn shows them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+
+from vllm_flow.core.errors import StoreError
+from vllm_flow.core.media import Image
+from vllm_flow.core.messages import Message, Text
+from vllm_flow.core.values import Turn
+from vllm_flow.stores import Sqlite
+from vllm_flow.stores.kept_json import kept_of, line_of
+from vllm_flow.stores.memory import MemoryStore
+from vllm_flow.testing.talk import YES
+
+CAT = Image("a" * 64, 3, 2, "cat.png", b"the cat")
+DOG = Image("b" * 64, 3, 2, "dog.png", b"the dog")
+
+
+def show(store: MemoryStore, conversation: str, number: int, *images: Image) -> None:
+    turn = Turn(conversation, Message("user", (*images, Text("What is it?"))), number=number)
+    store.begin(turn)
+    store.commit(turn, YES, {})
+
+
+def kept_in(path: Path) -> list[bytes]:
+    with closing(apsw.Connection(str(path))) as connection:
+        return [bytes(data) for (data,) in connection.execute("SELECT data FROM media ORDER BY digest")]
+
+
+def test_what_several_turns_show_is_kept_once_and_goes_with_the_last_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    with closing(Sqlite(str(path)).open()) as store:
+        show(store, "ann", 1, CAT)
+        show(store, "ann", 2, CAT, DOG)
+        show(store, "bob", 1, CAT)
+        store.fork("ann", "eve")
+        assert kept_in(path) == [b"the cat", b"the dog"]
+        store.delete("ann")
+        assert kept_in(path) == [b"the cat", b"the dog"]
+        assert [one.data for one in store.turns("eve")[1].turn.message.media] == [b"the cat", b"the dog"]
+        store.delete("eve")
+        assert kept_in(path) == [b"the cat"]
+        store.delete("bob")
+        assert kept_in(path) == []
+
+
+def test_one_that_was_taken_back_is_kept_with_its_turn(tmp_path: Path) -> None:
+    with closing(Sqlite(str(tmp_path / "c.sqlite")).open()) as store:
+        show(store, "ann", 1, CAT)
+        message = store.undo("ann")
+        assert message is not None
+        assert [one.data for one in message.media] == [b"the cat"]
+        assert store.taken_back("ann")[0].turn.message.media[0].data == b"the cat"
+
+
+def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    with closing(Sqlite(str(path)).open()) as store:
+        show(store, "ann", 1, CAT)
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("UPDATE media SET data = ?", (b"the bat",))
+    with closing(Sqlite(str(path)).open()) as store, pytest.raises(StoreError) as caught:
+        store.turns("ann")
+    assert str(caught.value) == (
+        f"store.path ({path}): the image 'cat.png' is damaged (its checksum does not match). Put back a copy."
+    )
+
+
+def test_a_conversation_is_exported_and_imported_with_what_it_shows(tmp_path: Path) -> None:
+    store = MemoryStore()
+    show(store, "ann", 1, CAT)
+    show(store, "ann", 2, CAT, DOG)
+    line = line_of(store.dump("ann"))
+    assert line.count("dGhlIGNhdA==") == 1
+    with closing(Sqlite(str(tmp_path / "c.sqlite")).open()) as other:
+        assert other.load(kept_of(line))
+        assert [one.data for one in other.turns("ann")[1].turn.message.media] == [b"the cat", b"the dog"]
+        assert other.conversations()[0].title == "[image cat.png] What is it?"
+        assert not other.load(kept_of(line))
+    with pytest.raises(ValueError, match=r"\.") as caught:
+        kept_of(line.replace("dGhlIGNhdA==", "dGhlIGNhdA"))
+    assert str(caught.value) == f"media.{CAT.digest}: it is no base64. Take the line as it was exported."
+    with pytest.raises(ValueError, match=r"\.") as caught:
+        kept_of(line[:-1].rpartition('"media":')[0] + '"media":[]}')
+    assert str(caught.value) == "media: a list is no mapping. Give the content by digest, as base64."

@@ -1,0 +1,66 @@
+"""Media of turns: what a turn shows, and the turn with the content of what it shows.
+
+Whoever keeps turns writes them without content, which is long and often the same, and keeps that beside, by digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from vllm_flow.core.files import written_once
+from vllm_flow.core.media import Medium
+from vllm_flow.core.messages import Message
+from vllm_flow.core.values import Turn
+
+MEDIA = "media"
+"""The folder of a record in which they are."""
+Content = Callable[[Medium], bytes | None]
+"""The content of a medium, where it is kept; None where it is not."""
+
+
+def media_of(turn: Turn) -> dict[str, Medium]:
+    """Each medium of its message and its history once, by digest."""
+    return {one.digest: one for message in (*turn.history, turn.message) for one in message.media}
+
+
+def with_content(turn: Turn, content: Content) -> Turn:
+    """The turn as it was, as far as its media's content can be found."""
+    if not media_of(turn):
+        return turn
+    history = tuple(_filled(message, content) for message in turn.history)
+    return replace(turn, message=_filled(turn.message, content), history=history)
+
+
+def keep_media(turn: Turn, folder: Path) -> None:
+    """Write what the turn shows into the folder, as far as it is known and not there yet. Raises OSError."""
+    for medium in media_of(turn).values():
+        if medium.data is not None:
+            written_once(folder / _file(medium), medium.data)
+
+
+def content_in(folder: Path) -> Content:
+    """What `keep_media` wrote into that folder. The content raises OSError when it is there and cannot be read."""
+
+    def content(medium: Medium) -> bytes | None:
+        try:
+            return (folder / _file(medium)).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    return content
+
+
+def _file(medium: Medium) -> str:
+    return f"{medium.digest}.{'png' if medium.kind == 'image' else 'flac'}"
+
+
+def _filled(message: Message, content: Content) -> Message:
+    if not message.media:
+        return message
+    parts = (
+        replace(one, data=content(one)) if isinstance(one, Medium) and one.data is None else one
+        for one in message.parts
+    )
+    return replace(message, parts=tuple(parts))

@@ -21,7 +21,8 @@ from vllm_flow.cli.slash import Slash
 from vllm_flow.cli.words import is_terminal, kept_in_a_file, take_flags
 from vllm_flow.core.errors import ConfigError, Fault, FlowError, listed
 from vllm_flow.core.files import new_folder
-from vllm_flow.core.messages import user
+from vllm_flow.core.media import Medium
+from vllm_flow.core.messages import Message, Text
 from vllm_flow.core.resources import Store
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Turn, TurnFailed
@@ -83,6 +84,8 @@ class Chat:
         """What is thought of the last answer, and not said to the pipeline yet."""
         self.remember: dict[str, str | None] = {}
         """What is to be remembered or forgotten, and not said to the pipeline yet."""
+        self.shown: list[Medium] = []
+        """What is to be seen and heard, and was not said anything about yet."""
         self._commands = Slash(self)
 
     def talk(self, *, go_on: bool, name: str | None = None) -> None:
@@ -98,6 +101,9 @@ class Chat:
             self.screen.status("What you thought of the last answer was followed by nothing you said, and is not kept.")
         if self.remember:
             what = f"What was to be remembered ({listed(self.remember)})"
+            self.screen.status(f"{what} was followed by nothing you said, and is not kept.")
+        if self.shown:
+            what = " ".join(medium.shown for medium in self.shown)
             self.screen.status(f"{what} was followed by nothing you said, and is not kept.")
         self.screen.status(f"Conversation {self.conversation}; `vllm-flow chat -c` goes on with it.")
 
@@ -156,7 +162,9 @@ class Chat:
             elif line:
                 feedback, self.feedback = self.feedback, None
                 remember, self.remember = self.remember, {}
-                self.answer(Turn(self.conversation, user(line), feedback=feedback, remember=remember))
+                shown, self.shown = self.shown, []
+                message = Message("user", (*shown, Text(line)))
+                self.answer(Turn(self.conversation, message, feedback=feedback, remember=remember))
 
     def _command(self, line: str) -> bool:
         """Run a `/command`. Returns whether to go on."""

@@ -35,6 +35,8 @@ HELP = {
     "retry": "/retry                             another answer to the last turn",
     "good": "/good                              the last answer was good: schedules may follow it",
     "bad": "/bad                               the last answer was bad",
+    "image": "/image cat.png                     show a picture with the next thing you say",
+    "audio": "/audio talk.wav                    let it be heard with the next thing you say",
     "remember": "/remember city=Oslo                remember a fact from the next thing you say on",
     "forget": "/forget city                       forget it",
     "facts": "/facts                             what is remembered",
@@ -120,6 +122,26 @@ class Slash:
         if len(found) > FOUND:
             lines.append(f"There are more than these {FOUND}. Give another word.")
         self.chat.screen.status("\n".join(lines) or "No message has all of these words.")
+
+    def image(self, rest: str) -> None:
+        self._show("image", rest)
+
+    def audio(self, rest: str) -> None:
+        self._show("audio", rest)
+
+    def _show(self, kind: str, path: str) -> None:
+        gate = self.chat.session.pipeline.media
+        if gate is None:
+            raise FlowError(
+                f"/{kind}: nothing here reads images and sounds. Add resources.media: {{use: media/files}}."
+            )
+        if not path:
+            raise FlowError(f"/{kind}: the file is missing. Write, for example, {HELP[kind].split('  ')[0]}")
+        medium = gate.read(path)
+        if medium.kind != kind:
+            raise FlowError(f"{path}: it is an {medium.kind}. Write /{medium.kind} {path}")
+        self.chat.shown.append(medium)
+        self.chat.screen.status(f"{medium.shown} goes with what you say next.")
 
     def good(self, rest: str) -> None:
         self._like(1.0)

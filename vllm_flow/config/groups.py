@@ -18,8 +18,8 @@ HEAD_BYTES = 2048
 NO_GROUPS = (("hydra",), (LOCAL,))
 OPTIONAL = frozenset({"documents", "experiment", "facts"})
 """Groups from which nothing may be chosen: `experiment=null`."""
-IMPLIED_INPUT = {"input.path": "file", "input.text": "text"}
-"""Keys that choose an input where nobody else does. The first that is given counts: a text fits both."""
+IMPLIED_INPUT = {"input.path": "file", "input.text": "text", "input.image": "text", "input.audio": "text"}
+"""Keys that choose an input where nobody else does. The first that is given counts: the others fit both."""
 
 
 @dataclass(frozen=True, slots=True)

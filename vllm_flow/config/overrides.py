@@ -195,7 +195,10 @@ def _targets(one: Given) -> Iterator[Fault]:
 
 
 def _implied_input(given: Sequence[Given]) -> list[str]:
-    """`input.path=…` means the file input, `input.text=…` alone the text input: beside a path it is a template."""
+    """`input.path=…` means the file input, `input.text=…` alone the text input: beside a path it is a template.
+
+    An image and a sound are to a text what a column of them is to its template.
+    """
     if any(one.key == "input" for one in given):
         return []
     keys = {one.key for one in given if one.sign != "~"}

@@ -11,6 +11,7 @@ FlowError
 ├── WebError           a page of the web is not allowed or cannot be had
 ├── ToolError          a tool cannot do what it is called for
 ├── SourceError        a document or another source of context cannot be read
+├── MediaError         an image or a sound cannot be read
 ├── StoreError         a conversation cannot be read or written
 │   └── TurnConflict       a turn number is taken by another message
 ├── RecordError        the record of a run cannot be written
@@ -81,6 +82,10 @@ class ToolError(FlowError):
 
 
 class SourceError(FlowError):
+    pass
+
+
+class MediaError(FlowError):
     pass
 
 

@@ -7,17 +7,19 @@ Written, a message of one text is `{"role", "content"}`, any other `{"role", "pa
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from vllm_flow.core.errors import listed
 from vllm_flow.core.json_checks import brief, check_keys, list_from_json, text_from_json
 from vllm_flow.core.json_text import decode
-from vllm_flow.core.media import Audio, Image
+from vllm_flow.core.media import Audio, Image, Medium
 from vllm_flow.core.media_json import medium_from_json, medium_to_json
 from vllm_flow.core.messages import Message, Part, Role, Text
 from vllm_flow.core.tool_values import ToolCall, ToolResult
 
+Shown = Callable[[Any, str], Medium | None]
+"""Makes an image or a sound of a part that says where it is; None of any other part. Raises ValueError."""
 ROLES = typing.get_args(Role)
 MEDIA = ("image", "image_url", "audio", "input_audio", "video")
 KINDS: Mapping[str, type[Part]] = {
@@ -54,14 +56,14 @@ def _part_to_json(part: Part) -> dict[str, Any]:
             return {"type": "tool_result", "name": name, "text": text, **rare}
 
 
-def message_from_json(data: Any, where: str = "message") -> Message:
+def message_from_json(data: Any, where: str = "message", shown: Shown | None = None) -> Message:
     """A message: `{"role", "content": text or list of parts}` or `{"role", "parts": […]}`. Raises ValueError."""
     role = data.get("role") if isinstance(data, dict) else None
     rare = RARE.get(role, ()) if isinstance(role, str) else ()
     check_keys(data, where, required=("role",), optional=("content", "parts", *rare))
     if role not in ROLES:
         raise ValueError(f"{where}.role: {brief(role)} is no role. Roles: {listed(ROLES)}.")
-    parts = _said(data, where)
+    parts = _said(data, where, shown)
     if "tool_calls" in data:
         calls = enumerate(list_from_json(data["tool_calls"], f"{where}.tool_calls"))
         parts = (*parts, *(_openai_call(one, f"{where}.tool_calls.{place}") for place, one in calls))
@@ -80,7 +82,7 @@ def message_from_json(data: Any, where: str = "message") -> Message:
 _ADVICE = "An assistant has tool_call parts, a tool has tool_result parts and no others."
 
 
-def _said(data: Mapping[str, Any], where: str) -> tuple[Part, ...]:
+def _said(data: Mapping[str, Any], where: str, shown: Shown | None) -> tuple[Part, ...]:
     if data.get("content") is None and "parts" not in data and "tool_calls" in data:
         return ()  # of an assistant that only calls
     if ("content" in data) == ("parts" in data):
@@ -88,19 +90,21 @@ def _said(data: Mapping[str, Any], where: str) -> tuple[Part, ...]:
         raise ValueError(f"{where}: it has {how_many} of 'content' and 'parts'. Give one of them.")
     key = "parts" if "parts" in data else "content"
     if key == "parts" or isinstance(data[key], list):
-        return parts_from_json(data[key], f"{where}.{key}")
+        return parts_from_json(data[key], f"{where}.{key}", shown)
     if not isinstance(text := data[key], str):
         raise ValueError(f"{where}.content: {brief(text)} is neither a text nor a list of parts. Give one of them.")
     return (Text(text),)
 
 
-def parts_from_json(data: Any, where: str = "parts") -> tuple[Part, ...]:
+def parts_from_json(data: Any, where: str = "parts", shown: Shown | None = None) -> tuple[Part, ...]:
     """Parts: `{"text"}`, or `{"type": "text", "text"}` as chat services write them. Raises ValueError."""
-    return tuple(_part(item, f"{where}.{place}") for place, item in enumerate(list_from_json(data, where)))
+    return tuple(_part(item, f"{where}.{place}", shown) for place, item in enumerate(list_from_json(data, where)))
 
 
-def _part(data: Any, where: str) -> Part:
+def _part(data: Any, where: str, shown: Shown | None) -> Part:
     kind = data.get("type", "text") if isinstance(data, dict) else "text"
+    if shown is not None and (medium := shown(data, where)) is not None:
+        return medium
     if kind not in KINDS:
         raise ValueError(f"{where}: a part of type {brief(kind)}. Types that are read: {listed(KINDS)}.")
     for medium in MEDIA:

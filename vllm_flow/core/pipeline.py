@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,7 @@ from vllm_flow.core.advice import advice
 from vllm_flow.core.arriving import arriving
 from vllm_flow.core.errors import ConfigError, Fault, listed, nearest, shown
 from vllm_flow.core.flow import Item
+from vllm_flow.core.gate import Gate
 from vllm_flow.core.graph import Condition, Graph
 from vllm_flow.core.metrics import Metric, read_metrics
 from vllm_flow.core.option_checks import problems
@@ -59,6 +61,8 @@ class Pipeline:
     """What is measured of the answers, by name."""
     advice: tuple[Fault, ...] = ()
     """What runs, but is hardly meant so."""
+    media: Gate | None = None
+    """The way in for images and sounds; None where there is no such resource."""
 
     @property
     def commits_output(self) -> bool:
@@ -75,7 +79,8 @@ class Pipeline:
         if self.source is None:
             problem = f"'{self.name}' has nothing to answer. Give a text with input.text=…, or rows with input.path=…."
             raise ConfigError([Fault("input", problem)])
-        turns: Iterable[Item] = self.source.turns()
+        given = {"media": self.media} if "media" in inspect.signature(self.source.turns).parameters else {}
+        turns: Iterable[Item] = self.source.turns(**given)
         turns = repeated(turns, self.repeat) if self.repeat > 1 else turns
         return arriving(turns) if getattr(self.source, "waits", False) else turns
 
@@ -115,7 +120,9 @@ class _Build:
             raise self.parts.error()
         used = {name: self.resources[name] for name in graph.inputs if name in self.resources}
         noticed = advice(self.spec, graph, self.sampling, stages)
-        return Pipeline(self.spec.name, graph, used, self.sampling, source, self.spec.repeat, metrics, noticed)
+        gate = next((one for name, one in self.resources.items() if name == "media" and fits(one.opens, Gate)), None)
+        media = gate.options.open() if gate else None
+        return Pipeline(self.spec.name, graph, used, self.sampling, source, self.spec.repeat, metrics, noticed, media)
 
     def check_shape(self) -> None:
         """What is no table cannot be looked into: then its shape is all there is to say."""

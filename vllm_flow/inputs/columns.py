@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from vllm_flow.core.errors import InputError, listed, nearest
 from vllm_flow.core.json_text import decode
-from vllm_flow.core.messages import Message, user
+from vllm_flow.core.media import MediaKind, Medium
+from vllm_flow.core.messages import Message, Text
 from vllm_flow.core.values import Turn
 from vllm_flow.inputs.rows import Form, Row, Strict, messages_of, name_of
+from vllm_flow.inputs.shown import Shown
 from vllm_flow.inputs.template import Template, json_value
 
 KNOWN = frozenset({"conversation", "id", "messages", "parts", "reference", "text", "turn"})
@@ -32,18 +34,29 @@ class ColumnNames:
     messages: str | None = None
     id: str | None = None
     reference: str | None = None
+    image: str | None = None
+    """A file, or several in a list. Beside `text`."""
+    audio: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
-        named = (*(self.text.columns if self.text else ()), self.messages, self.id, self.reference)
+        named = (
+            *(self.text.columns if self.text else ()),
+            self.messages,
+            self.id,
+            self.reference,
+            self.image,
+            self.audio,
+        )
         return tuple(dict.fromkeys(name for name in named if name is not None))
 
 
 class Mapped:
     """Rows of which the configuration says what their columns are. Columns that it does not name are not looked at."""
 
-    def __init__(self, named: ColumnNames, place: str) -> None:
+    def __init__(self, named: ColumnNames, place: str, shown: Shown) -> None:
         self._named = named
+        self._shown = shown
         self._place = place
         self._chosen = False
         self._ids: dict[str, int] = {}
@@ -74,10 +87,21 @@ class Mapped:
                 raise InputError(f"{where}: {_lacking(column, columns)}")
 
     def _said(self, values: dict[str, Any]) -> tuple[Message, ...]:
-        if self._named.text is not None:
-            return (user(self._named.text.fill(values)),)
-        column = str(self._named.messages)
-        return messages_of(_without_nulls(parsed(values[column], column)), column)
+        if self._named.messages is not None:
+            column = self._named.messages
+            return messages_of(_without_nulls(parsed(values[column], column)), column, self._shown)
+        text = (Text(self._named.text.fill(values)),) if self._named.text else ()
+        shown = (*self._media("image", self._named.image, values), *self._media("audio", self._named.audio, values))
+        if not (text or shown):
+            raise ValueError("there is nothing to see or hear in it. Name a file in the column.")
+        return (Message("user", (*shown, *text)),)
+
+    def _media(self, kind: MediaKind, column: str | None, values: dict[str, Any]) -> Iterator[Medium]:
+        """A cell may hold a list of files, also as JSON in a text; an empty one shows nothing."""
+        cell = None if column is None else values[column]
+        cell = parsed(cell, str(column)) if isinstance(cell, str) and cell.startswith("[") else cell
+        for one in [] if cell in (None, "") else cell if isinstance(cell, list) else [cell]:
+            yield self._shown.file(kind, one, str(column))
 
     def _reference(self, values: dict[str, Any]) -> Any:
         column = self._named.reference
@@ -99,9 +123,9 @@ class Mapped:
 class StrictColumns:
     """Columns that have the names of the strict form's keys. An empty cell is a key that is not there."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, shown: Shown) -> None:
         self._place = place
-        self._rows = Strict()
+        self._rows = Strict(shown)
 
     def choose(self, columns: Iterable[str]) -> Collection[str]:
         names = list(columns)

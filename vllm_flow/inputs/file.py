@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from itertools import islice
+from pathlib import Path
 from typing import Annotated
 
 from vllm_flow.core.errors import InputError
+from vllm_flow.core.gate import Gate
 from vllm_flow.core.options import OptionProblem, at_least
 from vllm_flow.core.registry import source
 from vllm_flow.core.values import BadRow, Turn
@@ -18,6 +20,7 @@ from vllm_flow.inputs.json_lines import json_rows, lines_of
 from vllm_flow.inputs.opening import ENDINGS, ending, open_bytes
 from vllm_flow.inputs.rows import Form, Row, Strict, turns_of
 from vllm_flow.inputs.separated import DELIMITERS, separated_rows
+from vllm_flow.inputs.shown import Shown
 from vllm_flow.inputs.template import Template
 
 PARQUET = ".parquet"
@@ -31,7 +34,8 @@ class File:
     As they are, rows say what the user says: `{"id": "q1", "messages": [{"role": "user", "content": "Hi"}]}` is a
     conversation of its own, the last message is the turn, those before it its history. Without `id` it is named `row-`
     and its line number. `{"conversation": "c1", "text": "Hi"}` is one turn of several; file order is turn order, and
-    `turn` may number it. `parts`, or a list as `content`, holds `{"text": …}`; `reference` is what a metric compares
+    `turn` may number it. `parts`, or a list as `content`, holds `{"text": …}` and `{"type": "image", "image": FILE}`, sounds
+    likewise; `reference` is what a metric compares
     with, and no model sees it. Columns of a table may have these names.
 
     Other rows need `text` or `messages`, and columns that are not named are not read. A cell of `messages` may be JSON
@@ -45,6 +49,10 @@ class File:
     """What the user says, with columns in it: `Q: {question}`. A brace itself is written twice."""
     messages: str | None = None
     """The column that holds the messages, instead of `text`."""
+    image: str | None = None
+    """The column of what is seen, a file or a list of files; their paths begin beside this file. With or without text."""
+    audio: str | None = None
+    """The column of what is heard, likewise."""
     id: str | None = None
     """The column that names the conversation; each row needs another name."""
     reference: str | None = None
@@ -63,16 +71,24 @@ class File:
             yield from _template_problems(self.text)
         if self.text is not None and self.messages is not None:
             yield OptionProblem(("messages",), "text and messages exclude each other. Give one of them.")
-        for name in ("id", "reference") if self.text is None and self.messages is None else ():
+        for name in ("image", "audio") if self.messages is not None else ():
+            if getattr(self, name) is not None:
+                yield OptionProblem((name,), f"{name} and messages exclude each other: messages show what they show.")
+        for name in ("id", "reference") if not self._said else ():
             if getattr(self, name) is not None:
                 yield OptionProblem((name,), "it names a column beside text or messages. Give one of these, too.")
 
-    def turns(self) -> Iterator[Turn | BadRow]:
+    @property
+    def _said(self) -> bool:
+        """Whether it is named here what the user says."""
+        return any(one is not None for one in (self.text, self.messages, self.image, self.audio))
+
+    def turns(self, media: Gate | None = None) -> Iterator[Turn | BadRow]:
         """Raises InputError on the first step when the file cannot be read. A row at fault is a BadRow."""
         for one in self.problems():
             raise InputError(f"input.{'.'.join(one.path)}: {one.problem}")
         with open_bytes(self.path) as stream:
-            rows, form = self._rows(stream)
+            rows, form = self._rows(stream, Shown(media, Path(self.path).expanduser().parent))
             items = turns_of(islice(rows, self.limit), form, self.path)
             while True:
                 try:
@@ -83,22 +99,22 @@ class File:
                     return
                 yield item
 
-    def _rows(self, stream: BufferedReader) -> tuple[Iterator[Row], Form]:
+    def _rows(self, stream: BufferedReader, shown: Shown) -> tuple[Iterator[Row], Form]:
         named, kind = self._named(), ending(self.path)
         if kind not in (*DELIMITERS, PARQUET):
-            form = Mapped(named, self.path) if named else Strict()
+            form = Mapped(named, self.path, shown) if named else Strict(shown)
             return json_rows(lines_of(stream, self.path)), form
-        columns: Columns = Mapped(named, self.path) if named else StrictColumns(self.path)
+        columns: Columns = Mapped(named, self.path, shown) if named else StrictColumns(self.path, shown)
         if kind == PARQUET:
             return parquet.parquet_rows(stream, self.path, columns.choose), columns
         return separated_rows(stream, self.path, DELIMITERS[kind], columns.choose), columns
 
     def _named(self) -> ColumnNames | None:
         """None when the rows say themselves what they are."""
-        if self.text is None and self.messages is None:
+        if not self._said:
             return None
         text = None if self.text is None else Template.parse(self.text)
-        return ColumnNames(text, self.messages, self.id, self.reference)
+        return ColumnNames(text, self.messages, self.id, self.reference, self.image, self.audio)
 
 
 def _template_problems(text: str) -> Iterator[OptionProblem]:

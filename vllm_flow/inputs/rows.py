@@ -22,6 +22,7 @@ from vllm_flow.core.json_checks import (
 from vllm_flow.core.message_json import message_from_json, parts_from_json
 from vllm_flow.core.messages import Message, Text
 from vllm_flow.core.values import BadRow, Turn
+from vllm_flow.inputs.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class Strict:
     A conversation is one row with `messages`, or rows in file order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Shown | None = None) -> None:
+        self._shown = shown or Shown(None)
         self._alone: dict[str, int] = {}
         """Conversations of rows with messages, with their line."""
         self._open: dict[str, int] = {}
@@ -92,7 +94,7 @@ class Strict:
     def _with_messages(self, row: Mapping[str, Any], number: int, index: int) -> Turn:
         check_keys(row, "row", ("messages",), ("id", "reference", *ALONG))
         conversation = name_of(row["id"], "id") if "id" in row else f"row-{number}"
-        messages = messages_of(row["messages"])
+        messages = messages_of(row["messages"], shown=self._shown)
         taken = self._alone.get(conversation) or self._open.get(conversation)
         if taken is not None:
             raise ValueError(f"id: '{conversation}' is taken by line {taken}. Give each row its own id.")
@@ -115,7 +117,7 @@ class Strict:
         if "text" in row:
             message = Message("user", (Text(text_from_json(row["text"], "text")),))
         else:
-            message = Message("user", parts_from_json(row["parts"]))
+            message = Message("user", parts_from_json(row["parts"], shown=self._shown))
         _check_said(message, "text" if "text" in row else "parts")
         turn = self._number(row, conversation)
         self._open[conversation] = number
@@ -145,10 +147,10 @@ def _name(text: str, where: str) -> str:
     return text
 
 
-def messages_of(data: Any, where: str = "messages") -> tuple[Message, ...]:
+def messages_of(data: Any, where: str = "messages", shown: Shown | None = None) -> tuple[Message, ...]:
     """Messages of which the last is the user's. Raises ValueError."""
     items = list_from_json(data, where)
-    messages = tuple(message_from_json(item, f"{where}.{place}") for place, item in enumerate(items))
+    messages = tuple(message_from_json(item, f"{where}.{place}", shown) for place, item in enumerate(items))
     if not messages:
         raise ValueError(f"{where}: there are none. End with the user's message, which is the turn.")
     if messages[-1].role != "user":

@@ -10,12 +10,14 @@ from io import BufferedReader, FileIO
 from typing import ClassVar
 
 from vllm_flow.core.errors import InputError
+from vllm_flow.core.gate import Gate
 from vllm_flow.core.messages import user
 from vllm_flow.core.registry import source
 from vllm_flow.core.values import BadRow, Turn
 from vllm_flow.inputs.json_lines import json_rows, lines_of, text_of
 from vllm_flow.inputs.opening import LOOKED_AT
 from vllm_flow.inputs.rows import Strict, turns_of
+from vllm_flow.inputs.shown import Shown
 
 CONVERSATION = "stdin"
 
@@ -30,7 +32,7 @@ class Stdin:
 
     waits: ClassVar[bool] = True
 
-    def turns(self) -> Iterator[Turn | BadRow]:
+    def turns(self, media: Gate | None = None) -> Iterator[Turn | BadRow]:
         """Raises InputError for a terminal, for nothing at all, and for what is not UTF-8."""
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError(
@@ -42,7 +44,7 @@ class Stdin:
         first = next(lines)  # lines_of raises when there is none
         everything = itertools.chain([first], lines)
         if first[1].lstrip().startswith(b"{"):
-            yield from turns_of(json_rows(everything), Strict(), CONVERSATION)
+            yield from turns_of(json_rows(everything), Strict(Shown(media)), CONVERSATION)
         else:
             yield from _spoken(everything, CONVERSATION)
 

@@ -1,0 +1,75 @@
+"""What rows show: parts that say where an image or a sound is, by a file or as base64, also as chat services write it."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vllm_flow.core.errors import MediaError
+from vllm_flow.core.gate import Gate
+from vllm_flow.core.json_checks import check_keys, text_from_json
+from vllm_flow.core.media import MediaKind, Medium
+
+MISSING = "nothing here reads images and sounds. Add resources.media: {use: media/files}."
+KINDS: dict[str, MediaKind] = {"image": "image", "image_url": "image", "audio": "audio", "input_audio": "audio"}
+"""Types of parts, and what each shows. A part of type `image` with a digest is none of them: a record writes such."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Reads parts; relative paths begin in the folder."""
+
+    gate: Gate | None
+    folder: Path | None = None
+
+    def __call__(self, data: Any, where: str) -> Medium | None:
+        """`{"type": "image", "image": FILE}`, audio likewise, `image_url` and `input_audio`. Raises ValueError."""
+        kind = data.get("type") if isinstance(data, dict) else None
+        if kind not in KINDS or "digest" in data:
+            return None
+        check_keys(data, where, ("type", kind))
+        return self._of(KINDS[kind], data[kind], f"{where}.{kind}")
+
+    def file(self, kind: MediaKind, path: Any, where: str) -> Medium:
+        """Raises ValueError."""
+        return self._of(kind, text_from_json(path, where), where)
+
+    def _of(self, kind: MediaKind, given: Any, where: str) -> Medium:
+        if self.gate is None:
+            raise ValueError(f"{where}: {MISSING}")
+        try:
+            medium = self._read(self.gate, given, where)
+        except MediaError as error:
+            raise ValueError(f"{where}: {error}") from None
+        if medium.kind != kind:
+            raise ValueError(f"{where}: {medium.source} is an {medium.kind}. Show it as one.")
+        return medium
+
+    def _read(self, gate: Gate, given: Any, where: str) -> Medium:
+        if isinstance(given, dict) and "data" in given:
+            check_keys(given, where, ("data",), ("format",))
+            return gate.take(_decoded(text_from_json(given["data"], f"{where}.data"), where), "audio")
+        if isinstance(given, dict):
+            check_keys(given, where, ("url",), ("detail",))
+            given = given["url"]
+        path = text_from_json(given, where)
+        if path.startswith("data:"):
+            head, _, content = path.partition(",")
+            if not head.endswith(";base64"):
+                raise ValueError(f"{where}: a data URL that is no base64. Write data:image/png;base64,…")
+            return gate.take(_decoded(content, where), head.removeprefix("data:").partition("/")[0])
+        if "://" in path:
+            raise ValueError(
+                f"{where}: nothing is fetched from '{path[:60]}'. Put the file beside the rows, and name it."
+            )
+        return gate.read(path, self.folder)
+
+
+def _decoded(text: str, where: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"{where}: it is no base64. Encode the file's bytes.") from None

@@ -329,17 +329,18 @@ def test_a_reference_is_written_only_where_there_is_one_and_comes_back():
 
 
 def test_a_medium_is_written_without_its_content_and_read_as_the_same() -> None:
-    image = Image("a" * 64, 3, 2, "cat.png", b"its content")
+    image = Image("a" * 64, 3, 2, "cat.png", b"its content", of_frames=9)
     audio = Audio("b" * 64, 16000, 8000)
     message = Message("user", (image, Text("What is it?"), audio))
     written = json.loads(encode(message))
     assert written["parts"] == [
-        {"type": "image", "digest": "a" * 64, "width": 3, "height": 2, "source": "cat.png"},
+        {"type": "image", "digest": "a" * 64, "width": 3, "height": 2, "source": "cat.png", "of_frames": 9},
         {"text": "What is it?"},
         {"type": "audio", "digest": "b" * 64, "sample_rate_hz": 16000, "frames": 8000},
     ]
     assert message_from_json(written) == message
-    assert message_from_json(written).media == (replace(image, data=None), audio)
+    read = message_from_json(written).media
+    assert (read, read[0].of_frames) == ((replace(image, data=None), audio), 9)
     assert (message.text, audio.seconds) == ("What is it?", 0.5)
 
 

@@ -25,6 +25,8 @@ class Image:
     """What it was called by whoever gave it, for people."""
     data: bytes | None = field(default=None, compare=False, repr=False)
     """As PNG; None where no more is known than which one it is."""
+    of_frames: int = field(default=1, compare=False)
+    """How many pictures its file had. This is the first of them."""
 
     kind = "image"
 

@@ -19,16 +19,22 @@ def medium_to_json(medium: Medium) -> dict[str, Any]:
         "digest": medium.digest,
         **numbers,
         **({"source": medium.source} if medium.source else {}),
+        **({"of_frames": medium.of_frames} if isinstance(medium, Image) and medium.of_frames > 1 else {}),
     }
 
 
 def medium_from_json(data: Any, where: str) -> Medium:
     """What it is, without its content. Raises ValueError."""
     kind = data["type"]
-    check_keys(data, where, ("type", "digest", *NUMBERS[kind]), ("source",))
+    check_keys(
+        data, where, ("type", "digest", *NUMBERS[kind]), ("source", "of_frames") if kind == "image" else ("source",)
+    )
     digest = text_from_json(data["digest"], f"{where}.digest")
     if not DIGEST.fullmatch(digest):
         raise ValueError(f"{where}.digest: {brief(digest)} is no digest. It has 64 hexadecimal digits.")
     first, second = (whole_from_json(data[name], f"{where}.{name}", 1) for name in NUMBERS[kind])
     source = text_from_json(data.get("source", ""), f"{where}.source")
-    return Image(digest, first, second, source) if kind == "image" else Audio(digest, first, second, source)
+    if kind == "audio":
+        return Audio(digest, first, second, source)
+    of_frames = whole_from_json(data.get("of_frames", 1), f"{where}.of_frames", 1)
+    return Image(digest, first, second, source, of_frames=of_frames)

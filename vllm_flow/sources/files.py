@@ -10,10 +10,10 @@ from typing import Annotated
 
 from vllm_flow.core.errors import SourceError
 from vllm_flow.core.options import OptionProblem, at_least
+from vllm_flow.core.places import found
 from vllm_flow.core.registry import stage
 from vllm_flow.core.segments import Item, Place, Segment, Share
 from vllm_flow.sources.documents import can_read, parts_of
-from vllm_flow.sources.places import found
 
 
 @stage("source/files", blocking=True)

@@ -11,11 +11,11 @@ from typing import Annotated
 from vllm_flow.core.errors import SourceError, listed
 from vllm_flow.core.library import Library
 from vllm_flow.core.options import OptionProblem, at_least
+from vllm_flow.core.places import files_below, found
 from vllm_flow.core.registry import stage
 from vllm_flow.core.segments import Item
 from vllm_flow.sources.chunks import chunks
 from vllm_flow.sources.documents import can_read, parts_of
-from vllm_flow.sources.places import files_below, found
 
 State = tuple[tuple[str, int, int], ...]
 """Of each file its name, size and time of change: what decides whether anything is read anew."""

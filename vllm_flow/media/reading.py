@@ -1,0 +1,43 @@
+"""Reading: a picture or a recording, whichever it is, from bytes or from a file in the declared places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vllm_flow.core.errors import MediaError, SourceError
+from vllm_flow.core.media import Medium
+from vllm_flow.core.places import found
+from vllm_flow.media.formats import KINDS, PICTURES, SOUNDS, format_of
+from vllm_flow.media.images import image_from
+from vllm_flow.media.limits import DEFAULT, Limits, check_bytes, named
+from vllm_flow.media.sounds import audio_from
+
+
+def medium_from(data: bytes, source: str, limits: Limits = DEFAULT) -> Medium:
+    """Which of both it is, is told by its content. Raises MediaError."""
+    where = named(source, "medium")
+    check_bytes(len(data), where, limits)
+    of = format_of(data)
+    if of is None:
+        what = f"it is neither {PICTURES} nor {SOUNDS}"
+        raise MediaError(f"{where}: {what}. Convert it to one of these.")
+    return image_from(data, source, limits) if KINDS[of] == "image" else audio_from(data, source, limits)
+
+
+def read_medium(path: str | Path, roots: Sequence[str | Path] = (), limits: Limits = DEFAULT) -> Medium:
+    """From a file in the working directory or in one of the roots. Raises MediaError, also for a link out of them."""
+    where = named(str(path), "medium")
+    try:
+        place = found(str(path), tuple(map(str, roots)))
+    except SourceError as error:
+        raise MediaError(str(error)) from None
+    if not place.is_file():  # a pipe or a device would be waited for
+        raise MediaError(f"{where}: it is no file. Name a file.")
+    try:
+        with place.open("rb") as file:
+            check_bytes(place.stat().st_size, where, limits)
+            data = file.read(limits.max_bytes + 1)
+    except OSError as error:
+        raise MediaError(f"{where}: it cannot be read ({error.strerror}). Make it readable.") from None
+    return medium_from(data, str(path), limits)

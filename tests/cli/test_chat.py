@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.cli.test_command import COMMAND, POSIX, SLOW, flow
 from vllm_flow.core.errors import listed
@@ -151,8 +152,8 @@ def test_what_cannot_be_gone_on_with_is_said(tmp_path: Path, words: tuple[str, .
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("/nope", "/nope: there is no such command. Commands: bad, bye, context, facts, forget, fork, good, help, remember, retry, save, search, set, title, undo."),
-        ("/sett x 1", "/sett: there is no such command. Did you mean 'set'? Commands: bad, bye, context, facts, forget, fork, good, help, remember, retry, save, search, set, title, undo."),
+        ("/nope", "/nope: there is no such command. Commands: audio, bad, bye, context, facts, forget, fork, good, help, image, remember, retry, save, search, set, title, undo."),
+        ("/sett x 1", "/sett: there is no such command. Did you mean 'set'? Commands: audio, bad, bye, context, facts, forget, fork, good, help, image, remember, retry, save, search, set, title, undo."),
         ("/set", "/set: key or value is missing. Write, for example, /set sampling.temperature 0.3"),
         ("/set sampling.temperature hot", f"sampling.temperature (command line): 'hot' does not fit. It takes a number of 0 or more, or a schedule: {SCHEDULES}."),
         ("/undo", "/undo: there is nothing to take back."),
@@ -331,3 +332,34 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(tmp_path: Path) -> None:
     store.close()
     assert turn.reply is not None
     assert turn.reply.finish_reason == "interrupted"
+
+
+def test_what_is_shown_in_a_chat_goes_with_what_is_said_next_and_is_kept(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 3), "red").save(tmp_path / "a cat.png")
+    lines = [
+        "/image",
+        "/image nothing.png",
+        "/audio a cat.png",
+        "/image a cat.png",
+        "what is it?",
+        "/context",
+        "/save c.jsonl",
+    ]
+    said = flow(tmp_path, *ECHO, input="\n".join([*lines, "/undo", "/image a cat.png"]))
+    assert said.returncode == 0
+    assert "/image: the file is missing. Write, for example, /image cat.png\n" in said.stderr
+    assert "nothing.png: there is no such place." in said.stderr
+    assert "a cat.png: it is an image. Write /image a cat.png\n" in said.stderr
+    assert "[image a cat.png] goes with what you say next." in said.stderr
+    assert "     user  [image a cat.png] what is it?" in said.stderr
+    assert "Taken back: [image a cat.png] what is it?" in said.stderr
+    assert "[image a cat.png] was followed by nothing you said, and is not kept." in said.stderr
+    (row,) = map(json.loads, (tmp_path / "c.jsonl").read_text(encoding="utf-8").splitlines())
+    (part, _) = row["messages"][0]["parts"]
+    assert (part["type"], (tmp_path / part["image"]).parent) == ("image", tmp_path / "c.media")
+    (tmp_path / "c.jsonl").write_text(json.dumps({**row, "messages": row["messages"][:1]}), encoding="utf-8")
+    assert flow(tmp_path, "engine=echo", "input.path=c.jsonl").returncode == 0
+    (record,) = (tmp_path / "outputs" / "runs").glob("*/*-chat-*")
+    (kept,) = (record / "media").iterdir()
+    with Image.open(kept) as image:
+        assert (image.size, image.getpixel((0, 0))) == ((4, 3), (255, 0, 0))

@@ -133,11 +133,11 @@ def test_a_byte_order_mark_blank_lines_and_windows_line_ends_are_fine(write, tmp
         ({"messages": [{"role": "user", "content": " \n"}]}, "messages.0: it is empty. Write what the user says."),
         (
             {"messages": [{"role": "user", "content": [{"type": "image", "image": "cat.png"}]}]},
-            "messages.0.content.0: a part with 'image'. Types that are read: audio, image, text, tool_call, tool_result.",
+            "messages.0.content.0.image: nothing here reads images and sounds. Add resources.media: {use: media/files}.",
         ),
         (
-            {"conversation": "ann", "parts": [{"type": "input_audio", "input_audio": {}}]},
-            "parts.0: a part of type 'input_audio'. Types that are read: audio, image, text, tool_call, tool_result.",
+            {"conversation": "ann", "parts": [{"type": "video", "video": {}}]},
+            "parts.0: a part of type 'video'. Types that are read: audio, image, text, tool_call, tool_result.",
         ),
         ({"conversation": 3, "text": "Hi"}, "conversation: 3 is no text. Put it in quotation marks."),
         ({"conversation": "", "text": "Hi"}, "conversation: it is empty. Give it a name."),

@@ -37,7 +37,7 @@ def turn(text: str, index: int) -> str:
 
 def test_they_are_found_by_their_names():
     assert {entry.name: entry.summary for entry in source if entry.name != "input/file"} == {
-        "input/text": "One text, as the user's turn.",
+        "input/text": "One text, as the user's turn, behind the images and sounds that it is about.",
         "input/stdin": "Lines of standard input: each is one turn of one conversation, `stdin`.",
     }
 

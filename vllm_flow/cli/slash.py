@@ -11,11 +11,12 @@ from uuid import uuid4
 
 from vllm_flow.cli.ledger_shown import ledger_lines
 from vllm_flow.core.archive import Archive
-from vllm_flow.core.codec import to_json
 from vllm_flow.core.errors import EngineError, FlowError, listed, nearest
+from vllm_flow.core.media import A_KIND
 from vllm_flow.core.messages import Message
 from vllm_flow.core.resources import Store
 from vllm_flow.core.values import Prompt
+from vllm_flow.inputs.shown import as_rows_say
 from vllm_flow.stages.context import Facts, said
 from vllm_flow.stages.context.facts import remembered
 from vllm_flow.stages.context.notes import same
@@ -139,7 +140,7 @@ class Slash:
             raise FlowError(f"/{kind}: the file is missing. Write, for example, {HELP[kind].split('  ')[0]}")
         medium = gate.read(path)
         if medium.kind != kind:
-            raise FlowError(f"{path}: it is an {medium.kind}. Write /{medium.kind} {path}")
+            raise FlowError(f"{path}: it is {A_KIND[medium.kind]}. Write /{medium.kind} {path}")
         self.chat.shown.append(medium)
         self.chat.screen.status(f"{medium.shown} goes with what you say next.")
 
@@ -190,9 +191,10 @@ class Slash:
         messages = self._messages()
         if not messages:
             raise FlowError("/save: nothing has been said yet.")
-        row = {"id": self.chat.conversation, "messages": to_json(messages)}
         try:
             with path.expanduser().open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+                said = as_rows_say(messages, path.expanduser().with_suffix(".media"))
+                row = {"id": self.chat.conversation, "messages": said}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         except FileExistsError:
             raise FlowError(f"/save: {path} exists. Choose another name.") from None

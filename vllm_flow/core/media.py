@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MediaKind = Literal["image", "audio"]
+A_KIND = {"image": "an image", "audio": "a sound"}
+"""In a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

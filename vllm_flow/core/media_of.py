@@ -20,6 +20,11 @@ Content = Callable[[Medium], bytes | None]
 """The content of a medium, where it is kept; None where it is not."""
 
 
+def file_of(medium: Medium) -> str:
+    """The name of the file that holds its content."""
+    return f"{medium.digest}.{'png' if medium.kind == 'image' else 'flac'}"
+
+
 def media_of(turn: Turn) -> dict[str, Medium]:
     """Each medium of its message and its history once, by digest."""
     return {one.digest: one for message in (*turn.history, turn.message) for one in message.media}
@@ -37,7 +42,7 @@ def keep_media(turn: Turn, folder: Path) -> None:
     """Write what the turn shows into the folder, as far as it is known and not there yet. Raises OSError."""
     for medium in media_of(turn).values():
         if medium.data is not None:
-            written_once(folder / _file(medium), medium.data)
+            written_once(folder / file_of(medium), medium.data)
 
 
 def content_in(folder: Path) -> Content:
@@ -45,15 +50,11 @@ def content_in(folder: Path) -> Content:
 
     def content(medium: Medium) -> bytes | None:
         try:
-            return (folder / _file(medium)).read_bytes()
+            return (folder / file_of(medium)).read_bytes()
         except FileNotFoundError:
             return None
 
     return content
-
-
-def _file(medium: Medium) -> str:
-    return f"{medium.digest}.{'png' if medium.kind == 'image' else 'flac'}"
 
 
 def _filled(message: Message, content: Content) -> Message:

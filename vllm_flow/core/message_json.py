@@ -107,9 +107,9 @@ def _part(data: Any, where: str, shown: Shown | None) -> Part:
         return medium
     if kind not in KINDS:
         raise ValueError(f"{where}: a part of type {brief(kind)}. Types that are read: {listed(KINDS)}.")
-    for medium in MEDIA:
-        if isinstance(data, dict) and medium in data:
-            raise ValueError(f"{where}: a part with '{medium}'. Types that are read: {listed(KINDS)}.")
+    for key in MEDIA:
+        if isinstance(data, dict) and key in data:
+            raise ValueError(f"{where}: a part with '{key}'. Types that are read: {listed(KINDS)}.")
     if kind == "text":
         check_keys(data, where, required=("text",), optional=("type",))
         return Text(text_from_json(data["text"], f"{where}.text"))

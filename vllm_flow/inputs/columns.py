@@ -40,14 +40,8 @@ class ColumnNames:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        named = (
-            *(self.text.columns if self.text else ()),
-            self.messages,
-            self.id,
-            self.reference,
-            self.image,
-            self.audio,
-        )
+        others = (self.messages, self.id, self.reference, self.image, self.audio)
+        named = (*(self.text.columns if self.text else ()), *others)
         return tuple(dict.fromkeys(name for name in named if name is not None))
 
 

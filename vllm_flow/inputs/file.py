@@ -34,9 +34,9 @@ class File:
     As they are, rows say what the user says: `{"id": "q1", "messages": [{"role": "user", "content": "Hi"}]}` is a
     conversation of its own, the last message is the turn, those before it its history. Without `id` it is named `row-`
     and its line number. `{"conversation": "c1", "text": "Hi"}` is one turn of several; file order is turn order, and
-    `turn` may number it. `parts`, or a list as `content`, holds `{"text": …}` and `{"type": "image", "image": FILE}`, sounds
-    likewise; `reference` is what a metric compares
-    with, and no model sees it. Columns of a table may have these names.
+    `turn` may number it. `parts`, or a list as `content`, holds `{"text": …}`, `{"type": "image", "image": FILE}` and
+    the same of `audio`; `reference` is what a metric compares with, and no model sees it. Columns of a table may have
+    these names.
 
     Other rows need `text` or `messages`, and columns that are not named are not read. A cell of `messages` may be JSON
     in a text. An empty cell is nothing. Blank lines and a byte order mark are skipped. A file without an ending is read
@@ -50,7 +50,7 @@ class File:
     messages: str | None = None
     """The column that holds the messages, instead of `text`."""
     image: str | None = None
-    """The column of what is seen, a file or a list of files; their paths begin beside this file. With or without text."""
+    """The column of what is seen, with or without text: a file, or a list of them. Paths begin beside this file."""
     audio: str | None = None
     """The column of what is heard, likewise."""
     id: str | None = None

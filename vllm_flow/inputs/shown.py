@@ -1,17 +1,22 @@
-"""What rows show: parts that say where an image or a sound is, by a file or as base64, also as chat services write it."""
+"""What rows show: parts that say where an image or a sound is, also as chat services write them; read, and written."""
 
 from __future__ import annotations
 
 import binascii
 from base64 import b64decode
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vllm_flow.core.codec import to_json
 from vllm_flow.core.errors import MediaError
+from vllm_flow.core.files import written_once
 from vllm_flow.core.gate import Gate
 from vllm_flow.core.json_checks import check_keys, text_from_json
-from vllm_flow.core.media import MediaKind, Medium
+from vllm_flow.core.media import A_KIND, MediaKind, Medium
+from vllm_flow.core.media_of import file_of
+from vllm_flow.core.messages import Message
 
 MISSING = "nothing here reads images and sounds. Add resources.media: {use: media/files}."
 KINDS: dict[str, MediaKind] = {"image": "image", "image_url": "image", "audio": "audio", "input_audio": "audio"}
@@ -45,7 +50,7 @@ class Shown:
         except MediaError as error:
             raise ValueError(f"{where}: {error}") from None
         if medium.kind != kind:
-            raise ValueError(f"{where}: {medium.source} is an {medium.kind}. Show it as one.")
+            raise ValueError(f"{where}: {medium.source} is {A_KIND[medium.kind]}. Show it as one.")
         return medium
 
     def _read(self, gate: Gate, given: Any, where: str) -> Medium:
@@ -62,10 +67,24 @@ class Shown:
                 raise ValueError(f"{where}: a data URL that is no base64. Write data:image/png;base64,…")
             return gate.take(_decoded(content, where), head.removeprefix("data:").partition("/")[0])
         if "://" in path:
-            raise ValueError(
-                f"{where}: nothing is fetched from '{path[:60]}'. Put the file beside the rows, and name it."
-            )
+            what = f"nothing is fetched from '{path[:60]}'"
+            raise ValueError(f"{where}: {what}. Put the file beside the rows, and name it.")
         return gate.read(path, self.folder)
+
+
+def as_rows_say(messages: Iterable[Message], folder: Path) -> list[Any]:
+    """Messages as JSON, with what they show in files of a folder that stands beside the rows. Raises OSError."""
+    return [_in_files(message, folder) if message.media else to_json(message) for message in messages]
+
+
+def _in_files(message: Message, folder: Path) -> Any:
+    parts = []
+    for part, written in zip(message.parts, to_json(message)["parts"], strict=True):
+        if isinstance(part, Medium) and part.data is not None:
+            written_once(folder / file_of(part), part.data)
+            written = {"type": part.kind, part.kind: f"{folder.name}/{file_of(part)}"}  # noqa: PLW2901  the same part
+        parts.append(written)
+    return {"role": message.role, "parts": parts}
 
 
 def _decoded(text: str, where: str) -> bytes:

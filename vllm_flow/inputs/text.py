@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vllm_flow.core.errors import InputError, MediaError
 from vllm_flow.core.gate import Gate
-from vllm_flow.core.media import Medium
+from vllm_flow.core.media import A_KIND, Medium
 from vllm_flow.core.messages import Message
 from vllm_flow.core.messages import Text as Written
 from vllm_flow.core.registry import source
@@ -21,12 +21,12 @@ class Text:
 
     text: str = ""
     """What the user says; it may be left out where there is something to see or hear."""
+    conversation: str = "text"
+    """The conversation it belongs to; with a store that lasts, a run with the same name goes on with it."""
     image: str | tuple[str, ...] = ()
     """A file, or several."""
     audio: str | tuple[str, ...] = ()
     """A file, or several."""
-    conversation: str = "text"
-    """The conversation it belongs to; with a store that lasts, a run with the same name goes on with it."""
 
     def turns(self, media: Gate | None = None) -> Iterator[Turn]:
         """Raises InputError for a text or a name that is empty or no Unicode, and for a file that cannot be read."""
@@ -56,5 +56,5 @@ def _media(kind: str, given: str | tuple[str, ...], gate: Gate | None) -> list[M
 
 def _of_kind(kind: str, medium: Medium) -> Medium:
     if medium.kind != kind:
-        raise MediaError(f"{medium.source}: it is an {medium.kind}. Write it as input.{medium.kind}=….")
+        raise MediaError(f"{medium.source}: it is {A_KIND[medium.kind]}. Write it as input.{medium.kind}=….")
     return medium

@@ -145,6 +145,15 @@ def test_a_choice_that_begins_another_can_end_and_can_go_on(engine: Engine) -> N
     assert set(said) == {"no", "no idea"}
 
 
+def test_a_key_that_is_given_twice_is_no_data() -> None:
+    """Whatever its grammar lets an engine write."""
+    shape = Shape(schema='{"type":"object"}')
+    assert parsed(shape, '{"a":1,"a":2}', cut=False).problem == (
+        "the answer does not fit its schema: '{\"a\":1,\"a\":2}': the key 'a' is given twice. Remove what ends it early, "
+        "such as a stop text, or ask again."
+    )
+
+
 def test_rows_of_other_shapes_and_of_none_leave_each_other_alone(engine: Engine) -> None:
     shapes = [CAT, None, CHOICES, None, DATE, CAT]
     requests = [asked(one, seed, f"Row {seed}.", max_tokens=60) for seed, one in enumerate(shapes * 4)]
@@ -182,7 +191,7 @@ def test_a_stop_text_may_still_end_an_answer_and_then_it_is_no_data(engine: Engi
     assert answer.finish_reason == "stop"
     assert answer.parsed is not None
     assert re.fullmatch(
-        r"the answer does not fit its schema: .* is not JSON: Expecting property name .*\. Remove what ends it early, "
+        r"the answer does not fit its schema: .*: not JSON, at character [0-9]+: Expecting property name .*\. Remove what ends it early, "
         "such as a stop text, or ask again.",
         answer.parsed.problem or "",
     )

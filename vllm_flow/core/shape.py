@@ -7,12 +7,13 @@ nevertheless: it may have been cut off, and so it means the same of every engine
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
+
+from vllm_flow.core.json_text import decode
 
 Kind = Literal["schema", "choices", "regex"]
 KINDS: tuple[Kind, ...] = ("schema", "choices", "regex")
@@ -83,10 +84,11 @@ def _value(shape: Shape, text: str) -> Any:
     from jsonschema.exceptions import best_match  # 0.1 s, and most runs have no shapes
 
     try:
-        value = json.loads(text, parse_constant=_constant, parse_float=_float)
+        value = decode(text)
+    except ValueError as error:
+        raise ValueError(f"{_brief(text)}: {str(error).partition('. ')[0]}") from None
+    try:
         wrong = best_match(_validator(shape.schema).iter_errors(value))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{_brief(text)} is not JSON: {error}") from None
     except RecursionError:  # a schema that refers to itself goes as deep as it likes
         raise ValueError(f"{_brief(text)} is nested too deeply") from None
     if wrong is not None:
@@ -100,16 +102,6 @@ def _validator(schema: str) -> Any:
     from jsonschema import Draft202012Validator
 
     return Draft202012Validator(json.loads(schema))
-
-
-def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _float(digits: str) -> float:
-    if math.isinf(value := float(digits)):
-        raise ValueError(f"{_brief(digits, quoted=False)} is too large a number")
-    return value
 
 
 def _brief(text: str, quoted: bool = True) -> str:

@@ -6,7 +6,6 @@ is Chinese, too.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from vllm_flow.core.errors import ToolError, WebError, shown
+from vllm_flow.core.json_text import decode
 from vllm_flow.core.options import OptionProblem, above
 from vllm_flow.core.registry import tool
 from vllm_flow.core.resources import Clock
@@ -101,7 +101,7 @@ class Weather:
     async def _get(self, url: str) -> Mapping[str, Any]:
         page = await GuardedWeb(self._options, "resources.tools.offer.weather").get(url)
         try:
-            answer = json.loads(page.text)
+            answer = decode(page.text)
         except ValueError:
             answer = None
         if not isinstance(answer, dict):

@@ -12,10 +12,11 @@ import pytest
 import vllm_flow
 
 PROMISED = [
-    "Answer", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Item", "Marks",
-    "Message", "Moving", "Now", "Prompt", "Result", "Sampling", "SamplingPlan", "Schedule", "Score", "Segment",
-    "Session", "Share", "Steered", "Store", "Stream", "Text", "ToolError", "Turn", "TurnFailed", "Usage", "assistant",
-    "build", "load", "metric", "node", "run_sweep", "schedule", "stage", "system", "tool", "user",
+    "Answer", "Audio", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Image",
+    "Item", "Marks", "Message", "Moving", "Now", "Prompt", "Result", "Sampling", "SamplingPlan", "Schedule", "Score",
+    "Segment", "Session", "Share", "Steered", "Store", "Stream", "Text", "ToolError", "Turn", "TurnFailed", "Usage",
+    "assistant", "build", "load", "metric", "node", "read_medium", "run_sweep", "schedule", "stage", "system", "tool",
+    "user",
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vllm_flow.core.answers import Answer, Marks
     from vllm_flow.core.engines import Engines
     from vllm_flow.core.errors import ConfigError, FlowError, ToolError
+    from vllm_flow.core.media import Audio, Image
     from vllm_flow.core.messages import Message, Text, assistant, system, user
     from vllm_flow.core.moving import Moving, Now, Steered
     from vllm_flow.core.registry import metric, schedule, stage, tool
@@ -22,20 +23,23 @@ if TYPE_CHECKING:
     from vllm_flow.core.schedule import Schedule
     from vllm_flow.core.segments import Item, Segment, Share
     from vllm_flow.core.values import Completion, Context, Prompt, Result, Score, Turn, TurnFailed, Usage
+    from vllm_flow.media import read_medium
     from vllm_flow.session import Session, Stream, build, load, node, run_sweep
 
 __version__ = "0.1.0"
 __all__ = [
-    "Answer", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Item", "Marks",
-    "Message", "Moving", "Now", "Prompt", "Result", "Sampling", "SamplingPlan", "Schedule", "Score", "Segment",
-    "Session", "Share", "Steered", "Store", "Stream", "Text", "ToolError", "Turn", "TurnFailed", "Usage", "assistant",
-    "build", "load", "metric", "node", "run_sweep", "schedule", "stage", "system", "tool", "user",
+    "Answer", "Audio", "Clock", "Completion", "ConfigError", "Context", "Engine", "Engines", "FlowError", "Image",
+    "Item", "Marks", "Message", "Moving", "Now", "Prompt", "Result", "Sampling", "SamplingPlan", "Schedule", "Score",
+    "Segment", "Session", "Share", "Steered", "Store", "Stream", "Text", "ToolError", "Turn", "TurnFailed", "Usage",
+    "assistant", "build", "load", "metric", "node", "read_medium", "run_sweep", "schedule", "stage", "system", "tool",
+    "user",
 ]  # fmt: skip
 
 HOMES = {
     "vllm_flow.core.answers": "Answer Marks",
     "vllm_flow.core.engines": "Engines",
     "vllm_flow.core.errors": "ConfigError FlowError ToolError",
+    "vllm_flow.core.media": "Audio Image",
     "vllm_flow.core.messages": "Message Text assistant system user",
     "vllm_flow.core.moving": "Moving Now Steered",
     "vllm_flow.core.registry": "metric schedule stage tool",
@@ -45,6 +49,7 @@ HOMES = {
     "vllm_flow.core.schedule": "Schedule",
     "vllm_flow.core.segments": "Item Segment Share",
     "vllm_flow.core.values": "Completion Context Prompt Result Score Turn TurnFailed Usage",
+    "vllm_flow.media": "read_medium",
     "vllm_flow.session": "Session Stream build load node run_sweep",
 }
 

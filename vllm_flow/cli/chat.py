@@ -22,7 +22,7 @@ from vllm_flow.cli.words import is_terminal, kept_in_a_file, take_flags
 from vllm_flow.core.errors import ConfigError, Fault, FlowError, listed
 from vllm_flow.core.files import new_folder
 from vllm_flow.core.media import Medium
-from vllm_flow.core.messages import Message, Text
+from vllm_flow.core.messages import user
 from vllm_flow.core.resources import Store
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Turn, TurnFailed
@@ -163,8 +163,8 @@ class Chat:
                 feedback, self.feedback = self.feedback, None
                 remember, self.remember = self.remember, {}
                 shown, self.shown = self.shown, []
-                message = Message("user", (*shown, Text(line)))
-                self.answer(Turn(self.conversation, message, feedback=feedback, remember=remember))
+                said = user(line, *shown)
+                self.answer(Turn(self.conversation, said, feedback=feedback, remember=remember))
 
     def _command(self, line: str) -> bool:
         """Run a `/command`. Returns whether to go on."""

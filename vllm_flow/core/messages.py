@@ -51,8 +51,9 @@ def system(text: str) -> Message:
     return Message("system", (Text(text),))
 
 
-def user(text: str) -> Message:
-    return Message("user", (Text(text),))
+def user(text: str, *shown: Medium) -> Message:
+    """shown: images and sounds that the text is about; they stand before it."""
+    return Message("user", (*shown, Text(text)))
 
 
 def assistant(text: str) -> Message:

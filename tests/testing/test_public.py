@@ -80,7 +80,7 @@ def test_the_public_names_are_the_promised_ones() -> None:
     assert sorted(names) == testing.__all__ == [
         "EchoEngine", "FakeTools", "FixedClock", "MemoryStore", "ScriptedEngine", "archive_promises", "ask", "call_tool",
         "check_engine", "check_metric", "check_schedule", "check_stage", "check_store", "completion", "context",
-        "engine_promises", "prompt", "schedule", "shared_promises", "store_promises", "turn", "values_of",
+        "engine_promises", "picture", "prompt", "schedule", "shared_promises", "sound", "store_promises", "turn", "values_of",
     ]  # fmt: skip
 
 

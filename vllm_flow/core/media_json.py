@@ -10,6 +10,7 @@ from vllm_flow.core.media import Audio, Image, Medium
 
 DIGEST = re.compile("[0-9a-f]{64}")
 NUMBERS = {"image": ("width", "height"), "audio": ("sample_rate_hz", "frames")}
+OPTIONAL = {"image": ("source", "of_frames"), "audio": ("source",)}
 
 
 def medium_to_json(medium: Medium) -> dict[str, Any]:
@@ -26,9 +27,7 @@ def medium_to_json(medium: Medium) -> dict[str, Any]:
 def medium_from_json(data: Any, where: str) -> Medium:
     """What it is, without its content. Raises ValueError."""
     kind = data["type"]
-    check_keys(
-        data, where, ("type", "digest", *NUMBERS[kind]), ("source", "of_frames") if kind == "image" else ("source",)
-    )
+    check_keys(data, where, ("type", "digest", *NUMBERS[kind]), OPTIONAL[kind])
     digest = text_from_json(data["digest"], f"{where}.digest")
     if not DIGEST.fullmatch(digest):
         raise ValueError(f"{where}.digest: {brief(digest)} is no digest. It has 64 hexadecimal digits.")

@@ -88,8 +88,10 @@ def main(data: bytes, out: IO[bytes]) -> None:
     """A line of JSON, then the samples: float32, little-endian, channel by channel."""
     import soundfile
 
+    from vllm_flow.media.forwards import Forwards
+
     try:
-        opened = soundfile.SoundFile(io.BytesIO(data))
+        opened = Forwards(io.BytesIO(data))
     except soundfile.LibsndfileError as error:
         why = "there is no such frame in it" if error.code == UNKNOWN_FORMAT else error.error_string
         out.write(json.dumps({"error": why}).encode() + b"\n")

@@ -16,7 +16,8 @@ from vllm_flow.media.limits import MB, Limits, reason
 
 if TYPE_CHECKING:
     import numpy as np
-    import soundfile
+
+    from vllm_flow.media.forwards import Forwards
 
 BLOCK_SAMPLES = 2**18
 """How many samples of all channels are decoded at a time."""
@@ -32,8 +33,10 @@ def decoded(data: bytes, found: Format, where: str, limits: Limits) -> tuple[int
     """Its rate in Hz, and blocks of shape (frames, channels), floats with full scale 1. Both raise MediaError."""
     import soundfile
 
+    from vllm_flow.media.forwards import Forwards
+
     try:
-        opened = Apart(data) if found == "MP3" else soundfile.SoundFile(io.BytesIO(data))
+        opened = Apart(data) if found == "MP3" else Forwards(io.BytesIO(data))
     except (soundfile.LibsndfileError, ValueError, OverflowError) as error:
         raise _unreadable(where, found, reason(error)) from None
     problem = _too_much(opened, limits, _told_frames(opened))
@@ -49,9 +52,7 @@ def decoded(data: bytes, found: Format, where: str, limits: Limits) -> tuple[int
     return opened.samplerate, _blocks(opened, found, where, limits)
 
 
-def _blocks(
-    opened: soundfile.SoundFile | Apart, found: Format, where: str, limits: Limits
-) -> Iterator[np.ndarray[Any, Any]]:
+def _blocks(opened: Forwards | Apart, found: Format, where: str, limits: Limits) -> Iterator[np.ndarray[Any, Any]]:
     import soundfile
 
     step, done = max(1, BLOCK_SAMPLES // opened.channels), 0
@@ -69,15 +70,17 @@ def _blocks(
             yield block
     if done < (told := _told_frames(opened)):
         seconds = f"{done / opened.samplerate:,.1f} of its {told / opened.samplerate:,.1f} seconds"
-        raise MediaError(f"{where}: it is cut off or damaged: {seconds} can be decoded. Give the whole file.")
+        raise MediaError(
+            f"{where}: it is cut off or damaged: {seconds} can be decoded. Give it whole, or save it anew."
+        )
 
 
-def _told_frames(opened: soundfile.SoundFile | Apart) -> int:
+def _told_frames(opened: Forwards | Apart) -> int:
     """By the header; 0 where it does not tell."""
     return opened.frames if opened.frames < UNKNOWN_FRAMES else 0
 
 
-def _too_much(opened: soundfile.SoundFile | Apart, limits: Limits, frames: int) -> str:
+def _too_much(opened: Forwards | Apart, limits: Limits, frames: int) -> str:
     if frames > limits.max_seconds * opened.samplerate:
         return f"it is longer than {limits.max_seconds:,g} seconds. Cut it into parts, or raise max_seconds."
     if frames * opened.channels * 4 > limits.max_decoded_bytes:

@@ -34,7 +34,7 @@ def format_of(data: bytes) -> Format | None:
         return "FLAC"
     if data.startswith(b"OggS"):
         return "OGG"
-    if data.startswith(b"ID3") or (len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0):  # tags, or a frame
+    if data.startswith(b"ID3") or (len(data) > 1 and data[0] == 0xFF and data[1] & 0xE6 == 0xE2):  # a frame of layer 3
         return "MP3"
     return None
 

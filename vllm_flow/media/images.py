@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import PIL.Image
     from PIL.ImageFile import ImageFile
 
-STRIP_PIXELS = 1_000_000
+STRIP_PIXELS = 2**16
 """How many pixels are hashed at a time."""
 COMPRESSION = 3
 """Of zlib."""
@@ -74,6 +74,10 @@ def _decoded(plain: Bare, found: Format, where: str, limits: Limits | None) -> t
 
 
 def _unreadable(where: str, found: Format, error: Exception) -> MediaError:
+    from PIL.Image import DecompressionBombError
+
+    if isinstance(error, DecompressionBombError):  # of a WEBP, whose decoder looks before ours can
+        return MediaError(f"{where}: it has more pixels than are read of a {found}. Make it smaller.")
     return MediaError(f"{where}: it cannot be decoded as {found}{reason(error)}. Save it anew, whole, as a PNG.")
 
 

@@ -42,6 +42,6 @@ def named(source: str, otherwise: str) -> str:
 
 def reason(error: BaseException) -> str:
     """What a decoder said, in brackets and in one short line; or nothing."""
-    text = " ".join(str(getattr(error, "error_string", error)).split()).rstrip(".")
+    text = " ".join(str(getattr(error, "error_string", error)).split()).rstrip(".").removeprefix("Error : ")
     text = text if text.isprintable() else ascii(text)
     return f" ({text if len(text) <= 100 else text[:99] + '…'})" if text else ""

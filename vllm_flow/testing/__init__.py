@@ -9,6 +9,7 @@ from vllm_flow.engines.echo import EchoEngine
 from vllm_flow.stores.memory import MemoryStore
 from vllm_flow.testing.asking import ask
 from vllm_flow.testing.engines import check_engine, engine_promises
+from vllm_flow.testing.media import picture, sound
 from vllm_flow.testing.metrics import check_metric
 from vllm_flow.testing.schedules import check_schedule, values_of
 from vllm_flow.testing.stages import check_stage
@@ -33,9 +34,11 @@ __all__ = [
     "completion",
     "context",
     "engine_promises",
+    "picture",
     "prompt",
     "schedule",
     "shared_promises",
+    "sound",
     "store_promises",
     "turn",
     "values_of",

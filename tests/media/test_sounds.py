@@ -87,6 +87,13 @@ def test_samples_come_at_the_rate_that_is_asked_for() -> None:
     assert np.array_equal(samples(audio, 48_000), samples(audio))
 
 
+@pytest.mark.parametrize(
+    ("rate", "wanted", "frames"), [(2, 8_000, 16_000_000), (655_350, 8_000, 49), (65_535, 16_000, 977)]
+)
+def test_rates_that_are_far_apart_are_resampled_too(rate: int, wanted: int, frames: int) -> None:
+    assert len(samples(audio_from(recorded(MONO, "WAV", "PCM_16", rate), "x"), wanted)) == frames
+
+
 def test_a_little_over_full_scale_is_held_there() -> None:
     found = samples(audio_from(recorded(np.array([1.5, -1.5, 0.5]), "WAV", "FLOAT"), "x"))
     assert found.tolist() == [1 - 2**-23, -1, 0.5]

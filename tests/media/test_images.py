@@ -176,14 +176,14 @@ def test_the_limits_of_the_decoder_for_the_whole_process_are_neither_asked_nor_t
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"", "x: it is empty. Give a picture or a recording."),
+        (b"", "x: it is empty. Give an image or a sound."),
         (
             b"GIF89a and more",
-            "x: it is not a picture (PNG, JPEG, WEBP). Convert it, or give a picture (PNG, JPEG, WEBP).",
+            "x: it is not an image (PNG, JPEG, WEBP). Convert it, or give an image (PNG, JPEG, WEBP).",
         ),
         (
             recorded(np.zeros(9), "WAV", "PCM_16"),
-            "x: it is a recording (WAV). Give a picture (PNG, JPEG, WEBP).",
+            "x: it is a sound (WAV). Give an image (PNG, JPEG, WEBP).",
         ),
         (
             encoded(SHOWN, "PNG")[:-40],
@@ -216,4 +216,4 @@ def test_a_picture_that_is_only_known_by_its_digest_has_no_pixels() -> None:
     image = replace(image_from(picture(), "x.png"), data=None)
     with pytest.raises(MediaError) as told:
         pixels(image)
-    assert str(told.value) == "x.png: only the digest of this picture is known here. Give the picture again."
+    assert str(told.value) == "x.png: only the digest of this image is known here. Give the image again."

@@ -36,7 +36,7 @@ def test_which_of_both_it_is_is_told_by_its_content() -> None:
     with pytest.raises(MediaError) as told:
         medium_from("\ufeffNotes".encode("utf-16"), "notes.mp3")
     assert str(told.value) == (
-        "notes.mp3: it is neither a picture (PNG, JPEG, WEBP) nor a recording (WAV, FLAC, OGG, MP3). "
+        "notes.mp3: it is neither an image (PNG, JPEG, WEBP) nor a sound (WAV, FLAC, OGG, MP3). "
         "Convert it to one of these."
     )
 

@@ -129,13 +129,13 @@ ANEW = "Save it anew, whole, as a FLAC."
 @pytest.mark.parametrize(
     ("data", "limits", "problem"),
     [
-        (b"", Limits(), "it is empty. Give a picture or a recording."),
+        (b"", Limits(), "it is empty. Give an image or a sound."),
         (
             b"FORM\0\0\0\0AIFF",
             Limits(),
-            "it is not a recording (WAV, FLAC, OGG, MP3). Convert it, or give a recording (WAV, FLAC, OGG, MP3).",
+            "it is not a sound (WAV, FLAC, OGG, MP3). Convert it, or give a sound (WAV, FLAC, OGG, MP3).",
         ),
-        (picture(), Limits(), "it is a picture (PNG). Give a recording (WAV, FLAC, OGG, MP3)."),
+        (picture(), Limits(), "it is an image (PNG). Give a sound (WAV, FLAC, OGG, MP3)."),
         (
             recorded(MONO, "WAV", "PCM_16")[:-99],
             Limits(),
@@ -169,7 +169,7 @@ ANEW = "Save it anew, whole, as a FLAC."
             Limits(),
             "its samples go up to 32,768.0, where full scale is 1. Scale them to -1 to 1, or write whole numbers.",
         ),
-        (recorded(np.zeros(0), "WAV", "PCM_16"), Limits(), "there is no sound in it. Give a recording that has some."),
+        (recorded(np.zeros(0), "WAV", "PCM_16"), Limits(), "it has no samples. Give a sound that has some."),
         (
             recorded(MONO, "WAV", "PCM_16", 655_360),
             Limits(),
@@ -234,7 +234,7 @@ def test_a_recording_that_is_only_known_by_its_digest_has_no_samples_and_a_damag
     assert audio.seconds == 2
     with pytest.raises(MediaError) as told:
         samples(replace(audio, data=None))
-    assert str(told.value) == "x.wav: only the digest of this recording is known here. Give the recording again."
+    assert str(told.value) == "x.wav: only the digest of this sound is known here. Give the sound again."
     with pytest.raises(MediaError) as told:
         samples(replace(audio, data=b"nothing that is known"))
-    assert str(told.value) == "x.wav: its content is damaged (Format not recognised). Give the recording again."
+    assert str(told.value) == "x.wav: its content is damaged (Format not recognised). Give the sound again."

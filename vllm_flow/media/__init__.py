@@ -1,7 +1,7 @@
 """The gate: every image and sound enters here, as bytes of any kind, and leaves as a value in one form or as an error.
 
-What is in a file is told by its content, how much by its header before any of it is decoded. Nobody else opens pictures
-and recordings.
+What is in a file is told by its content, how much by its header before any of it is decoded. Nobody else opens
+images and sounds.
 """
 
 from vllm_flow.core.errors import MediaError

@@ -1,4 +1,4 @@
-"""Cut off: recordings whose end is missing, which decoders would pass over in silence. By what the containers say."""
+"""Cut off: sounds whose end is missing, which decoders would pass over in silence. By what the containers say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding of recordings, block by block, within the limits: by the header before the first block, and by what comes,
+"""Decoding of sounds, block by block, within the limits: by the header before the first block, and by what comes,
 since a header need not tell the truth.
 """
 

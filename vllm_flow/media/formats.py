@@ -18,8 +18,8 @@ KINDS: dict[Format, MediaKind] = {
     "OGG": "audio",
     "MP3": "audio",
 }
-PICTURES, SOUNDS = "a picture (PNG, JPEG, WEBP)", "a recording (WAV, FLAC, OGG, MP3)"
-READ = {"image": PICTURES, "audio": SOUNDS}
+IMAGES, SOUNDS = "an image (PNG, JPEG, WEBP)", "a sound (WAV, FLAC, OGG, MP3)"
+READ = {"image": IMAGES, "audio": SOUNDS}
 
 
 def format_of(data: bytes) -> Format | None:

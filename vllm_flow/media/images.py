@@ -1,4 +1,4 @@
-"""Pictures: from the bytes of a file to upright RGB pixels, and back from the value to pixels.
+"""Images: from the bytes of a file to upright RGB pixels, and back from the value to pixels.
 
 What a model sees are pixels, so nothing else stays: what is transparent shows white, of 16 bits the higher 8 stay, and
 colour profiles are left out unapplied, as in the preparation that models were trained with.
@@ -28,7 +28,7 @@ COMPRESSION = 3
 
 
 def image_from(data: bytes, source: str, limits: Limits = DEFAULT) -> Image:
-    """A picture from the bytes of a PNG, JPEG or WEBP file, told by its content. source: its name, for people.
+    """An image from the bytes of a PNG, JPEG or WEBP file, told by its content. source: its name, for people.
 
     Of an animation it is the first frame, and the value knows how many there were. Equal pixels have equal digests,
     whatever file they come from. Raises MediaError.
@@ -46,7 +46,7 @@ def pixels(image: Image) -> PIL.Image.Image:
     """Its pixels, RGB. Raises MediaError when only its name is known."""
     where = named(image.source, "image")
     if image.data is None:
-        raise MediaError(f"{where}: only the digest of this picture is known here. Give the picture again.")
+        raise MediaError(f"{where}: only the digest of this image is known here. Give the image again.")
     shown, _ = _decoded(Bare(image.data), expect(image.data, "image", where), where, None)
     return shown
 

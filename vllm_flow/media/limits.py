@@ -1,4 +1,4 @@
-"""Limits: how much a picture or a recording may take. A small file can unfold to gigabytes, so all of them are checked
+"""Limits: how much an image or a sound may take. A small file can unfold to gigabytes, so all of them are checked
 before it does.
 """
 
@@ -16,11 +16,11 @@ class Limits:
     max_bytes: int = 256 * MB
     """How long a file may be."""
     max_pixels: int = 40_000_000
-    """Width times height of a picture."""
+    """Width times height of an image."""
     max_seconds: float = 3600.0
-    """How long a recording may last."""
+    """How long a sound may last."""
     max_decoded_bytes: int = 512 * MB
-    """What a recording takes decoded: samples of all channels, four bytes each."""
+    """What a sound takes decoded: samples of all channels, four bytes each."""
 
 
 DEFAULT = Limits()
@@ -29,7 +29,7 @@ DEFAULT = Limits()
 def check_bytes(length: int, where: str, limits: Limits) -> None:
     """Raises MediaError for an empty file and for one that is too long."""
     if not length:
-        raise MediaError(f"{where}: it is empty. Give a picture or a recording.")
+        raise MediaError(f"{where}: it is empty. Give an image or a sound.")
     if length > limits.max_bytes:
         what = f"it has {length:,} bytes, and at most {limits.max_bytes:,} are read"
         raise MediaError(f"{where}: {what}. Make it smaller, or raise max_bytes.")

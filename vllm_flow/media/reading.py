@@ -1,4 +1,4 @@
-"""Reading: a picture or a recording, whichever it is, from bytes or from a file in the declared places."""
+"""Reading: an image or a sound, whichever it is, from bytes or from a file in the declared places."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from vllm_flow.core.errors import MediaError, SourceError
 from vllm_flow.core.media import Medium
 from vllm_flow.core.places import found
-from vllm_flow.media.formats import KINDS, PICTURES, SOUNDS, format_of
+from vllm_flow.media.formats import IMAGES, KINDS, SOUNDS, format_of
 from vllm_flow.media.images import image_from
 from vllm_flow.media.limits import DEFAULT, Limits, check_bytes, named
 from vllm_flow.media.sounds import audio_from
@@ -20,7 +20,7 @@ def medium_from(data: bytes, source: str, limits: Limits = DEFAULT) -> Medium:
     check_bytes(len(data), where, limits)
     of = format_of(data)
     if of is None:
-        what = f"it is neither {PICTURES} nor {SOUNDS}"
+        what = f"it is neither {IMAGES} nor {SOUNDS}"
         raise MediaError(f"{where}: {what}. Convert it to one of these.")
     return image_from(data, source, limits) if KINDS[of] == "image" else audio_from(data, source, limits)
 

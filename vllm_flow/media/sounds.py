@@ -1,6 +1,6 @@
-"""Recordings: from the bytes of a file to one channel at its own rate, and back from the value to samples.
+"""Sounds: from the bytes of a file to one channel at its own rate, and back from the value to samples.
 
-A sample is a whole number of 24 bits, the mean of all channels: it holds recordings of 16 and 24 bits exactly. What
+A sample is a whole number of 24 bits, the mean of all channels: it holds sounds of 16 and 24 bits exactly. What
 goes beyond full scale is held there, as in a player, since decoders of lossy formats overshoot a little.
 """
 
@@ -26,7 +26,7 @@ TOP_16_OF_24 = 8
 
 
 def audio_from(data: bytes, source: str, limits: Limits = DEFAULT) -> Audio:
-    """A recording from the bytes of a WAV, FLAC, OGG or MP3 file, told by its content. source: its name, for people.
+    """A sound from the bytes of a WAV, FLAC, OGG or MP3 file, told by its content. source: its name, for people.
 
     Equal samples at an equal rate have equal digests, whatever lossless file they come from. Raises MediaError.
     """
@@ -36,7 +36,7 @@ def audio_from(data: bytes, source: str, limits: Limits = DEFAULT) -> Audio:
     rate, blocks = decoded(data, found, where, limits)
     whole = _joined([_whole_numbers(block, where) for block in blocks])
     if not whole.size:
-        raise MediaError(f"{where}: there is no sound in it. Give a recording that has some.")
+        raise MediaError(f"{where}: it has no samples. Give a sound that has some.")
     digest = hashlib.sha256(f"mono {rate} {whole.size}\n".encode("ascii"))
     digest.update(whole.astype("<i4", copy=False).data)
     return Audio(digest.hexdigest(), rate, whole.size, source, _encoded(whole, rate))
@@ -52,11 +52,11 @@ def samples(audio: Audio, sample_rate_hz: int | None = None) -> np.ndarray[Any, 
 
     where = named(audio.source, "audio")
     if audio.data is None:
-        raise MediaError(f"{where}: only the digest of this recording is known here. Give the recording again.")
+        raise MediaError(f"{where}: only the digest of this sound is known here. Give the sound again.")
     try:
         found, rate = soundfile.read(io.BytesIO(audio.data), dtype="float32")
     except soundfile.LibsndfileError as error:
-        raise MediaError(f"{where}: its content is damaged{reason(error)}. Give the recording again.") from None
+        raise MediaError(f"{where}: its content is damaged{reason(error)}. Give the sound again.") from None
     if sample_rate_hz is None or sample_rate_hz == rate:
         return found  # type: ignore[no-any-return]
     return soxr.resample(found, rate, sample_rate_hz, quality="HQ")  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import BadRow, Turn
 from vllm_flow.inputs import File
-from vllm_flow.inputs.template import Template
+from vllm_flow.core.template import Template
 
 
 @pytest.fixture

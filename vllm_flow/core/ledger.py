@@ -19,7 +19,7 @@ TOOLS = "tools"
 """What the model may call, and, behind the question, its calls of this turn and what came of them."""
 ORDER = (
     "system", TOOLS, "documents", "facts", "memory", "summary", "story", "history", "recalled", "retrieved",
-    "media", "question",
+    "candidates", "media", "question",
 )  # fmt: skip
 """The names that there are of our own; others stand behind them at their place, in the order in which they come."""
 

@@ -10,10 +10,10 @@ from vllm_flow.core.errors import InputError, listed, nearest
 from vllm_flow.core.json_text import decode
 from vllm_flow.core.media import MediaKind, Medium
 from vllm_flow.core.messages import Message, Text
+from vllm_flow.core.template import Template, json_value
 from vllm_flow.core.values import Turn
 from vllm_flow.inputs.rows import Form, Row, Strict, messages_of, name_of
 from vllm_flow.inputs.shown import Shown
-from vllm_flow.inputs.template import Template, json_value
 
 KNOWN = frozenset({"conversation", "id", "messages", "parts", "reference", "text", "turn"})
 

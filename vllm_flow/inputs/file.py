@@ -13,6 +13,7 @@ from vllm_flow.core.errors import InputError
 from vllm_flow.core.gate import Gate
 from vllm_flow.core.options import OptionProblem, at_least
 from vllm_flow.core.registry import source
+from vllm_flow.core.template import Template
 from vllm_flow.core.values import BadRow, Turn
 from vllm_flow.inputs import parquet
 from vllm_flow.inputs.columns import ColumnNames, Columns, Mapped, StrictColumns
@@ -21,7 +22,6 @@ from vllm_flow.inputs.opening import ENDINGS, ending, open_bytes
 from vllm_flow.inputs.rows import Form, Row, Strict, turns_of
 from vllm_flow.inputs.separated import DELIMITERS, separated_rows
 from vllm_flow.inputs.shown import Shown
-from vllm_flow.inputs.template import Template
 
 PARQUET = ".parquet"
 

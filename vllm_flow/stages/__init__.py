@@ -2,6 +2,7 @@
 
 from vllm_flow.stages.adapt import Learned, Lora
 from vllm_flow.stages.bandit import Bandit
+from vllm_flow.stages.choose import Choose
 from vllm_flow.stages.cite import Passages
 from vllm_flow.stages.context import Bm25 as RecalledByWords
 from vllm_flow.stages.context import Facts, Full, Retrieval, Sink, Story, Summary, Update, Window
@@ -9,6 +10,7 @@ from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.fuse import Chat
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Question, Rating, Verdict
+from vllm_flow.stages.recommend import Candidates
 from vllm_flow.stages.retrieve import Bm25, Dense
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import ByMetric, Compared, Continued, Given, Likelihood
@@ -20,7 +22,9 @@ __all__ = [
     "Best",
     "Bm25",
     "ByMetric",
+    "Candidates",
     "Chat",
+    "Choose",
     "Compared",
     "Continued",
     "Deadline",

@@ -54,7 +54,7 @@ class Passages:
 
     def run(self, reply: Completion, retrieved: Segment, *, prompt: Prompt | None = None) -> Cited:
         named = set(_numbers(reply.text))
-        there = retrieved.items if prompt is None or prompt.ledger is None else _in(prompt.ledger, retrieved)
+        there = retrieved.items if prompt is None or prompt.ledger is None else standing(prompt.ledger, retrieved)
         found = tuple(
             _passage(item, number, number in named)
             for number, item in enumerate(retrieved.items, start=1)
@@ -65,7 +65,7 @@ class Passages:
         return Cited(text, found, tuple(sorted(named - {one.number for one in found})))
 
 
-def _in(ledger: Ledger, retrieved: Segment) -> tuple[Item, ...]:
+def standing(ledger: Ledger, retrieved: Segment) -> tuple[Item, ...]:
     """The items of the segment that stand in the prompt of the ledger."""
     sources = {source for one in ledger.entries if one.segment == retrieved.name for source in one.sources}
     return tuple(item for item in retrieved.items if item.source in sources)

@@ -154,5 +154,11 @@ def remembered(state: Mapping[str, Any], also: Mapping[str, str | None]) -> dict
     return {one.key: one.value for one in notes.known.values() if one.value is not None}
 
 
+def told(state: Mapping[str, Any]) -> dict[str, str]:
+    """Of the facts in a conversation's state those that the user said are to be remembered; none that a model read."""
+    rows = state.get(NAME, {}).get(KNOWN, ())
+    return {one["key"]: one["value"] for one in rows if one["told"] and one["value"] is not None}
+
+
 def _doubt(said: str, _: str, value: str) -> str | None:
     return None if says(said, value) else "not in the words of the message"

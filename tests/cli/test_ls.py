@@ -645,7 +645,7 @@ def test_at_a_terminal_of_80_columns_no_line_is_broken_by_it(loud: Path) -> None
     os.close(ours)
     text = plain(screen)
     assert [line for line in text.splitlines() if len(line) > 80] == []
-    assert "stages  context/full       All earlier messages of the conversation." in text.replace("\r", "")
+    assert "stages  context/full          All earlier messages of the conversation." in text.replace("\r", "")
     assert "\r\n\r\noptions\r\n  model: a mapping with: " in text
 
 

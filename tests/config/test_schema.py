@@ -169,6 +169,7 @@ MUTANTS = [
     ("pipelines/review.yaml", "output: reply", "outptu: reply"),
     ("pipelines/tutor.yaml", "- /context: facts", "- /context: fact"),
     ("pipelines/perplexity.yaml", "{use: score/given}", "{use: score/given, prompt: x}"),
+    ("pipelines/recommend.yaml", "diversity: 0.0", "diversity: 2"),
     ("pipelines/support.yaml", "overlap: 0", "overlap: none"),
     ("pipelines/weather.yaml", "override /tools: weather", "override /tools: wether"),
     ("pipelines/story.yaml", "- /context: story", "- {/context: story, /store: memory}"),

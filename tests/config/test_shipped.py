@@ -38,6 +38,10 @@ STAGES = {
         "context/window", "source/folder", "retrieve/dense", "fuse/chat", "schedule/sampling", "infer/generate",
         "cite/passages", "context/update",
     ],
+    "recommend": [
+        "context/facts", "source/catalogue", "recommend/candidates", "fuse/chat", "schedule/sampling",
+        "recommend/choose", "context/update",
+    ],
     "judge": [
         "context/full", "fuse/chat", "schedule/sampling", "infer/generate", "judge/verdict", "context/update",
     ],

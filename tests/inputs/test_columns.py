@@ -11,9 +11,9 @@ from vllm_flow.core.errors import InputError
 from vllm_flow.core.messages import assistant, system, user
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.spec import RunSpec
+from vllm_flow.core.template import Template
 from vllm_flow.core.values import BadRow, Turn
 from vllm_flow.inputs import File
-from vllm_flow.core.template import Template
 
 
 @pytest.fixture

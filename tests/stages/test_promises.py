@@ -11,6 +11,7 @@ import numpy
 import pytest
 
 from vllm_flow.core.adapting import Adapted
+from vllm_flow.core.catalogue import Catalogue, Offer
 from vllm_flow.core.embedding import Kind
 from vllm_flow.core.library import Library
 from vllm_flow.core.likelihoods import Scored, TokenLikelihood
@@ -20,9 +21,11 @@ from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share
+from vllm_flow.core.shape import Parsed
 from vllm_flow.core.values import Completion, Context, Score, Usage
 from vllm_flow.stages.adapt import Learned, Lora
 from vllm_flow.stages.bandit import Bandit
+from vllm_flow.stages.choose import Choose
 from vllm_flow.stages.cite import Cited, Passage, Passages
 from vllm_flow.stages.context import Facts, Full, Sink, Story, Summary, Update, Window
 from vllm_flow.stages.context.recall import Bm25 as RecalledByWords
@@ -31,6 +34,7 @@ from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.fuse import Chat, Plain
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Question, Rating, Verdict
+from vllm_flow.stages.recommend import Candidates
 from vllm_flow.stages.retrieve import Bm25, Dense
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import ByMetric, Compared, Continued, Given, Likelihood
@@ -101,6 +105,17 @@ SAME_FOUND = _found(Item("Well, well.", "1: a.md:1", 1.0))
 BY_WORDS = _found(Item("And what now?", "1: b.md:7", 0.2544))
 OLDER = Item("User: How are you?\nAssistant: Well enough.", "turn 1", 1.0)
 RECALLED = Segment("recalled", (OLDER,), "Said earlier in this conversation:", "last", Share(overflow="last"))
+SHELF = Catalogue.of((Offer("w", "Whale", "The sea."),))
+OFFERED = Segment(
+    "candidates", (Item("The sea.", "w", 1.0),), "What can be recommended:", "last", Share(overflow="last")
+)
+RECOMMENDED = Completion(
+    "1. Whale",
+    (),
+    "stop",
+    Usage(0, 0),
+    parsed=Parsed({"recommended": [{"id": "w", "title": "Whale", "reason": None}]}),
+)
 TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
     (Full(), {"turn": NEW, "store": remembering}, Context(EARLIER, state={"mood": "calm"})),
     (
@@ -133,6 +148,8 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
         ),
     ),
     (Dense(passages=1), {"turn": NEW, "library": LIBRARY, "embedder": SameEmbedder}, SAME_FOUND),
+    (Candidates(), {"turn": NEW, "catalogue": SHELF, "embedder": SameEmbedder}, OFFERED),
+    (Choose(why=None), {**ASK, "schedule": schedule(), "catalogue": SHELF, "candidates": OFFERED}, RECOMMENDED),
     (Bm25(passages=1), {"turn": turn("what?"), "library": LIBRARY}, BY_WORDS),
     (
         Passages(),

@@ -1,8 +1,8 @@
-"""Ranking: what somebody wants as one vector, and of what is near to it a list that need not say the same thing twice."""
+"""Ranking: what somebody wants as one vector, and of what is near to it a list that may be made diverse."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from vllm_flow.retrieval.scores import DIGITS, Hit
@@ -16,18 +16,21 @@ if TYPE_CHECKING:
     Scores = NDArray[numpy.float64]
 
 
-def wanted(towards: Iterable[Vectors], away: Vectors, weight: float) -> Vectors | None:
-    """One vector of length 1: the mean of the means of each group, less `weight` times the mean of what is not wanted.
+def wanted(said: Vectors, liked: Vectors, disliked: Vectors, share: float, against: float) -> Vectors | None:
+    """One vector of length 1: share · mean(said) + (1 - share) · mean(liked) - against · mean(disliked).
 
-    That is Rocchio's formula (1971), the groups being what was said, what was shown and what is liked: each counts the
-    same, however many there are of one. None when all groups are empty, or cancel out.
+    That is Rocchio's formula (1971): each mean counts the same, however many there are of one. Without `said` the
+    share is 0, without `liked` it is 1. None without both, or when they cancel out.
     """
     import numpy
 
-    means = [group.mean(axis=0) for group in towards if len(group)]
-    if not means:
+    if not (len(said) or len(liked)):
         return None
-    found = numpy.mean(means, axis=0) - (weight * away.mean(axis=0) if len(away) else 0.0)
+    share = share if len(said) and len(liked) else float(len(said) > 0)
+    found = numpy.zeros(said.shape[1])
+    for vectors, weight in ((said, share), (liked, 1 - share), (disliked, -against)):
+        if len(vectors):
+            found += weight * vectors.mean(axis=0)
     length = float(numpy.linalg.norm(found))
     return None if length < 1e-6 else (found / length).astype(numpy.float32)
 

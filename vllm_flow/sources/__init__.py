@@ -1,4 +1,4 @@
-"""Where context comes from beside the conversation: files, folders, catalogues, facts, the web. Importing it registers them."""
+"""Where context comes from beside what was said: files, folders, catalogues, facts, the web. Importing registers it."""
 
 from vllm_flow.sources.catalogue import JsonLines
 from vllm_flow.sources.facts import Facts

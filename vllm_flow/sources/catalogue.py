@@ -1,7 +1,7 @@
 """A file of JSON lines as a catalogue: a row for each thing that can be recommended.
 
-A row that cannot be read refuses the whole file, before anything runs: a shop that silently lacks what it sells would be
-worse. What a row says beside what is needed is kept.
+A row that cannot be read refuses the whole file, before anything runs: a shop that silently lacks some of what it sells
+would be worse. What a row says beside what is needed is kept.
 """
 
 from __future__ import annotations
@@ -132,9 +132,7 @@ class _Reading:
         if (before := self.lines.setdefault(offer.id, number)) != number:
             raise ValueError(f"id: '{offer.id}' is that of line {before}, too. Give each its own.")
         if len(self.lines) > self.options.max_items:
-            raise SourceError(
-                f"{self.options.path}: it has more than {self.options.max_items} rows. Raise max_items."
-            )
+            raise SourceError(f"{self.options.path}: it has more than {self.options.max_items} rows. Raise max_items.")
         return offer
 
     def _said(self, row: dict[str, Any]) -> str:

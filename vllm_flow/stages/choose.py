@@ -30,8 +30,12 @@ from vllm_flow.stages.asking import version_of
 from vllm_flow.stages.cite import standing
 from vllm_flow.stages.infer import advised, complete, one_answer, refused
 
-WHY = "Why do you recommend “{title}” to me? Answer in one sentence."
+WHY = "“{text}” Why does it fit what I asked for? Answer in one sentence."
+"""With the text once more: the embedded model made more up when it had only the title before it."""
 NONE_LEFT = "There is nothing to recommend."
+DOTTED = r"(?:Dr|Mrs?|Ms|St|[A-Z])\. ?|[0-9]\.[0-9]"
+"""Where a dot is within a sentence: behind an abbreviation or an initial, and in a number."""
+BEGIN, WITHIN, END = rf"(?:{DOTTED}|[^\s.!?。！？])", rf"(?:{DOTTED}|[^.!?。！？\n])", r"[.!?。！？]"
 CUT = "…"
 """What a reason ends with that `sampling.max_tokens` cut off."""
 
@@ -49,23 +53,26 @@ class Choose:
     ranks: bool = True
     """Whether the model chooses and puts them in order; without, the candidates' own order stays."""
     why: str | None = WHY
-    """What it is asked for a reason, with {title} in its place; null: no reasons, and no questions."""
+    """What it is asked for a reason, with the offer's {title} or {text} in it; null: no reasons, and no questions."""
     longest: Annotated[int, at_least(20)] = 200
     """How many characters a reason may have."""
 
     def problems(self) -> Iterator[OptionProblem]:
         try:
-            columns = ("title",) if self.why is None else Template.parse(self.why).columns
+            columns = Template.parse(self.why or "{title}").columns
         except ValueError as error:
             yield OptionProblem(("why",), str(error))
             return
-        if columns != ("title",):
-            yield OptionProblem(("why",), "{title} has to be in it, and nothing else in braces. Write {title}.")
+        if not columns or {*columns} - {"title", "text"}:
+            yield OptionProblem(("why",), "{title}, {text} or both have to be in it, and nothing else in braces.")
 
     def check(self, sampling: SamplingPlan, schedule: Schedule, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         yield from refused(sampling, schedule, engine)
         yield from one_answer(sampling, schedule, "recommend/choose")
-        for shape, option in (("choices", "ranks: false" * self.ranks), ("regex", "why: null" * (self.why is not None))):
+        for shape, option in (
+            ("choices", "ranks: false" * self.ranks),
+            ("regex", "why: null" * (self.why is not None)),
+        ):
             if option and shape not in engine.capabilities().shapes:
                 yield (), f"the engine holds no answer to `{shape}`. Set `{option}`, or choose another engine."
 
@@ -138,8 +145,8 @@ class _Choosing:
 
     async def _reason(self, offer: Offer, sample: int) -> str:
         asked, template = self._request.prompt, Template.parse(self._options.why or "")
-        said = (assistant(offer.title), user(template.fill({"title": offer.title})))
-        sentence = rf"[^\s.!?。！？][^.!?。！？\n]{{0,{self._options.longest - 2}}}[.!?。！？]"
+        said = (assistant(offer.title), user(template.fill({"title": offer.title, "text": offer.text})))
+        sentence = rf"{BEGIN}{WITHIN}{{0,{self._options.longest - 2}}}{END}"
         reply = await self._ask(replace(asked, messages=(*asked.messages, *said)), sample, Shape(regex=sentence))
         return reply.text + CUT * (reply.finish_reason == "length")
 

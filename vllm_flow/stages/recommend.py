@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from vllm_flow.core.catalogue import Catalogue
 from vllm_flow.core.embedding import Embedder
@@ -42,8 +42,10 @@ class Candidates:
     disliked: tuple[str, ...] = ()
     earlier: Annotated[int, at_least(0)] = 1
     """How many of the user's messages before count as said: 1 helps with `Something shorter, please.`"""
+    said: Annotated[float, between(0, 1)] = 0.5
+    """How much it counts what was said, against what is liked and was shown. 0: only when nothing is liked or shown."""
     against: Annotated[float, between(0, 1)] = 0.5
-    """How much the mean of what is disliked counts, against that of what was said, shown and liked."""
+    """How much what is disliked counts, against all that."""
     popularity: Annotated[float, between(0, 1)] = 0.0
     """How much it counts what all like, against how near it is. 0: nothing; 1: nothing else does."""
     diversity: Annotated[float, between(0, 1)] = 0.0
@@ -68,17 +70,21 @@ class Candidates:
         context: Context | None = None,
         shown: Segment | None = None,
     ) -> Segment:
+        import numpy
+
         from vllm_flow.retrieval.index import index
-        from vllm_flow.retrieval.ranking import diverse, ranked
+        from vllm_flow.retrieval.ranking import diverse, ranked, wanted
 
         liked, disliked = self._tastes(catalogue, context)
         vectors = await index(catalogue.digest, [one.text for one in catalogue.offers], embedder)
         said = await embedder.embed(self._said(turn, context), "question", tenant=turn.tenant)
         seen = await embedder.embed([one.text for one in shown.items] if shown else (), tenant=turn.tenant)
-        near, scores = self._scores(catalogue, vectors, (said, seen, vectors[liked]), vectors[disliked])
+        fond = numpy.concatenate((seen, vectors[liked]))
+        want = wanted(said, fond, vectors[disliked], self.said, self.against)
+        scores = self._scores(catalogue, vectors, want)
         hits = ranked(scores, {*liked, *disliked}, max(self.pool if self.diversity else 0, self.most))
         chosen = diverse(hits, vectors[[hit.place for hit in hits]], self.most, self.diversity)
-        offers = ((catalogue.offers[hit.place], hit.score if near else None) for hit in chosen)
+        offers = ((catalogue.offers[hit.place], None if want is None else hit.score) for hit in chosen)
         items = tuple(Item(one.text, one.id, score) for one, score in offers)
         return Segment(NAME, items, self.heading, "last", self.share)
 
@@ -87,22 +93,19 @@ class Candidates:
         texts = (*(before[-self.earlier :] if self.earlier else ()), turn.text)
         return [one for one in texts if one.strip()]
 
-    def _scores(
-        self, catalogue: Catalogue, vectors: Vectors, towards: Iterable[Vectors], away: Vectors
-    ) -> tuple[bool, Scores]:
-        """Whether there is anything to be near to, and the scores of all offers."""
+    def _scores(self, catalogue: Catalogue, vectors: Vectors, want: Vectors | None) -> Scores:
+        """Of all offers; by popularity alone where there is nothing to be near to."""
         import numpy
 
-        from vllm_flow.retrieval.ranking import wanted
-
-        want = wanted(towards, away, self.against)
         weight = 1.0 if want is None else self.popularity
-        scores = numpy.zeros(len(vectors)) if want is None else (1 - weight) * (vectors @ want)
+        scores: Scores = numpy.zeros(len(vectors))
+        if want is not None:
+            scores = scores + (1 - weight) * (vectors @ want)
         if weight:  # on a scale of orders of magnitude, from 0 to 1: otherwise a few would drown all others
             counts = numpy.array([one.popularity or 0.0 for one in catalogue.offers])
             scaled = numpy.log1p(counts - counts.min())
             scores = scores + weight * scaled / (scaled.max() or 1.0)
-        return want is not None, scores
+        return scores
 
     def _tastes(self, catalogue: Catalogue, context: Context | None) -> tuple[list[int], list[int]]:
         """The places of what is liked and disliked. Raises FlowError."""

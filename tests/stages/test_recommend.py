@@ -35,10 +35,10 @@ SHELF = Catalogue.of(
 
 
 def found(
-    stage: Candidates, said: Turn | str, context: Context | None = None, shown: Segment | None = None
+    stage: Candidates, said: Turn | str, context: Context | None = None, described: Segment | None = None
 ) -> list[str]:
     of = said if isinstance(said, Turn) else turn(said)
-    segment = asyncio.run(stage.run(of, SHELF, WordEmbedder(*WORDS), context=context, shown=shown))
+    segment = asyncio.run(stage.run(of, SHELF, WordEmbedder(*WORDS), context=context, described=described))
     return [item.source for item in segment.items]
 
 
@@ -86,8 +86,8 @@ def test_earlier_questions_count_as_many_as_are_wanted() -> None:
 
 
 def test_what_was_shown_counts_as_what_is_liked() -> None:
-    shown = Segment("seen", (Item("a ship at sea"),))
-    assert found(Candidates(most=2), "", shown=shown) == ["whale", "island"]
+    described = Segment("seen", (Item("a ship at sea"),))
+    assert found(Candidates(most=2), "", described=described) == ["whale", "island"]
 
 
 def test_where_nothing_was_said_or_liked_the_most_popular_come_first() -> None:

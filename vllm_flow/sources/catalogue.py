@@ -19,9 +19,9 @@ from vllm_flow.core.catalogue import Catalogue, Offer
 from vllm_flow.core.errors import SourceError, nearest, shown
 from vllm_flow.core.json_text import decode
 from vllm_flow.core.options import OptionProblem, at_least, not_empty
+from vllm_flow.core.places import found
 from vllm_flow.core.registry import stage
 from vllm_flow.core.template import Template, written
-from vllm_flow.sources.places import found
 
 TOLD = 8
 """So many faults of a file are told one by one; the others are counted."""

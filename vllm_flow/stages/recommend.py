@@ -32,7 +32,7 @@ class Candidates:
 
     What the user likes is told in a turn, by id or title: `"remember": {"Dracula": "liked", "Emma": "disliked"}`, or
     `/remember Dracula=liked` in a chat. Neither is recommended again. When nothing was said, showed or liked, the most
-    popular come first. Equal ones stand as in the catalogue.
+    popular come first. Equal ones stand as in the catalogue. `described` is what pictures and sounds show, in words.
     """
 
     most: Annotated[int, at_least(1)] = 8
@@ -68,7 +68,7 @@ class Candidates:
         embedder: Embedder,
         *,
         context: Context | None = None,
-        shown: Segment | None = None,
+        described: Segment | None = None,
     ) -> Segment:
         import numpy
 
@@ -78,7 +78,7 @@ class Candidates:
         liked, disliked = self._tastes(catalogue, context)
         vectors = await index(catalogue.digest, [one.text for one in catalogue.offers], embedder)
         said = await embedder.embed(self._said(turn, context), "question", tenant=turn.tenant)
-        seen = await embedder.embed([one.text for one in shown.items] if shown else (), tenant=turn.tenant)
+        seen = await embedder.embed([one.text for one in described.items] if described else (), tenant=turn.tenant)
         fond = numpy.concatenate((seen, vectors[liked]))
         want = wanted(said, fond, vectors[disliked], self.said, self.against)
         scores = self._scores(catalogue, vectors, want)

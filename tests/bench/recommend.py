@@ -176,6 +176,7 @@ async def by_stage(
 def by_model(path: Path, people: Sequence[Person], wishes: bool, overrides: Sequence[str]) -> list[list[str]]:
     """What the pipeline recommends to each: ten of the twenty nearest, chosen one after the other."""
     options = [
+        "concurrency=16",  # so few that their prompts are still remembered when the next place is asked for
         f"graph.catalogue.path={path}", f"graph.catalogue.roots=[{path.parent}]", "graph.candidates.most=20",
         f"graph.reply.most={TOP}", "graph.reply.why=null",
         "graph.catalogue.text='{title}: {text}'", f"graph.prompt.system='{SYSTEM}'",

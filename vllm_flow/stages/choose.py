@@ -31,7 +31,7 @@ from vllm_flow.stages.cite import standing
 from vllm_flow.stages.infer import advised, complete, one_answer, refused
 
 WHY = "“{text}” Why does it fit what I asked for? Answer in one sentence."
-"""With the text once more: the embedded model made more up when it had only the title before it."""
+"""With the text once more: of the sample, the embedded model made more up when only the title stood before it."""
 NONE_LEFT = "There is nothing to recommend."
 DOTTED = r"(?:Dr|Mrs?|Ms|St|[A-Z])\. ?|[0-9]\.[0-9]"
 """Where a dot is within a sentence: behind an abbreviation or an initial, and in a number."""

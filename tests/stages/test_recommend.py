@@ -13,7 +13,7 @@ from vllm_flow.core.catalogue import Catalogue, Offer
 from vllm_flow.core.errors import ConfigError, FlowError
 from vllm_flow.core.messages import assistant, user
 from vllm_flow.core.pipeline import Pipeline
-from vllm_flow.core.segments import Item, Segment, Share
+from vllm_flow.core.segments import Item, LeftOut, Segment, Share
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.values import Context, Turn
 from vllm_flow.stages.context import Facts
@@ -107,28 +107,29 @@ def test_diversity_is_chosen_from_the_pool_of_the_nearest() -> None:
     assert found(Candidates(most=3, diversity=0.6, pool=3), "sea") == ["whale", "pirates", "island"]
 
 
-@pytest.mark.parametrize(
-    ("stage", "context", "problem"),
-    [
-        (
-            Candidates(),
-            {"Wale": "liked"},
-            "liked or disliked: there is no 'Wale' in the catalogue. Did you mean 'Whale'? What a conversation remembers, "
-            "/forget forgets.",
-        ),
-        (
-            Candidates(liked=("whale",)),
-            {"Whale": "disliked"},
-            "liked or disliked: whale cannot be both. Say one of them.",
-        ),
-    ],
-)
-def test_names_that_nobody_knows_and_tastes_that_contradict_are_refused(
-    stage: Candidates, context: dict[str, str], problem: str
-) -> None:
-    with pytest.raises(FlowError) as told:
-        found(stage, "sea", remembering(**context))
-    assert str(told.value) == problem
+def test_a_name_that_this_turn_says_and_nobody_knows_is_refused_and_one_from_before_is_counted() -> None:
+    context = remembering(Wale="liked", zzz="disliked")
+    with pytest.raises(FlowError) as refused:
+        found(Candidates(), turn("sea", number=1), context)
+    assert str(refused.value) == (
+        "liked: there is no 'Wale' in the catalogue. Did you mean 'Whale'? "
+        "disliked: there is no 'zzz' in the catalogue."
+    )
+    later = asyncio.run(Candidates(most=1).run(turn("sea", number=2), SHELF, WordEmbedder(*WORDS), context=context))
+    assert (later.items[0].source, later.left_out) == (
+        "whale",
+        (LeftOut("candidates", "tastes", 2, "not in the catalogue"),),
+    )
+
+
+def test_what_was_said_last_counts() -> None:
+    rows = [
+        {"key": key, "value": value, "turn": number, "told": True}
+        for number, (key, value) in enumerate([("whale", "liked"), ("WHALE", "liked"), ("bride", "liked")], start=1)
+    ]
+    stage = Candidates(most=6, disliked=("whale",), against=0.0)
+    assert found(stage, "", Context(state={"memory": {"known": rows[:1]}}))[0] == "island"
+    assert found(stage, "", Context(state={"memory": {"known": rows[2:]}}))[0] == "manor"
 
 
 def test_options_are_held_to_the_catalogue_before_anything_runs(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,12 +137,13 @@ def test_options_are_held_to_the_catalogue_before_anything_runs(tmp_path: Any, m
     (tmp_path / "a.jsonl").write_text('{"id": "w", "title": "Whale", "text": "x"}\n')
     graph = {
         "catalogue": {"use": "source/catalogue", "path": "a.jsonl"},
-        "found": {"use": "recommend/candidates", "liked": ["Wale"], "disliked": ["w", "zzz"]},
+        "found": {"use": "recommend/candidates", "liked": ["Wale", "w"], "disliked": ["whale", "zzz"]},
     }
     resources = {"embedder": {"use": "embedder/transformers", "package": "minilm"}}
     with pytest.raises(ConfigError) as told:
         Pipeline.build(RunSpec("x", graph, "found", resources=resources))
     assert str(told.value).splitlines() == [
         "graph.found: `liked`: there is no 'Wale' in the catalogue. Did you mean 'Whale'?",
+        "graph.found: `disliked`: 'whale' is `liked`, too. Keep one of them.",
         "graph.found: `disliked`: there is no 'zzz' in the catalogue.",
     ]

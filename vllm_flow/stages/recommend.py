@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from vllm_flow.core.catalogue import Catalogue
 from vllm_flow.core.embedding import Embedder
-from vllm_flow.core.errors import FlowError, listed
+from vllm_flow.core.errors import FlowError
 from vllm_flow.core.options import at_least, between
 from vllm_flow.core.registry import stage
-from vllm_flow.core.segments import Item, Segment, Share
+from vllm_flow.core.segments import Item, LeftOut, Segment, Share
 from vllm_flow.core.spec import Path
 from vllm_flow.core.values import Context, Turn
 from vllm_flow.stages.context.facts import told
@@ -31,8 +31,9 @@ class Candidates:
     """What is nearest in a catalogue to what the user said, showed and liked, and far from what is disliked.
 
     What the user likes is told in a turn, by id or title: `"remember": {"Dracula": "liked", "Emma": "disliked"}`, or
-    `/remember Dracula=liked` in a chat. Neither is recommended again. When nothing was said, showed or liked, the most
-    popular come first. Equal ones stand as in the catalogue. `described` is what pictures and sounds show, in words.
+    `/remember Dracula=liked` in a chat; what was said last counts. Neither is recommended again. When nothing was said,
+    shown or liked, the most popular come first. Equal ones stand as in the catalogue. `described` is what pictures and
+    sounds show, in words.
     """
 
     most: Annotated[int, at_least(1)] = 8
@@ -58,8 +59,7 @@ class Candidates:
     """Of the prompt's tokens."""
 
     def check(self, catalogue: Catalogue) -> Iterator[tuple[Path, str]]:
-        for name, names in ((LIKED, self.liked), (DISLIKED, self.disliked)):
-            yield from (((), f"`{name}`: {problem}") for problem in _unknown(catalogue, names))
+        yield from (((), problem) for problem in self._contradictions(catalogue))
 
     async def run(
         self,
@@ -75,18 +75,20 @@ class Candidates:
         from vllm_flow.retrieval.index import index
         from vllm_flow.retrieval.ranking import diverse, ranked, wanted
 
-        liked, disliked = self._tastes(catalogue, context)
+        tastes, gone = self._tastes(turn, catalogue, context)
+        liked, disliked = ([place for place, how in tastes.items() if how == word] for word in (LIKED, DISLIKED))
         vectors = await index(catalogue.digest, [one.text for one in catalogue.offers], embedder)
         said = await embedder.embed(self._said(turn, context), "question", tenant=turn.tenant)
         seen = await embedder.embed([one.text for one in described.items] if described else (), tenant=turn.tenant)
         fond = numpy.concatenate((seen, vectors[liked]))
         want = wanted(said, fond, vectors[disliked], self.said, self.against)
         scores = self._scores(catalogue, vectors, want)
-        hits = ranked(scores, {*liked, *disliked}, max(self.pool if self.diversity else 0, self.most))
+        hits = ranked(scores, tastes.keys(), max(self.pool if self.diversity else 0, self.most))
         chosen = diverse(hits, vectors[[hit.place for hit in hits]], self.most, self.diversity)
         offers = ((catalogue.offers[hit.place], None if want is None else hit.score) for hit in chosen)
         items = tuple(Item(one.text, one.id, score) for one, score in offers)
-        return Segment(NAME, items, self.heading, "last", self.share)
+        left_out = (LeftOut(NAME, "tastes", gone, "not in the catalogue"),) if gone else ()
+        return Segment(NAME, items, self.heading, "last", self.share, left_out)
 
     def _said(self, turn: Turn, context: Context | None) -> list[str]:
         before = [one.text for one in context.messages if one.role == "user"] if context else []
@@ -107,25 +109,41 @@ class Candidates:
             scores = scores + weight * scaled / (scaled.max() or 1.0)
         return scores
 
-    def _tastes(self, catalogue: Catalogue, context: Context | None) -> tuple[list[int], list[int]]:
-        """The places of what is liked and disliked. Raises FlowError."""
-        known = told(context.state) if context else {}
-        named = {LIKED: [*self.liked], DISLIKED: [*self.disliked]}
-        for name, how in known.items():
-            if (word := how.strip().casefold()) in named:
-                named[word].append(name)
-        problems = [*_unknown(catalogue, (*named[LIKED], *named[DISLIKED]))]
+    def _tastes(self, turn: Turn, catalogue: Catalogue, context: Context | None) -> tuple[dict[int, str], int]:
+        """How each place is liked, as said last, and how many names of earlier turns no offer has (any more).
+
+        Raises FlowError for a name of the options, or of this turn, that no offer has.
+        """
+        if problems := [*self._contradictions(catalogue)]:
+            raise FlowError(" ".join(problems))
+        tastes = {catalogue.place(name): how for name, how in self._named()}
+        gone, problems = 0, []
+        for note in told(context.state) if context else ():
+            if (how := (note.value or "").strip().casefold()) not in (LIKED, DISLIKED):
+                continue
+            try:
+                tastes[catalogue.place(note.key)] = how
+            except LookupError as error:
+                if note.turn == turn.number:
+                    problems.append(f"{how}: {error}")
+                gone += 1
         if problems:
-            raise FlowError(f"liked or disliked: {' '.join(problems)} What a conversation remembers, /forget forgets.")
-        liked, disliked = ({catalogue.place(one): one for one in named[how]} for how in (LIKED, DISLIKED))
-        if both := [name for place, name in liked.items() if place in disliked]:
-            raise FlowError(f"liked or disliked: {listed(both)} cannot be both. Say one of them.")
-        return list(liked), list(disliked)
+            raise FlowError(" ".join(problems))
+        return tastes, gone
 
+    def _named(self) -> Iterator[tuple[str, str]]:
+        """Each name of the options, with how it is liked."""
+        yield from ((name, LIKED) for name in self.liked)
+        yield from ((name, DISLIKED) for name in self.disliked)
 
-def _unknown(catalogue: Catalogue, names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        try:
-            catalogue.place(name)
-        except LookupError as error:
-            yield str(error)
+    def _contradictions(self, catalogue: Catalogue) -> Iterator[str]:
+        """What the options say that is not in the catalogue, or of one thing twice."""
+        known: dict[int, str] = {}
+        for name, how in self._named():
+            try:
+                before = known.setdefault(catalogue.place(name), how)
+            except LookupError as error:
+                yield f"`{how}`: {error}"
+            else:
+                if before != how:
+                    yield f"`{how}`: '{name}' is `{before}`, too. Keep one of them."

@@ -25,7 +25,7 @@ from vllm_flow.core.shape import Shape
 from vllm_flow.core.spec import Path
 from vllm_flow.core.values import Completion, Context, Turn
 from vllm_flow.stages.context.earlier import Exchange, begun, exchanges
-from vllm_flow.stages.context.notes import Doubt, Notes, says
+from vllm_flow.stages.context.notes import Doubt, Note, Notes, says
 from vllm_flow.stages.context.rolling import Memory, Rolling, roll
 from vllm_flow.stages.infer import refused
 
@@ -154,10 +154,10 @@ def remembered(state: Mapping[str, Any], also: Mapping[str, str | None]) -> dict
     return {one.key: one.value for one in notes.known.values() if one.value is not None}
 
 
-def told(state: Mapping[str, Any]) -> dict[str, str]:
-    """Of the facts in a conversation's state those that the user said are to be remembered; none that a model read."""
-    rows = state.get(NAME, {}).get(KNOWN, ())
-    return {one["key"]: one["value"] for one in rows if one["told"] and one["value"] is not None}
+def told(state: Mapping[str, Any]) -> tuple[Note, ...]:
+    """Of the facts in a conversation's state those that the user said are to be remembered, the newest last."""
+    notes = Notes.of(state.get(NAME, {}).get(KNOWN, ()), sys.maxsize, sys.maxsize)
+    return tuple(one for one in notes.known.values() if one.told and one.value is not None)
 
 
 def _doubt(said: str, _: str, value: str) -> str | None:

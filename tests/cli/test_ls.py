@@ -134,7 +134,7 @@ def test_text_and_json_say_the_same(ls: Any) -> None:
         [kind, name, line] for kind, names in kinds.items() for name, line in names.items()
     ]
     assert list(kinds) == [
-        "clocks", "contexts", "documents", "embedders", "engines", "experiments", "facts", "inputs", "metrics", "models",
+        "clocks", "contexts", "documents", "embedders", "engines", "experiments", "facts", "inputs", "media", "metrics", "models",
         "pipelines", "retrievals", "samplings", "stores", "tools", "webs", "stages", "resources",
         "sources", "measures", "schedules", "functions", "plugins",
     ]  # fmt: skip
@@ -600,7 +600,7 @@ def test_a_plugin_that_cannot_be_had_is_one_line(
     assert capsys.readouterr() == ("", f"{line}\n")
 
 
-KINDS = "clocks, contexts, documents, embedders, engines, experiments, facts, functions, inputs, keys, measures, metrics, models, pipelines, plugins, resources, retrievals, samplings, schedules, sources, stages, stores, tools, webs, words"
+KINDS = "clocks, contexts, documents, embedders, engines, experiments, facts, functions, inputs, keys, measures, media, metrics, models, pipelines, plugins, resources, retrievals, samplings, schedules, sources, stages, stores, tools, webs, words"
 
 
 def test_names_that_nothing_has_are_told_at_once_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

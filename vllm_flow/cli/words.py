@@ -20,7 +20,7 @@ OTHER_KINDS = ("stages", "resources", "sources", "measures", "schedules", "funct
 
 def kind_of(group: str) -> str:
     """How `ls` calls the choices of a group: `models`. A project may have a group `stage`, which keeps its name."""
-    plural = group if group.endswith("s") else f"{group}s"
+    plural = group if group.endswith(("s", "media")) else f"{group}s"
     return group if plural in OTHER_KINDS else plural
 
 

@@ -17,7 +17,7 @@ from vllm_flow.config.layers import shipped_root
 from vllm_flow.config.outline import contents, outline
 from vllm_flow.config.own_parts import own_parts
 
-FILES = ("path", "gguf")
+FILES = ("path", "gguf", "image", "audio")
 """Options whose value is the name of a file or folder."""
 WHOLE = {"$ref": "#/$defs/Schedule"}
 KINDS = ("Stage", "Resource", "Input", "Metric")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from vllm_flow.core.ledger import ORDER, Entry, Ledger
+from vllm_flow.core.ledger import ORDER, Entry, Ledger, media_entries, segment_of
 from vllm_flow.core.messages import Message, Part, Role, Text, by_question
 from vllm_flow.core.segments import Segment, Share
 from vllm_flow.core.values import Prompt
@@ -111,10 +111,10 @@ class Layout:
             after = "\n\n" if self.history < place < len(self.blocks) - 1 else ""
             found[-1][1].extend(_cut(self._framed(place, items, before, after), cut))
         spots = tuple(tuple(spot for spot, _ in parts) for _, parts in found)
-        ledger = Ledger(
-            self._entries(kept), whose=tuple(tuple(self.blocks[one].name for one, _, _ in of) for of in spots)
-        )
         messages = tuple(Message(role, tuple(part for _, part in parts)) for role, parts in found)
+        whose = tuple(tuple(segment_of(part, self.blocks[spot[0]].name) for spot, part in parts) for _, parts in found)
+        entries = self._entries(kept)
+        ledger = Ledger((*entries[:-1], *media_entries(messages), *entries[-1:]), whose=whose)
         return Laid(Prompt(messages, ledger=ledger), spots)
 
     def _messages(self, place: int, items: Sequence[int]) -> Iterator[tuple[Message, list[tuple[Spot, Part]]]]:

@@ -7,19 +7,23 @@ engine's template and tokenizer know. What no part takes is the template's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vllm_flow.core.media import Medium
+from vllm_flow.core.messages import Message
 from vllm_flow.core.segments import LeftOut
 
 TEMPLATE = "template"
 """The segment of all that nobody wrote: control tokens, and whatever else a model's template puts in."""
 TOOLS = "tools"
 """What the model may call, and, behind the question, its calls of this turn and what came of them."""
+MEDIA = "media"
+"""Pictures and sounds, whoever showed or played them."""
 ORDER = (
     "system", TOOLS, "documents", "facts", "memory", "summary", "story", "history", "recalled", "retrieved",
-    "candidates", "media", "question",
+    "candidates", MEDIA, "question",
 )  # fmt: skip
 """The names that there are of our own; others stand behind them at their place, in the order in which they come."""
 
@@ -59,6 +63,18 @@ class Entry:
         found |= {"items": self.items} if self.items != 1 else {}
         found |= {"sources": list(self.sources)} if self.sources else {}
         return found | ({"scores": list(self.scores)} if self.scores else {})
+
+
+def segment_of(part: object, name: str) -> str:
+    """Of a part in the segment of this name: what it shows or plays is one of its own."""
+    return MEDIA if isinstance(part, Medium) else name
+
+
+def media_entries(messages: Iterable[Message]) -> tuple[Entry, ...]:
+    """One for all the media in these messages, if there are any."""
+    media = [medium for message in messages for medium in message.media]
+    names = tuple(dict.fromkeys(medium.source for medium in media if medium.source))
+    return (Entry(MEDIA, items=len(media), sources=names),) if media else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from vllm_flow.core.errors import EngineError
-from vllm_flow.core.ledger import Entry, Ledger, Measured
+from vllm_flow.core.ledger import Entry, Ledger, Measured, media_entries, segment_of
 from vllm_flow.core.resources import Engine, named
 from vllm_flow.core.values import Prompt
 
@@ -58,5 +58,7 @@ def by_role(prompt: Prompt) -> Ledger:
         "system" if message.role == "system" else "question" if place == last else "history"
         for place, message in enumerate(prompt.messages)
     ]
-    whose = tuple((name,) * len(message.parts) for name, message in zip(names, prompt.messages, strict=True))
-    return Ledger(tuple(Entry(name, items=count) for name, count in Counter(names).items()), whose=whose)
+    pairs = list(zip(names, prompt.messages, strict=True))
+    whose = tuple(tuple(segment_of(part, name) for part in message.parts) for name, message in pairs)
+    entries = tuple(Entry(name, items=count) for name, count in Counter(names).items())
+    return Ledger((*entries[:-1], *media_entries(prompt.messages), *entries[-1:]), whose=whose)

@@ -7,7 +7,7 @@ else the file had to tell, such as where a photograph was taken. Only the gate (
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 MediaKind = Literal["image", "audio"]
 A_KIND = {"image": "an image", "audio": "a sound"}
@@ -30,7 +30,7 @@ class Image:
     of_frames: int = field(default=1, compare=False)
     """How many pictures its file had. This is the first of them."""
 
-    kind = "image"
+    kind: ClassVar[MediaKind] = "image"
 
     @property
     def text(self) -> str:
@@ -57,7 +57,7 @@ class Audio:
     data: bytes | None = field(default=None, compare=False, repr=False)
     """As FLAC; None where no more is known than which one it is."""
 
-    kind = "audio"
+    kind: ClassVar[MediaKind] = "audio"
 
     @property
     def text(self) -> str:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vllm_flow.core.ledger import TOOLS
+from vllm_flow.core.media import Medium
 from vllm_flow.core.messages import Message, Part, Role, Text
 from vllm_flow.core.tool_text import CLOSE, OPEN, call_text
 from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
 from vllm_flow.core.values import Prompt
 
+OF_TOOLS = ToolCall | ToolResult
 UNTOLD = ("pattern", "title")
 ANSWER = "<tool_response>"
 HOW = f"""You may call functions to find out what you do not know. They are described by these JSON Schemas:
@@ -44,7 +46,7 @@ def _told(schema: Any) -> Any:
 
 def has_tools(prompt: Prompt) -> bool:
     """Whether a prompt says anything of tools."""
-    return bool(prompt.tools) or any(not isinstance(part, Text) for one in prompt.messages for part in one.parts)
+    return bool(prompt.tools) or any(isinstance(part, OF_TOOLS) for one in prompt.messages for part in one.parts)
 
 
 def written_out(prompt: Prompt) -> Prompt:
@@ -72,7 +74,7 @@ def folded(prompt: Prompt) -> Prompt:
         if told and asked is not None:
             before = tuple((Text(f"{text}\n"), name) for text, name in told)
             rows[asked] = _Row("user", (*before, *rows[asked].parts))
-        elif all(isinstance(part, Text) for part, _ in row.parts):
+        elif not any(isinstance(part, OF_TOOLS) for part, _ in row.parts):
             rows.append(row)
     return _of(prompt, rows)
 
@@ -108,12 +110,12 @@ def _of(prompt: Prompt, rows: Sequence[_Row]) -> Prompt:
 
 
 def _in_words(row: _Row) -> _Row:
-    if row.role != "tool" and all(isinstance(part, Text) for part, _ in row.parts):
+    if row.role != "tool" and not any(isinstance(part, OF_TOOLS) for part, _ in row.parts):
         return row
     role: Role = "user" if row.role == "tool" else row.role
-    parts = [(_part_text(part), name) for part, name in row.parts]
-    lined = [(Text(f"{text}\n"), name) for text, name in parts[:-1]]
-    return _Row(role, (*lined, *((Text(text), name) for text, name in parts[-1:])))
+    parts = [(part if isinstance(part, Medium) else Text(_part_text(part)), name) for part, name in row.parts]
+    lined = ((Text(f"{part.text}\n") if isinstance(part, Text) else part, name) for part, name in parts[:-1])
+    return _Row(role, (*lined, *parts[-1:]))
 
 
 def _part_text(part: Part) -> str:

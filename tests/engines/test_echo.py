@@ -10,7 +10,8 @@ import pytest
 
 from vllm_flow.core.errors import ConfigError, EngineError
 from vllm_flow.core.likelihoods import Alternative, TokenLikelihood
-from vllm_flow.core.messages import Message, assistant, system, user
+from vllm_flow.core.media import Audio, Image
+from vllm_flow.core.messages import Message, Text, assistant, system, user
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.registry import resource
 from vllm_flow.core.sampling import Sampling, in_force, unsupported
@@ -125,3 +126,14 @@ def test_what_would_make_it_say_something_else_is_refused_by_check() -> None:
         "sampling.min_tokens",
     ]
     assert all(": the engine cannot honour it. Remove it, or choose another engine;" in one for one in told)
+
+
+def test_pictures_and_sounds_are_words_that_say_how_large_they_are() -> None:
+    shown = Message(
+        "user", (Text("Look: "), Image("a" * 64, 640, 480), Text(" and hear"), Audio("b" * 64, 8000, 20_000))
+    )
+    assert reply(shown).text == "Look: [image 640x480] and hear[audio 2.5 s]"
+    engine, asked = EchoEngine(), prompt(shown)
+    assert engine.count(asked) == 7
+    assert engine.measure(asked).parts == ((1, 2, 2, 2),)
+    assert Echo().capabilities().media == {"image", "audio"}

@@ -18,7 +18,8 @@ import pytest
 from tests.engines.chat_server import DONE, MODEL, ChatServer, Refuse, Stream, chunk, serving, usage, whole
 from vllm_flow.cli import main
 from vllm_flow.core.errors import ContextOverflow, EngineError
-from vllm_flow.core.messages import system, user
+from vllm_flow.core.media import Audio, Image
+from vllm_flow.core.messages import Message, Text, system, user
 from vllm_flow.core.shape import Parsed, Shape
 from vllm_flow.core.values import Completion, Prompt, Request, Token, Usage
 from vllm_flow.engines.openai import engine as live
@@ -74,6 +75,29 @@ def test_messages_go_out_in_their_roles_and_text_comes_back(server: ChatServer) 
         {"role": "assistant", "content": "First."},
         {"role": "user", "content": "to be"},
     ]
+
+
+def test_pictures_are_sent_in_their_place_and_what_cannot_be_sent_is_refused(server: ChatServer) -> None:
+    shown = Message("user", (Text("This"), Image("a" * 64, 3, 2, "tea.png", b"PNG"), Text("is?")))
+    body = DIALECTS["openai"].body("m", Request(prompt("Hi.", "Hello.", shown), schedule()), seeds=False)
+    assert body["messages"] == [
+        {"role": "user", "content": [{"type": "text", "text": "Hi."}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "Hello."}]},
+        {"role": "user", "content": [
+            {"type": "text", "text": "This"},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,UE5H"}},
+            {"type": "text", "text": "is?"},
+        ]},
+    ]  # fmt: skip
+    for medium, expected in (
+        (Image("a" * 64, 3, 2, "tea.png"), "prompt: tea.png: only the digest of this image is known here. Give the image again."),
+        (Audio("b" * 64, 8000, 9, "bird.wav", b"FLAC"), "the engine 'openai' reads no sounds with this model: bird.wav. Choose a model that does, or have it put in words with fuse/describe."),
+    ):  # fmt: skip
+        with pytest.raises(EngineError) as caught:
+            reply(server, Message("user", (medium,)))
+        assert str(caught.value) == expected
+    assert server.asked == []
+    assert options(server).capabilities().media == {"image"}
 
 
 def test_a_text_is_not_sent_to_a_server_that_would_put_a_template_around_it(server: ChatServer) -> None:

@@ -7,7 +7,7 @@ resource, so an engine can be shared by everything that configures it alike.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -61,6 +61,8 @@ class Capabilities:
     """Which kinds of shapes it holds an answer to: schema, choices, regex."""
     tools: bool = False
     """Whether it reads `tools` of a prompt, and calls and results among the messages."""
+    media: frozenset[str] = frozenset()
+    """Which kinds of media it reads: image, audio. Of a model that is not here yet, those that it may turn out to."""
 
 
 @runtime_checkable
@@ -144,18 +146,6 @@ def adapting(engine: Engine) -> Adapts:
     if not isinstance(engine, Adapts):
         raise EngineError(f"{named(engine)} {NO_ADAPTERS}")
     return engine
-
-
-def check_plain(engine: Engine, request: Request) -> None:
-    """For engines that read with no adapter. Raises EngineError for a request that wants one."""
-    if request.adapter is not None:
-        raise EngineError(f"{named(engine)} {NO_ADAPTERS}")
-
-
-def check_shape(engine: Engine, request: Request, shapes: Collection[str]) -> None:
-    """For engines that hold answers to these kinds of shapes alone. Raises EngineError for a request of another."""
-    if request.shape is not None and request.shape.kind not in shapes:
-        raise EngineError(f"{named(engine)} holds no answer to a {request.shape.kind}. Choose engine=transformers.")
 
 
 def named(engine: Engine) -> str:

@@ -16,12 +16,15 @@ from typing import Any
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
+from vllm_flow.core.media import Audio, Image
+from vllm_flow.core.messages import Message, Part
 from vllm_flow.core.moving import SIGNALS, Signal
 from vllm_flow.core.registry import resource
-from vllm_flow.core.resources import Capabilities, check_plain
+from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.schedule import Course
 from vllm_flow.core.shape import KINDS, parsed
+from vllm_flow.core.taking import check_plain
 from vllm_flow.core.tool_prompts import has_tools, written_out
 from vllm_flow.core.values import Before, Finish, FinishReason, InForce, Prompt, Request, Token, Usage
 from vllm_flow.engines.instance import instance
@@ -60,7 +63,8 @@ class Echo:
         names = frozenset(field.name for field in dataclasses.fields(Sampling))
         honoured = names - {"logit_bias", "bad_words", "min_tokens"}
         known: dict[str, Any] = dict.fromkeys(("logprobs", "likelihoods", "score", "measures", "moves", "tools"), True)
-        return Capabilities(sampling=honoured, signals=SIGNALS, shapes=frozenset(KINDS), **known)
+        known |= {"shapes": frozenset(KINDS), "media": frozenset({"image", "audio"})}
+        return Capabilities(sampling=honoured, signals=SIGNALS, **known)
 
     def open(self) -> EchoEngine:
         return EchoEngine()
@@ -100,7 +104,7 @@ class EchoEngine:
 
     def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
         """There is no template: its parts are all of a prompt."""
-        parts = tuple(_shares([part.text for part in message.parts]) for message in prompt.messages)
+        parts = tuple(_shares([_part_text(part) for part in message.parts]) for message in prompt.messages)
         said, read = sum(map(sum, parts)), self.count(prompt)
         return Measured(read, parts, max(0, read - said))
 
@@ -114,7 +118,21 @@ class EchoEngine:
 def _ids(prompt: Prompt) -> tuple[int, ...]:
     """Tools are read as they are written out."""
     messages = written_out(prompt).messages if has_tools(prompt) else prompt.messages
-    return tuple(token_id(piece) for message in messages for piece in pieces(message.text))
+    return tuple(token_id(piece) for message in messages for piece in pieces(_message_text(message)))
+
+
+def _message_text(message: Message) -> str:
+    return "".join(map(_part_text, message.parts))
+
+
+def _part_text(part: Part) -> str:
+    """Of a picture or a sound how large it is."""
+    match part:
+        case Image():
+            return f"[image {part.width}x{part.height}]"
+        case Audio():
+            return f"[audio {part.seconds:.1f} s]"
+    return part.text
 
 
 def _shares(texts: Sequence[str]) -> tuple[int, ...]:
@@ -162,4 +180,4 @@ def _said(request: Request) -> str:
 
 
 def _newest_user_text(prompt: Prompt) -> str:
-    return next((message.text for message in reversed(prompt.messages) if message.role == "user"), "")
+    return next((_message_text(message) for message in reversed(prompt.messages) if message.role == "user"), "")

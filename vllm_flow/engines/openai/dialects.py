@@ -6,6 +6,7 @@ vLLM does those of a model's generation_config.json. What it does not take is re
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 from collections.abc import Collection, Mapping
@@ -15,15 +16,18 @@ from typing import Any, Literal
 
 from vllm_flow.core.errors import EngineError, listed
 from vllm_flow.core.grammar import held
+from vllm_flow.core.media import Medium
 from vllm_flow.core.resources import Capabilities
 from vllm_flow.core.sampling import Sampling, unsupported
 from vllm_flow.core.shape import KINDS, Shape
 from vllm_flow.core.tool_prompts import function_json, has_tools, written_out
-from vllm_flow.core.values import Request, nothing
-from vllm_flow.engines.chat_messages import chat_messages
+from vllm_flow.core.values import Prompt, Request, nothing
+from vllm_flow.engines.chat_messages import InParts, chat_messages
 
 Name = Literal["openai", "vllm", "common"]
 KNOWN = frozenset(one.name for one in dataclasses.fields(Sampling))
+MEDIA = frozenset({"image"})
+"""What is sent. Sounds are not: they are kept as FLAC, which OpenAI's service does not take."""
 SEED_BITS = 2**63 - 1
 """Servers read a seed as a signed 64-bit number."""
 
@@ -65,6 +69,7 @@ class Dialect:
             counts=False,
             shapes=self.shapes,
             tools=True,
+            media=MEDIA,
         )
 
     def check(self, now: Sampling) -> None:
@@ -81,7 +86,7 @@ class Dialect:
         prompt = request.prompt if self.tools or not has_tools(request.prompt) else written_out(request.prompt)
         body: dict[str, Any] = {
             "model": model,
-            "messages": chat_messages(prompt.messages, arguments_as_text=True),
+            "messages": chat_messages(prompt.messages, arguments_as_text=True, in_parts=_in_parts(prompt)),
             **({"tools": [function_json(one) for one in prompt.tools]} if prompt.tools else {}),
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -99,6 +104,19 @@ class Dialect:
         if request.logprobs:
             body["logprobs"] = True
         return body if request.shape is None else body | written_shape(request.shape)
+
+
+def _in_parts(prompt: Prompt) -> InParts | None:
+    """Messages in parts where there is a picture among them; texts alone every server takes as they are."""
+    return _picture if any(one.media for one in prompt.messages) else None
+
+
+def _picture(medium: Medium) -> dict[str, Any]:
+    if medium.data is None:
+        what = f"prompt: {medium.source or 'an image'}: only the digest of this image is known here"
+        raise EngineError(f"{what}. Give the image again.")
+    url = f"data:image/png;base64,{base64.b64encode(medium.data).decode('ascii')}"
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def written_shape(shape: Shape) -> dict[str, Any]:

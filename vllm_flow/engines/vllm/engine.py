@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllm_flow.core.errors import EngineError, FlowError
 from vllm_flow.core.ledger import Measured
-from vllm_flow.core.resources import check_plain
+from vllm_flow.core.taking import check_media, check_plain
 from vllm_flow.core.values import Prompt, Request, Token
 from vllm_flow.engines.loop_thread import LoopThread
 from vllm_flow.engines.vllm.answer import Answer
@@ -57,14 +57,17 @@ class VllmEngine:
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
         check_plain(self, request)
+        check_media(self, request.prompt, ())
         async with aclosing(self._thread.stream(self._answer(request))) as tokens:
             async for token in tokens:
                 yield token
 
     def count(self, prompt: Prompt) -> int:
+        check_media(self, prompt, ())
         return len(self._live.renderer.ids(prompt))
 
     def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
+        check_media(self, prompt, ())
         return self._live.renderer.measure(prompt, tenant)
 
     def describe(self) -> Mapping[str, Any]:

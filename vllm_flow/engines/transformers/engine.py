@@ -21,6 +21,7 @@ from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Scored
+from vllm_flow.core.taking import check_media
 from vllm_flow.core.values import Before, Prompt, Request, Token
 from vllm_flow.engines.transformers.call import Call
 from vllm_flow.engines.transformers.delivering import deliver
@@ -72,6 +73,7 @@ class TransformersEngine:
             raise
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
+        await self._prepare(request.prompt, request.tenant)
         job: Job[Request, Token] = await self._begin(request)
         try:
             while True:
@@ -85,6 +87,7 @@ class TransformersEngine:
     async def score(
         self, prompt: Before, completion: str | tuple[int, ...], tenant: str = "", adapter: str | None = None
     ) -> Scored:
+        await self._prepare(prompt, tenant)
         job: Job[ScoreRequest, Scored] = await self._begin(ScoreRequest(prompt, completion, tenant, adapter))
         try:
             return await job.next()
@@ -99,6 +102,12 @@ class TransformersEngine:
             while not study.done:
                 await self._done(study.step)
             return await self._done(study.finish)
+
+    async def _prepare(self, prompt: Before, tenant: str) -> None:
+        """Raises EngineError for media that cannot be read."""
+        check_media(self, prompt, self._loaded.media)
+        if self._loaded.sight is not None and isinstance(prompt, Prompt):
+            await self._loaded.sight.prepare(prompt, tenant)
 
     async def _done(self, work: Callable[[], T]) -> T:
         """What the engine's thread makes of it."""
@@ -161,16 +170,19 @@ class TransformersEngine:
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """The token ids that the model reads for a prompt."""
+        check_media(self, prompt, self._loaded.media)
         return self._loaded.renderer.ids(prompt)
 
     def prompt_text(self, prompt: Prompt) -> str:
         """The same as text: the messages in the model's chat template, up to where its answer begins."""
+        check_media(self, prompt, self._loaded.media)
         return self._loaded.renderer.text(prompt)
 
     def count(self, prompt: Prompt) -> int:
         return len(self.prompt_ids(prompt))
 
     def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
+        check_media(self, prompt, self._loaded.media)
         return self._loaded.renderer.measure(prompt, tenant)
 
     def describe(self) -> Mapping[str, Any]:

@@ -18,8 +18,8 @@ from vllm_flow.core.errors import ModelError
 from vllm_flow.engines.transformers.compiled import WHERE, Compiled
 from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.lean import KIN, Lean
-from vllm_flow.engines.transformers.loaded import Span
-from vllm_flow.engines.transformers.network import Network, Unfit
+from vllm_flow.engines.transformers.loaded import Span, Unfit
+from vllm_flow.engines.transformers.network import Network
 from vllm_flow.engines.transformers.packed import Replaced, pack, unpack
 from vllm_flow.engines.transformers.plain import PlainNetwork
 
@@ -76,11 +76,11 @@ def _proven(model: Any, wanted: Tensor) -> Network:
     """The fast network, its logits held against those of the plain one."""
     network = Network(model, LEAST[0])
     try:
-        if not _alike(_in_steps(model, network), wanted, model.dtype):
+        if not alike(_in_steps(model, network), wanted, model.dtype):
             raise Unfit("its attention does more than its interface says")
         if Lean.knows(model):
             network.lean = Lean(model, network.looks)
-            if not _alike(_in_steps(model, network), wanted, model.dtype):
+            if not alike(_in_steps(model, network), wanted, model.dtype):
                 log.debug("the lean forward pass gives other logits")
                 network.lean = None
     except Exception:
@@ -99,13 +99,13 @@ def compile_decoding(fit: Fit, model: Any) -> None:
         raise ModelError(f"{WHERE}: {problem} on {model.device.type}. Choose false.")
     wanted = _in_steps(model, network)
     network.compiled = Compiled(model, network.looks, fit.packed)
-    if not _alike(_in_steps(model, network), wanted, model.dtype):
+    if not alike(_in_steps(model, network), wanted, model.dtype):
         raise ModelError(f"{WHERE}: the compiled code gives other logits. Choose false.")
 
 
 def _check_goes_on(model: Any, plain: PlainNetwork, wanted: Tensor) -> None:
     """Raises ModelError for a model that forgets what it has read: it may take a cache that it is never given."""
-    if not _alike(_in_steps(model, plain), wanted, model.dtype):
+    if not alike(_in_steps(model, plain), wanted, model.dtype):
         problem = f"{type(model).__name__} does not go on from a cache of transformers' usual kind"
         raise ModelError(f"model: {problem}. Choose another model, or another version of transformers.")
 
@@ -122,7 +122,7 @@ def _in_steps(model: Any, network: Network | PlainNetwork) -> Tensor:
     return found[0]
 
 
-def _alike(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
+def alike(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
     """Whether no more differs than another order of summation explains."""
     allowed = (1e-3 if dtype == torch.float32 else 0.1) * (float(wanted.abs().amax()) + 1.0)
     return bool((found - wanted).abs().amax() <= allowed)

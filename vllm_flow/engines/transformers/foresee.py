@@ -10,10 +10,14 @@ from vllm_flow.core.errors import ModelError
 from vllm_flow.core.resources import Foreseen
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.transformers.load import context_length, kept_layers, number_type
+from vllm_flow.engines.transformers.loaded import Renders
 from vllm_flow.engines.transformers.options import DType, Quantize
 from vllm_flow.engines.transformers.quantized import foreseen_bytes
 from vllm_flow.engines.transformers.render import Renderer
-from vllm_flow.engines.transformers.weights import from_hub
+from vllm_flow.engines.transformers.senses.decoder import Decoder
+from vllm_flow.engines.transformers.senses.reader import Reader
+from vllm_flow.engines.transformers.senses.rendering import SeeingRenderer
+from vllm_flow.engines.transformers.weights import auto_class, from_hub, read_reader, tokenizer_of
 from vllm_flow.models.locate import Folder, locate
 from vllm_flow.models.spec import Model
 
@@ -23,23 +27,25 @@ def foresee(model: Model, dtype: DType, quantize: Quantize | None) -> Foreseen:
     if model.architecture is not None and model.is_random:
         from vllm_flow.models.random_weights import build_tokenizer, configured
 
-        config, tokenizer = configured(model.architecture), build_tokenizer()
+        config, reads = configured(model.architecture), build_tokenizer()
     else:
-        config, tokenizer = _read(model)
+        config, reads = _read(model)
     number = number_type(dtype, torch.device("cpu"))
-    length, weights = context_length(model, config), _without_memory(config)
+    length, whole = context_length(model, config), _without_memory(config)
+    weights = whole if tokenizer_of(reads) is reads else Decoder(whole)
     kept_layers(model, weights)
     text = weights.config.get_text_config()
+    towers = _size(whole) - _size(weights)
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    renderer = Renderer(tokenizer)
+    renderer = _renderer(config, reads)
 
     def count(prompt: Prompt) -> int:
         return len(renderer.ids(prompt))
 
     return Foreseen(
         count=count,
-        weight_bytes=foreseen_bytes(weights, quantize, number),
+        weight_bytes=foreseen_bytes(weights, quantize, number) + towers * number.itemsize,
         kv_bytes_per_token=2 * text.num_hidden_layers * heads * width * number.itemsize,
         context_length=length,
         measure=renderer.measure,
@@ -51,10 +57,10 @@ def _read(model: Model) -> tuple[Any, Any]:
     place = str(source.path) if isinstance(source, Folder) else source.name
 
     def read(**how: Any) -> tuple[Any, Any]:
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoConfig
 
         config = AutoConfig.from_pretrained(place, trust_remote_code=False, **how)
-        return config, AutoTokenizer.from_pretrained(place, trust_remote_code=False, **how)
+        return config, read_reader(place, config, **how)
 
     try:
         return read(local_files_only=True) if isinstance(source, Folder) else from_hub(source, read)
@@ -64,7 +70,16 @@ def _read(model: Model) -> tuple[Any, Any]:
 
 def _without_memory(config: Any) -> Any:
     """The model, of which only the shapes are there."""
-    from transformers import AutoModelForCausalLM
-
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
+        return auto_class(config).from_config(config)
+
+
+def _size(model: Any) -> int:
+    return sum(one.numel() for one in model.parameters())
+
+
+def _renderer(config: Any, reads: Any) -> Renders:
+    tokenizer = tokenizer_of(reads)
+    if tokenizer is reads:
+        return Renderer(tokenizer)
+    return SeeingRenderer(Renderer(tokenizer, in_parts=True), Reader(reads, config.to_dict()))

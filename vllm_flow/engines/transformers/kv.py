@@ -13,11 +13,15 @@ from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from vllm_flow.engines.transformers.heap import give_back
+
+if TYPE_CHECKING:
+    from vllm_flow.engines.transformers.senses.shown import Shown
 
 STEP = 64
 """Lengths of the classes are multiples of this many tokens."""
@@ -62,6 +66,8 @@ class Sequence:
         self.slot = 0
         self.own: Stacks | None = None
         """What it has of its own, until it joins slots."""
+        self.shown: Shown | None = None
+        """The media that stand among its tokens; None of texts alone."""
 
     @property
     def stacks(self) -> Stacks:

@@ -36,10 +36,15 @@ class Lean:
         config = model.config
         return config.model_type in KIN and config.hidden_act in {"silu", "swish"} and not model.training
 
-    def __call__(self, ids: Tensor, positions: Tensor, kept: Tensor, attend: Attend) -> Tensor:
-        """Logits after the kept places, [kept, vocab]. ids, positions: int64 [tokens]."""
+    def __call__(
+        self, ids: Tensor, positions: Tensor, kept: Tensor, attend: Attend, hidden: Tensor | None = None
+    ) -> Tensor:
+        """Logits after the kept places, [kept, vocab]. ids, positions: int64 [tokens].
+
+        hidden: [tokens, hidden size] in place of the ids' embeddings.
+        """
         decoder = self._model.model
-        hidden = decoder.embed_tokens(ids)
+        hidden = decoder.embed_tokens(ids) if hidden is None else hidden
         rope = rope_of(decoder, hidden, positions)
         for layer, look in self._layers:
             hidden = block(layer, look, hidden, rope, attend)

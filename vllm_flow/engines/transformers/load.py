@@ -26,9 +26,13 @@ from vllm_flow.engines.transformers.options import Device, DType, Quantize
 from vllm_flow.engines.transformers.plain import PlainNetwork
 from vllm_flow.engines.transformers.quantized import quantise, weight_bytes
 from vllm_flow.engines.transformers.render import Renderer
+from vllm_flow.engines.transformers.senses.decoder import Decoder
+from vllm_flow.engines.transformers.senses.fit import Senses, fitted_whole, senses_of
+from vllm_flow.engines.transformers.senses.rendering import SeeingRenderer
+from vllm_flow.engines.transformers.senses.sight import Sight
 from vllm_flow.engines.transformers.trials import Found, trials_of
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
-from vllm_flow.engines.transformers.weights import read_weights
+from vllm_flow.engines.transformers.weights import read_weights, tokenizer_of
 from vllm_flow.models.adapter import Adapter, find_adapter
 from vllm_flow.models.layers import parse_layers, written_layers
 from vllm_flow.models.spec import Model
@@ -45,12 +49,14 @@ def load(  # noqa: PLR0917  the options of the engine
 ) -> Loaded:
     """Weights in memory. The arguments are the engine's options. Raises ModelError."""
     place = _device(device)
-    weights, tokenizer, facts = _weights(model, place, number_type(dtype, place), quantize)
+    weights, reads, facts = _weights(model, place, number_type(dtype, place), quantize)
     transposed = any(type(one) is Conv1D for one in weights.modules())
     own_attention = weights.config._attn_implementation
     trials = trials_of("" if model.adapter else facts["weights"], weights, quantize)
     found = trials.found()
-    fit = fitted(weights, lean=found.get("lean"))
+    senses = senses_of(weights, reads) if isinstance(weights, Decoder) else None
+    known = found.get("lean")
+    fit = fitted_whole(weights, senses, lean=known) if senses else fitted(weights, lean=known)
     network = fit.network
     try:
         same = _made_deterministic(network, deterministic, found)
@@ -66,7 +72,7 @@ def load(  # noqa: PLR0917  the options of the engine
         }
         del fit  # and with it the layers as they were before packing
         give_back()
-        loaded = _ready(model, network, weights, tokenizer, facts, attention=own_attention)
+        loaded = _ready(model, network, weights, reads, facts, senses=senses, attention=own_attention)
         if compiles or model.layers is not None:  # compiled code has no layers, and peft would count them otherwise
             return loaded
         learner = Learner(weights, own_attention, identity(model, facts), adapters, transposed)
@@ -80,42 +86,50 @@ def _ready(
     model: Model,
     network: Network | PlainNetwork,
     weights: Any,
-    tokenizer: Any,
+    reads: Any,
     facts: dict[str, Any],
     *,
+    senses: Senses | None,
     attention: str,
 ) -> Loaded:
     """With what the engine needs beside the network."""
-    renderer = Renderer(tokenizer)
+    tokenizer = tokenizer_of(reads)
+    texts = Renderer(tokenizer, in_parts=senses is not None)
+    seeing = SeeingRenderer(texts, senses.reader) if senses else None
+    sight = Sight(senses.reader, seeing, senses.tower) if senses and seeing else None
     length = context_length(model, weights.config)
     facts |= {
         "kv_bytes_per_token": network.bytes_per_token or None,  # None where the cache is the model's own
         "context_length": length,
-        "template": renderer.template,
-        "tools": renderer.tools,
+        "template": texts.template,
+        "tools": texts.tools,
+        "media": sorted(sight.kinds) if sight else [],
         "shapes": sorted(KINDS),
         "forward": "lean" if isinstance(network, Network) and network.lean else "transformers",
     }
     ends = end_ids(getattr(weights.generation_config, "eos_token_id", None), tokenizer)
     vocabulary = Vocabulary(tokenizer, weights.config.get_text_config().vocab_size, ends)
     shapes = Shapes(hf_tokenizer(tokenizer, vocabulary.size, vocabulary.end_ids))
-    return Loaded(network, renderer, decoder(tokenizer), ends, vocabulary, shapes, length, facts, attention)
+    how = (ends, vocabulary, shapes, length, facts, attention)
+    return Loaded(network, seeing or texts, decoder(tokenizer), *how, sight=sight)
 
 
 def _weights(
     model: Model, place: torch.device, dtype: torch.dtype, quantize: Quantize | None
 ) -> tuple[Any, Any, dict[str, Any]]:
-    """The model of transformers as it is to run, its tokenizer, and what the record says of them."""
+    """The model as it is to run, its tokenizer or processor, and what the record says of them."""
     adapter = _adapter(model)  # before all that takes time
     # Rounded to bfloat16 first, weights of 4 bits would not come back as they were.
-    weights, tokenizer, source = read_weights(model, torch.float32 if quantize else dtype)
-    weights = _adapted(weights, adapter)
+    whole, reads, source = read_weights(model, torch.float32 if quantize else dtype)
+    whole = _adapted(whole, adapter)
+    weights = whole if tokenizer_of(reads) is reads else Decoder(whole)
     layers = kept_layers(model, weights)
-    weights = weights.to(place).eval().requires_grad_(False)
-    parameters = sum(one.numel() for one in weights.parameters())
+    whole = whole.to(place).eval().requires_grad_(False)
+    weights.eval()
+    parameters = sum(one.numel() for one in whole.parameters())
     if quantize:
         quantise(weights, quantize, dtype)
-        weights = weights.to(dtype)
+        whole.to(dtype)
     facts = {
         "engine": "transformers",
         "model": model.name,
@@ -126,9 +140,9 @@ def _weights(
         "layers": layers,
         "quantize": quantize,
         "parameters": parameters,
-        "weight_bytes": weight_bytes(weights),  # packing takes them away
+        "weight_bytes": weight_bytes(whole),  # packing takes them away
     }
-    return weights, tokenizer, facts
+    return weights, reads, facts
 
 
 def identity(model: Model, facts: Mapping[str, Any]) -> str:

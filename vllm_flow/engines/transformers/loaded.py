@@ -9,18 +9,22 @@ from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Many
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
 
 from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.ledger import Measured
+from vllm_flow.core.media import MediaKind
 from vllm_flow.core.resources import NO_ADAPTERS
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.shaping import Shapes
 from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from vllm_flow.engines.transformers.senses.sight import Sight
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,10 @@ class Span:
     tokens: Many[int]
     every: bool = False
     """Whether the logits after each of its tokens are wanted, and not only those after the last."""
+
+
+class Unfit(Exception):
+    """The model needs what the network of all requests does not do; the reason."""
 
 
 class Reads(Protocol):
@@ -152,6 +160,13 @@ class Loaded:
     """What transformers calls the attention that its model has by itself."""
     learner: Learns | None = None
     """None of what cannot be adapted."""
+    sight: Sight | None = None
+    """None of what reads texts alone."""
+
+    @property
+    def media(self) -> frozenset[MediaKind]:
+        """Which media it reads."""
+        return self.sight.kinds if self.sight is not None else frozenset()
 
 
 def learner_of(loaded: Loaded) -> Learns:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vllm_flow.core.errors import EngineError
-from vllm_flow.core.values import Token
+from vllm_flow.core.values import Prompt, Token
 from vllm_flow.engines.transformers.delivering import Delivery
 from vllm_flow.engines.transformers.drawing import Undrawn, next_tokens
 from vllm_flow.engines.transformers.failures import check_room, told
@@ -125,6 +125,9 @@ class Loop:
 
     def _row(self, job: Job[Any, Any]) -> Reading:
         row = score_row(job, self._loaded) if isinstance(job.request, ScoreRequest) else self._answer(job)
+        prompt = job.request.prompt
+        if self._loaded.sight is not None and isinstance(prompt, Prompt):
+            row.shown = self._loaded.sight.shown(prompt, job.request.tenant)
         if job.request.adapter is not None:
             row.laid = learner_of(self._loaded).laid(job.request.adapter)
         return row

@@ -20,7 +20,8 @@ from vllm_flow.engines.transformers.attention import UNDERSTOOD, Chunk, Decode, 
 from vllm_flow.engines.transformers.compiled import Compiled
 from vllm_flow.engines.transformers.kv import KVCache, Plane, Sequence
 from vllm_flow.engines.transformers.lean import Lean
-from vllm_flow.engines.transformers.loaded import Span
+from vllm_flow.engines.transformers.loaded import Span, Unfit
+from vllm_flow.engines.transformers.senses.inlaid import Laid, inlaid, inlays
 
 CHUNK = 64
 """Prompts are read in pieces that end at multiples of this many tokens, so that equal beginnings are read alike."""
@@ -85,7 +86,7 @@ class Network:
         ends: dict[Sequence, int] = {}
         for span in ordered:
             ids += span.tokens
-            positions += range(span.sequence.length, span.sequence.length + len(span.tokens))
+            positions += _positions(span)
             ends[span.sequence] = len(ids) - 1
         self._parts = self._planned(ordered, ends)
         wanted: list[int] = []
@@ -95,7 +96,7 @@ class Network:
         extra = max(0, self.least - len(ids))
         kept = wanted + [wanted[0]] * max(0, self.least - len(wanted))
         try:
-            logits = self._call(ids + [ids[0]] * extra, positions + [0] * extra, kept)
+            logits = self._call(ids + [ids[0]] * extra, positions + [0] * extra, kept, inlays(ordered))
         finally:
             self._parts = []  # they hold keys and values of sequences that may leave
         for span in spans:
@@ -148,18 +149,20 @@ class Network:
                 parts.append(Chunk(slice(end - len(span.tokens), end), span.sequence, device))
         return parts
 
-    def _call(self, ids: list[int], positions: list[int], kept: list[int]) -> Tensor:
+    def _call(self, ids: list[int], positions: list[int], kept: list[int], laid: Many[Laid] = ()) -> Tensor:
         device = self.model.device
         tokens, places, ends = (torch.tensor(numbers, device=device) for numbers in (ids, positions, kept))
+        given: dict[str, Any] = {"input_ids": tokens[None], "position_ids": places[None]}
+        if laid:
+            given = inlaid(self.model.get_input_embeddings(), tokens, places, laid)
         if self.lean is not None:
-            return self.lean(tokens, places, ends, self._attended).float()
-        return self._through_transformers(tokens, places, ends).float()
+            hidden = given["inputs_embeds"][0] if laid else None
+            return self.lean(tokens, places, ends, self._attended, hidden).float()
+        return self._through_transformers(given, ends).float()
 
-    def _through_transformers(self, ids: Tensor, positions: Tensor, kept: Tensor) -> Tensor:
+    def _through_transformers(self, given: Mapping[str, Any], kept: Tensor) -> Tensor:
         some = {"logits_to_keep": kept} if self._keeps else {}
-        logits: Tensor = self.model(input_ids=ids[None], position_ids=positions[None], use_cache=False, **some).logits[
-            0
-        ]
+        logits: Tensor = self.model(**given, use_cache=False, **some).logits[0]
         return logits if self._keeps else logits[kept]
 
     def _attend(  # noqa: PLR0917  the order of its parameters is transformers'
@@ -212,8 +215,10 @@ class Network:
         return KVCache(planes, self.model.dtype, self.model.device)
 
 
-class Unfit(Exception):
-    """The model needs what this network does not do; the reason."""
+def _positions(span: Span) -> Many[int]:
+    start, stop = span.sequence.length, span.sequence.length + len(span.tokens)
+    shown = span.sequence.shown
+    return range(start, stop) if shown is None else shown.positions(start, stop)
 
 
 def _no_mask(*_: Any, **__: Any) -> None:

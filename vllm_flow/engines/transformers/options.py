@@ -20,6 +20,7 @@ from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities, Engine, Foreseen
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.shape import KINDS
+from vllm_flow.models.senses import foreseen_senses
 from vllm_flow.models.spec import Model
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -83,7 +84,7 @@ class Transformers:
         adapts = not self.compile and self.model.layers is None
         lasting = self.adapters is not None
         known: dict[str, Any] = dict.fromkeys(("logprobs", "likelihoods", "score", "measures", "moves", "tools"), True)
-        known["shapes"] = frozenset(KINDS)
+        known |= {"shapes": frozenset(KINDS), "media": foreseen_senses(self.model)}
         return Capabilities(sampling=names, signals=SIGNALS, adapts=adapts, adapters_last=lasting, **known)
 
     def foresee(self) -> Foreseen:

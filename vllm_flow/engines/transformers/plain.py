@@ -62,6 +62,11 @@ class PlainNetwork:
     def _read(self, span: Span) -> Tensor:
         ids = torch.tensor([list(span.tokens)], device=self.model.device)
         own = {self._cache: span.sequence.cache} if self._cache and isinstance(span.sequence, PlainSequence) else {}
-        logits: Tensor = self.model(input_ids=ids, use_cache=True, **own, **self._last_only).logits
+        beside = self._beside(span)
+        logits: Tensor = self.model(input_ids=ids, use_cache=True, **own, **self._last_only, **beside).logits
         span.sequence.length += len(span.tokens)
         return logits[:, -1].float()
+
+    def _beside(self, span: Span) -> dict[str, Any]:
+        """What the model is given beside tokens."""
+        return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from vllm_flow.engines.transformers.loaded import Reads, Span
-from vllm_flow.engines.transformers.prefix import Node, PrefixCache
+from vllm_flow.engines.transformers.prefix import Keys, Node, PrefixCache
 from vllm_flow.engines.transformers.row import Reading
 
 
@@ -31,30 +31,34 @@ class Prefill:
         """
         spans: dict[Reading, Span] = {}
         known: dict[Reading, Tensor] = {}
-        claimed: set[tuple[Node, tuple[int, ...]]] = set()
+        claimed: set[tuple[Node, Keys]] = set()
         left = self._step_tokens
         for row in self.rows:
             if (logits := self._remembered(row)) is not None:
                 known[row] = logits
                 continue
             span = row.piece(self._chunk)
+            keys = row.keys(span)
             if self._chunk is not None and not span.every:
-                if (row.node, span.tokens) in claimed:
+                if (row.node, keys) in claimed:
                     continue
-                claimed.add((row.node, tuple(span.tokens)))
+                claimed.add((row.node, keys))
             if left > 0:
                 left -= len(span.tokens)
                 spans[row] = span
-                self._note_stop(row, tuple(span.tokens))
+                self._note_stop(row, keys)
         return spans, known
 
     def keep(self, row: Reading, span: Span, logits: Tensor) -> None:
         """Remember the piece that a row has read, and the logits [1, vocab] if they are those after its prompt."""
         if self._chunk is not None and not span.every:
-            pieces = row.sequence.copied(row.sequence.length - len(span.tokens))
-            row.node = self._prefixes.add(row.node, tuple(span.tokens), pieces, logits[0].clone() if row.read else None)
+            start = row.sequence.length - len(span.tokens)
+            keys = row.keys(span, start)
+            row.node = self._prefixes.add(
+                row.node, keys, row.sequence.copied(start), logits[0].clone() if row.read else None
+            )
 
-    def _note_stop(self, row: Reading, piece: tuple[int, ...]) -> None:
+    def _note_stop(self, row: Reading, piece: Keys) -> None:
         """Where the first piece that a row must read itself departs from all that is remembered."""
         if self._chunk is not None and row.reuse_stopped_at is None:
             row.reuse_stopped_at = row.sequence.length + self._prefixes.alike(row.node, piece)
@@ -64,7 +68,7 @@ class Prefill:
         while self._chunk is not None:
             span = row.piece(self._chunk)
             last = row.sequence.length + len(span.tokens) == len(row.tokens)
-            node = None if span.every else self._prefixes.find(row.node, tuple(span.tokens), logits=last)
+            node = None if span.every else self._prefixes.find(row.node, row.keys(span), logits=last)
             if node is None:
                 return None
             row.sequence.append(node.pieces)

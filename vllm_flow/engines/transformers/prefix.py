@@ -16,7 +16,8 @@ from weakref import WeakValueDictionary
 
 from torch import Tensor
 
-Tokens = tuple[int, ...]
+Keys = tuple[Hashable, ...]
+"""Tokens by their ids; one that a medium fills by that medium, whose digest is of its content."""
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -25,12 +26,12 @@ class Node:
 
     parent: Node | None = None
     """None for the root of a tree."""
-    tokens: Tokens = ()
+    tokens: Keys = ()
     pieces: list[Tensor] = field(default_factory=list)
     """Keys and values, as `Sequence.copied` gives them."""
     logits: Tensor | None = None
     """float32 [vocab], of the token that follows; None unless a prompt ended here."""
-    children: dict[Tokens, Node] = field(default_factory=dict)
+    children: dict[Keys, Node] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
@@ -52,7 +53,7 @@ class PrefixCache:
         """Where the prompts of an owner begin."""
         return self._roots.setdefault(owner, Node())
 
-    def find(self, after: Node, tokens: Tokens, *, logits: bool) -> Node | None:
+    def find(self, after: Node, tokens: Keys, *, logits: bool) -> Node | None:
         """The node of these tokens behind `after`; with `logits` only one that knows what follows."""
         found = after.children.get(tokens)
         if found is None or (logits and found.logits is None):
@@ -60,7 +61,7 @@ class PrefixCache:
         self._touch(found)
         return found
 
-    def alike(self, after: Node, tokens: Tokens) -> int:
+    def alike(self, after: Node, tokens: Keys) -> int:
         """With how many of these tokens one of the pieces behind `after` begins, the most there are."""
         count = 0
         for piece in after.children:
@@ -70,7 +71,7 @@ class PrefixCache:
                     count += 1
         return count
 
-    def add(self, after: Node, tokens: Tokens, pieces: list[Tensor], logits: Tensor | None) -> Node:
+    def add(self, after: Node, tokens: Keys, pieces: list[Tensor], logits: Tensor | None) -> Node:
         """Keep what was read behind `after`. The node is returned also when it was there already, or has no room."""
         node = after.children.get(tokens)
         if node is None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from vllm_flow.core.ledger import Measured
+from vllm_flow.core.media import Medium
 from vllm_flow.core.tool_prompts import function_json, has_tools, written_out
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.attribution import Encoded, by_lengths, by_offsets, measured
@@ -25,6 +26,11 @@ def tools_in(template: Any) -> Literal["template", "written"]:
     return "template" if any(TOOLS.search(one) for one in texts) else "written"
 
 
+def template_part(medium: Medium) -> dict[str, str]:
+    """How templates are told of a medium."""
+    return {"type": medium.kind}
+
+
 class Renderer:
     """Renders with one tokenizer. May be used from several threads.
 
@@ -33,8 +39,10 @@ class Renderer:
     form for them.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, in_parts: bool = False) -> None:
+        """in_parts: whether the template takes what is said as a list of parts, as those of models that see do."""
         self._tokenizer = tokenizer
+        self._in_parts = template_part if in_parts else None
         self.template = "chat" if tokenizer.chat_template else "none"
         self.tools = tools_in(tokenizer.chat_template)
         backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -103,7 +111,7 @@ class Renderer:
         return list(self._tokenizer.encode(text, add_special_tokens=special, verbose=False))
 
     def _rendered(self, prompt: Prompt) -> str:
-        messages = chat_messages(prompt.messages)
+        messages = chat_messages(prompt.messages, in_parts=self._in_parts)
         how = {"tools": [function_json(one) for one in prompt.tools]} if prompt.tools else {}
         try:
             return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **how))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from vllm_flow.core.errors import FlowError
 from vllm_flow.core.likelihoods import TokenLikelihood
@@ -19,6 +19,9 @@ from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.loaded import Laid, Loaded, Span
 from vllm_flow.engines.transformers.prefix import Node
 from vllm_flow.engines.transformers.text import Saying
+
+if TYPE_CHECKING:
+    from vllm_flow.engines.transformers.senses.shown import Shown
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -61,9 +64,18 @@ class Reading:
         self.reuse_stopped_at: int | None = None
         self.laid: Laid | None = None
         """The adapter that it is read with."""
+        self.shown: Shown | None = None
+        """The media among its tokens."""
 
     def begin(self, sequence: Sequence, root: Node) -> None:
         self.sequence, self.node = sequence, root
+        sequence.shown = self.shown
+
+    def keys(self, span: Span, start: int | None = None) -> tuple[Hashable, ...]:
+        """What the prefix cache knows a piece of it by. start: where that begins, if not behind all that is read."""
+        if self.shown is None:
+            return tuple(span.tokens)
+        return self.shown.keys(self.sequence.length if start is None else start, span.tokens)
 
     @property
     def read(self) -> bool:

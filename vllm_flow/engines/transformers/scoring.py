@@ -65,16 +65,26 @@ class ScoreRow(Reading):
 
 def score_row(job: Job[ScoreRequest, Scored], loaded: Loaded) -> ScoreRow:
     """The row of a request. Raises EngineError for what cannot be scored."""
-    return ScoreRow(job, *read_and_said(job.request.prompt, job.request.completion, loaded, "score"))
+    asked = job.request
+    return ScoreRow(job, *read_and_said(asked.prompt, asked.completion, loaded, "score", asked.tenant))
 
 
 def read_and_said(
-    given: Before, completion: str | tuple[int, ...], loaded: Loaded, aim: Literal["score", "learn"]
+    given: Before,
+    completion: str | tuple[int, ...],
+    loaded: Loaded,
+    aim: Literal["score", "learn"],
+    tenant: str | None = None,
 ) -> tuple[list[int], list[int]]:
-    """The ids that stand before a text, at least one, and its own. Raises EngineError for what cannot be read so."""
+    """The ids that stand before a text, at least one, and its own. Raises EngineError for what cannot be read so.
+
+    tenant: whose the prompt is, for whom its ids are remembered; of nobody's nothing is.
+    """
     renderer, said = loaded.renderer, _ids(completion, loaded, aim)
     if isinstance(given, Prompt) and given.messages:
-        before = renderer.ids(given)
+        if aim == "learn" and any(one.media for one in given.messages):
+            raise EngineError("the text to learn: images or sounds stand before it. Leave them out: texts are learned.")
+        before = renderer.ids(given, tenant)
     elif isinstance(given, tuple) and given:
         before = _known(given, loaded, aim)
     elif renderer.begin is not None:

@@ -90,7 +90,7 @@ def _stamp(file: Path) -> str:
 
 def _circumstances() -> str:
     """A digest of everything beside the model that decides what a trial finds."""
-    code = [path.read_text("utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
+    code = [path.read_text("utf-8") for path in sorted(Path(__file__).parent.rglob("*.py"))]
     kernels = [torch.__version__, transformers.__version__, torch.backends.cpu.get_cpu_capability()]
     chosen = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(DECIDES)]
     threads = [str(torch.get_num_threads()), torch.get_float32_matmul_precision()]

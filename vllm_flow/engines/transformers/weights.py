@@ -18,6 +18,7 @@ from vllm_flow.core.errors import ModelError
 from vllm_flow.models.digest import digests
 from vllm_flow.models.locate import Folder, Hub, locate
 from vllm_flow.models.progress import tell
+from vllm_flow.models.senses import senses
 from vllm_flow.models.spec import Model
 
 NO_ADAPTER = {"subfolder": "no-adapter", "local_files_only": True}
@@ -26,7 +27,10 @@ NO_HUB = "Without a hub: model=smollm2, or model.path=FOLDER."
 
 
 def read_weights(model: Model, dtype: torch.dtype) -> tuple[Any, Any, dict[str, Any]]:
-    """The model on the CPU, its tokenizer, and what the record says of where they come from. Raises ModelError."""
+    """The model on the CPU, its tokenizer, and what the record says of where they come from. Raises ModelError.
+
+    A model that sees or hears comes as transformers' class that does, with its processor in place of the tokenizer.
+    """
     return _built(model, dtype) if model.is_random else _read(model, dtype)
 
 
@@ -80,12 +84,39 @@ def _fetched(source: Hub) -> tuple[str, Path | None]:
 
 
 def _pretrained(name: str, dtype: torch.dtype, **how: Any) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig
 
-    weights = AutoModelForCausalLM.from_pretrained(
+    config = AutoConfig.from_pretrained(name, trust_remote_code=False, **how)
+    weights = auto_class(config).from_pretrained(
         name, dtype=dtype, use_safetensors=True, trust_remote_code=False, adapter_kwargs=NO_ADAPTER, **how
     )
-    return weights, AutoTokenizer.from_pretrained(name, trust_remote_code=False, **how)
+    return weights, read_reader(name, config, **how)
+
+
+def auto_class(config: Any) -> Any:
+    """transformers' class for a model of this configuration."""
+    from transformers import AutoModelForCausalLM, AutoModelForMultimodalLM
+
+    sees = senses(config.to_dict()) and type(config) in AutoModelForMultimodalLM._model_mapping
+    return AutoModelForMultimodalLM if sees else AutoModelForCausalLM
+
+
+def read_reader(name: str, config: Any, **how: Any) -> Any:
+    """The model's tokenizer, or the processor of one that sees or hears. Raises whatever transformers does."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if auto_class(config) is not AutoModelForCausalLM:
+        from vllm_flow.engines.transformers.senses.processors import read_processor
+
+        return read_processor(name, config, **how)
+    return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **how)
+
+
+def tokenizer_of(reads: Any) -> Any:
+    """What reads texts, of a tokenizer or a processor."""
+    from transformers import ProcessorMixin
+
+    return reads.tokenizer if isinstance(reads, ProcessorMixin) else reads
 
 
 def _why(source: Folder | Hub, cause: Exception) -> str:

@@ -1,0 +1,1 @@
+"""Models that see or hear, in the engine."""

@@ -7,7 +7,7 @@ tools'.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,11 +49,14 @@ def has_tools(prompt: Prompt) -> bool:
     return bool(prompt.tools) or any(isinstance(part, OF_TOOLS) for one in prompt.messages for part in one.parts)
 
 
-def written_out(prompt: Prompt) -> Prompt:
-    """The same in texts alone: what there is to be called in the system message, calls and results in the others."""
-    rows = list(_merged(_in_words(one) for one in _rows(prompt)))
+def written_out(prompt: Prompt, ours: Callable[[str], str] = str) -> Prompt:
+    """The same in texts alone: what there is to be called in the system message, calls and results in the others.
+
+    ours: how what we write ourselves is put, such as `<tool_call>`: the texts that it goes into may spell that, too.
+    """
+    rows = list(_merged(_in_words(one, ours) for one in _rows(prompt)))
     if prompt.tools:
-        about = HOW % "\n".join(json.dumps(function_json(one), ensure_ascii=False) for one in prompt.tools)
+        about = ours(HOW) % "\n".join(json.dumps(function_json(one), ensure_ascii=False) for one in prompt.tools)
         if rows and rows[0].role == "system":
             rows[0] = rows[0].with_(Text(f"\n\n{about}"))
         else:
@@ -85,13 +88,11 @@ class _Row:
 
     role: Role
     parts: tuple[tuple[Part, str], ...]
+    answers: bool = False
+    """Whether it says what tools gave."""
 
     def with_(self, part: Part, name: str = TOOLS) -> _Row:
         return _Row(self.role, (*self.parts, (part, name)))
-
-    @property
-    def answers(self) -> bool:
-        return self.role == "user" and bool(self.parts) and self.parts[0][0].text.startswith(ANSWER)
 
 
 def _rows(prompt: Prompt) -> list[_Row]:
@@ -109,21 +110,21 @@ def _of(prompt: Prompt, rows: Sequence[_Row]) -> Prompt:
     return replace(prompt, messages=messages, ledger=ledger)
 
 
-def _in_words(row: _Row) -> _Row:
+def _in_words(row: _Row, ours: Callable[[str], str]) -> _Row:
     if row.role != "tool" and not any(isinstance(part, OF_TOOLS) for part, _ in row.parts):
         return row
     role: Role = "user" if row.role == "tool" else row.role
-    parts = [(part if isinstance(part, Medium) else Text(_part_text(part)), name) for part, name in row.parts]
+    parts = [(part if isinstance(part, Medium) else Text(_part_text(part, ours)), name) for part, name in row.parts]
     lined = ((Text(f"{part.text}\n") if isinstance(part, Text) else part, name) for part, name in parts[:-1])
-    return _Row(role, (*lined, *parts[-1:]))
+    return _Row(role, (*lined, *parts[-1:]), row.role == "tool")
 
 
-def _part_text(part: Part) -> str:
+def _part_text(part: Part, ours: Callable[[str], str]) -> str:
     match part:
         case ToolCall():
-            return call_text(part)
+            return call_text(part, ours)
         case ToolResult(text=text):
-            return f"{ANSWER}\n{text}\n</tool_response>"
+            return f"{ours(ANSWER)}\n{text}\n{ours('</tool_response>')}"
     return part.text
 
 

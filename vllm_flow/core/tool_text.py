@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +117,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def call_text(call: ToolCall) -> str:
-    """A call in the one form."""
+def call_text(call: ToolCall, ours: Callable[[str], str] = str) -> str:
+    """A call in the one form. ours: how what we write ourselves is put, which others may spell too."""
     said = {"name": call.name, "arguments": dict(call.arguments)}
-    return f"{OPEN}\n{json.dumps(said, ensure_ascii=False, default=dict)}\n{CLOSE}"
+    return f"{ours(OPEN)}\n{json.dumps(said, ensure_ascii=False, default=dict)}\n{ours(CLOSE)}"

@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.media import Medium
 from vllm_flow.core.tool_prompts import function_json, has_tools, written_out
 from vllm_flow.core.values import Prompt
-from vllm_flow.engines.attribution import Encoded, by_lengths, by_offsets, measured
+from vllm_flow.engines.attribution import Encoded, measured
 from vllm_flow.engines.chat_messages import chat_messages
 from vllm_flow.engines.recent import Recent, Whose
+from vllm_flow.engines.seam import Seals
+from vllm_flow.engines.sealed_template import sealed_template
+from vllm_flow.engines.skeleton import Reader, sealed
 from vllm_flow.engines.transformers.failures import no_tokens, refused_by_template
+from vllm_flow.engines.transformers.words import Words
 
 TOOLS = re.compile(r"\btools\b")
 """The variable by which templates are told of them."""
@@ -45,10 +50,8 @@ class Renderer:
         self._in_parts = template_part if in_parts else None
         self.template = "chat" if tokenizer.chat_template else "none"
         self.tools = tools_in(tokenizer.chat_template)
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if backend is not None:  # left on, each call would switch them off, which two threads cannot do at once
-            backend.no_truncation()
-            backend.no_padding()
+        self._words = Words(tokenizer)
+        self._sealed = Recent[str, str](lambda source: sealed_template(source, self._words.seals.seal), len)
         self._read = Recent[Whose, Encoded](lambda whose: self._read_now(whose[1]), lambda read: len(read.ids))
         self._measured = Recent[Whose, Measured](self._measured_now, lambda found: found.tokens)
 
@@ -66,15 +69,11 @@ class Renderer:
 
     def text(self, prompt: Prompt) -> str:
         """What is read, but for the tokens that the tokenizer itself puts around a text without a template."""
-        if has_tools(prompt) and self.tools == "written":
-            prompt = written_out(prompt)
-        if self._templated(prompt):
-            return self._rendered(prompt)
-        return "\n".join(message.text for message in prompt.messages)
+        return self._written(prompt)
 
     def encode(self, text: str) -> list[int]:
-        """The text's token ids, with those that the tokenizer itself puts around it."""
-        return self._encode(text, special=True)
+        """The text's token ids, with those that the tokenizer itself puts around it; control tokens by their names."""
+        return list(self._words.read(text, special=True).encoded.ids)
 
     @property
     def begin(self) -> int | None:
@@ -83,21 +82,23 @@ class Renderer:
         return None if found is None else int(found)
 
     def text_ids(self, text: str) -> list[int]:
-        """The ids of a text by itself, as what a model says: without tokens that begin or end it."""
-        return self._encode(text, special=False)
+        """The ids of a text by itself, as what a model says: without tokens that begin or end it, nor any control."""
+        return list(self._words.read_as_text(text, special=False).ids)
 
     def _read_now(self, prompt: Prompt) -> Encoded:
         text = self.text(prompt)
         begun = self._templated(prompt) or (prompt.plain and text.startswith(self._tokenizer.bos_token or "\0"))
-        how = {"add_special_tokens": not begun, "return_attention_mask": False, "return_token_type_ids": False}
-        found = self._tokenizer(text, verbose=False, return_offsets_mapping=self._tokenizer.is_fast, **how)
-        ids, offsets = found["input_ids"], found.get("offset_mapping", ())
-        if not ids and self.begin is None:
+        read = self._words.read(text, special=not begun)
+        encoded = read.encoded
+        if read.control and not prompt.plain:
+            reader = Reader(self._written, self._words.found)
+            ours = sealed(self._words.seals, prompt, text, read.control, reader)
+            encoded = encoded if ours is None else self._words.read_sealed(ours, special=not begun)
+        if encoded.ids:
+            return encoded
+        if self.begin is None:
             raise no_tokens()
-        kept = array("q", ids or [self.begin])
-        if self._tokenizer.is_fast:
-            return Encoded(text, kept, by_offsets(text, offsets))
-        return Encoded(text, kept, by_lengths(text, len(kept), lambda part: self._encode(part, special=not begun)))
+        return replace(encoded, ids=array("q", [self.begin]))
 
     def _measured_now(self, whose: Whose) -> Measured:
         tenant, prompt = whose
@@ -107,13 +108,27 @@ class Renderer:
         """Whether the model's template is applied; it then writes the tokens that begin a text, too."""
         return self.template == "chat" and not prompt.plain
 
-    def _encode(self, text: str, special: bool) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=special, verbose=False))
+    def _written(self, prompt: Prompt, seals: Seals | None = None) -> str:
+        """With seals: where the control tokens of our side are."""
+        if has_tools(prompt) and self.tools == "written":
+            prompt = written_out(prompt, seals.seal if seals else str)
+        if self._templated(prompt):
+            return self._rendered(prompt, seals)
+        return "\n".join(message.text for message in prompt.messages)
 
-    def _rendered(self, prompt: Prompt) -> str:
-        messages = chat_messages(prompt.messages, in_parts=self._in_parts)
-        how = {"tools": [function_json(one) for one in prompt.tools]} if prompt.tools else {}
+    def _rendered(self, prompt: Prompt, seals: Seals | None) -> str:
+        how: dict[str, Any] = {"tools": [function_json(one) for one in prompt.tools]} if prompt.tools else {}
         try:
+            if seals:
+                source = self._tokenizer.get_chat_template(None, how.get("tools"))
+                how |= {"chat_template": self._sealed(source), **_sealed_names(self._tokenizer, seals)}
+            messages = chat_messages(prompt.messages, in_parts=self._in_parts)
             return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **how))
         except Exception as cause:
             raise refused_by_template(cause) from cause
+
+
+def _sealed_names(tokenizer: Any, seals: Seals) -> dict[str, Any]:
+    """The variables by which templates are told of control tokens, such as `bos_token`."""
+    given = tokenizer.special_tokens_map.items()
+    return {key: seals.seal(one) if isinstance(one, str) else [*map(seals.seal, one)] for key, one in given}

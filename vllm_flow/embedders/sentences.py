@@ -27,6 +27,9 @@ from vllm_flow.core.errors import ModelError
 from vllm_flow.embedders.kept import Kept
 from vllm_flow.models.digest import digests
 from vllm_flow.models.progress import tell
+from vllm_flow.seam.control import is_control
+from vllm_flow.seam.names import moved
+from vllm_flow.seam.seals import SEAL, Seals
 
 if TYPE_CHECKING:
     from vllm_flow.core.embedding import Vectors
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 MANY = 64
 """Of so many new texts at once the progress is told."""
 POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
+AS_TEXT = "[SEP] is text"
+"""Of vectors: what texts spell is no control token."""
 CLOSED = "the embedder was closed before it was done. Open a new one."
 
 
@@ -112,7 +117,7 @@ class SentenceEmbedder:
 
     def _windows(self, text: str) -> Iterator[list[int]]:
         """The text's ids, so many at a time as the model reads, each time with the tokens that begin and end a text."""
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        ids = [one for said in text.split(SEAL) for one in self._tokenizer.encode(said, add_special_tokens=False).ids]
         room = self._window - len(self._first) - len(self._last)
         for start in range(0, max(1, len(ids)), room):
             yield [*self._first, *ids[start : start + room], *self._last]
@@ -120,7 +125,7 @@ class SentenceEmbedder:
 
 def _identity(options: Sentences, folder: Path, pooling: str, window: int) -> str:
     """Equal ones make equal vectors of passages."""
-    facts = [*digests(folder).values(), pooling, window, options.before_passages, torch.__version__]
+    facts = [*digests(folder).values(), pooling, window, options.before_passages, torch.__version__, AS_TEXT]
     return hashlib.sha256(json.dumps(facts).encode("ascii")).hexdigest()[:16]
 
 
@@ -137,9 +142,9 @@ def _loaded(folder: Path, where: str) -> tuple[Any, Tokenizer]:
     finally:
         if bars:
             logging.enable_progress_bar()
-    tokenizer.no_truncation()  # as it is saved it cuts at 128 tokens, silently
-    tokenizer.no_padding()
-    return model.eval(), tokenizer
+    added = tokenizer.get_added_tokens_decoder().items()
+    names = {token_id: one.content for token_id, one in added if is_control(one.content, one.special)}
+    return model.eval(), moved(tokenizer, Seals(names))  # as it is saved it cuts at 128 tokens, silently
 
 
 def _json(file: Path) -> Any:

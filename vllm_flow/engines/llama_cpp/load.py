@@ -6,29 +6,20 @@ import ctypes
 import importlib.metadata
 import logging
 import os
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
-from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from vllm_flow.core.errors import ModelError
-from vllm_flow.core.ledger import Measured
 from vllm_flow.core.shape import KINDS
-from vllm_flow.core.tool_prompts import function_json, has_tools, written_out
-from vllm_flow.core.values import Prompt
-from vllm_flow.engines.attribution import Encoded, by_lengths, by_pieces, measured
-from vllm_flow.engines.chat_messages import chat_messages
 from vllm_flow.engines.llama_cpp.network import LlamaNetwork
 from vllm_flow.engines.llama_cpp.options import LlamaCpp
+from vllm_flow.engines.llama_cpp.render import GgufRenderer
 from vllm_flow.engines.llama_cpp.spelled import gguf_tokenizer
-from vllm_flow.engines.recent import Recent, Whose
 from vllm_flow.engines.shaping import Shapes
-from vllm_flow.engines.transformers.failures import no_tokens, refused_by_template
 from vllm_flow.engines.transformers.loaded import Loaded
-from vllm_flow.engines.transformers.render import tools_in
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 from vllm_flow.models.digest import file_digest
 from vllm_flow.models.locate import gguf_file
@@ -37,7 +28,6 @@ log = logging.getLogger("vllm_flow")
 ERROR = 4
 """GGML_LOG_LEVEL_ERROR."""
 _complaints: list[str] = []
-TEMPLATE = "tokenizer.chat_template"
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -130,82 +120,6 @@ class GgufTokenizer:
 
     def batch_decode(self, several: Sequence[list[int]], **_how: Any) -> list[str]:
         return [self._model.detokenize(ids, special=True).decode("utf-8", "replace") for ids in several]
-
-
-class GgufRenderer:
-    """From messages to token ids, by the template and the vocabulary in the file.
-
-    A file without a template reads the messages' texts, one after the other, with a newline between them.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._bos = model.token_bos()
-        written = model.metadata.get(TEMPLATE)
-        self.template = "chat" if written else "none"
-        self.tools = tools_in(written)
-        begin, end = (self._word(one) for one in (self._bos, model.token_eos()))
-        self._format = Jinja2ChatFormatter(written, eos_token=end, bos_token=begin) if written else None
-        self._read = Recent[Whose, Encoded](lambda whose: self._read_now(whose[1]), lambda read: len(read.ids))
-
-    def ids(self, prompt: Prompt, tenant: str | None = None) -> list[int]:
-        """The prompt's token ids, at least one. Raises EngineError when the template refuses the messages.
-
-        tenant: whose it is, for whom it is remembered; of nobody's nothing is.
-        """
-        read = self._read_now(prompt) if tenant is None else self._read((tenant, prompt))
-        return list(read.ids)
-
-    def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
-        return measured(prompt, lambda one: self._read((tenant, one)), self.text)
-
-    def _read_now(self, prompt: Prompt) -> Encoded:
-        text = self.text(prompt)
-        special = prompt.plain or self._format is not None
-        begun = self._format is not None  # the template wrote those that begin a text
-        if prompt.plain:
-            begun = text.startswith(self._word(self._bos) or "\0")
-        found = self._tokens(text, special, begun)
-        if not found and self._bos >= 0:
-            found = [self._bos]
-        if not found:
-            raise no_tokens()
-        pieces = [bytes(self._model.detokenize([one], special=True)) for one in found]
-        lengths = by_lengths(text, len(found), lambda part: self._tokens(part, special, begun))
-        return Encoded(text, array("q", found), by_pieces(text, pieces) or lengths)
-
-    def text(self, prompt: Prompt) -> str:
-        if has_tools(prompt) and self.tools == "written":
-            prompt = written_out(prompt)
-        if self._format is None or prompt.plain:
-            return "\n".join(message.text for message in prompt.messages)
-        return self._rendered(prompt)
-
-    @property
-    def begin(self) -> int | None:
-        return self._bos if self._bos >= 0 else None
-
-    def encode(self, text: str) -> list[int]:
-        return self._tokens(text, special=False, begun=False)
-
-    def text_ids(self, text: str) -> list[int]:
-        return self._tokens(text, special=False, begun=True)
-
-    def _tokens(self, text: str, special: bool, begun: bool = True) -> list[int]:
-        """special: control tokens are read by their names. begun: the token that begins a text is not added."""
-        data = text.encode("utf-8", "replace")  # llama.cpp reads no half surrogate pairs
-        return [int(one) for one in self._model.tokenize(data, add_bos=not begun, special=special)]
-
-    def _rendered(self, prompt: Prompt) -> str:
-        messages: Any = chat_messages(prompt.messages)
-        tools: Any = [function_json(one) for one in prompt.tools] or None
-        try:
-            return str(self._format(messages=messages, tools=tools).prompt) if self._format else ""
-        except Exception as cause:
-            raise refused_by_template(cause) from cause
-
-    def _word(self, token_id: int) -> str:
-        return str(self._model._model.token_get_text(token_id)) if token_id >= 0 else ""
 
 
 def _decoder(model: Any) -> Any:

@@ -15,11 +15,11 @@ from vllm_flow.core.values import Prompt
 from vllm_flow.engines.attribution import Encoded, measured
 from vllm_flow.engines.chat_messages import chat_messages
 from vllm_flow.engines.recent import Recent, Whose
-from vllm_flow.engines.seam import Seals
-from vllm_flow.engines.sealed_template import sealed_template
-from vllm_flow.engines.skeleton import Reader, sealed
 from vllm_flow.engines.transformers.failures import no_tokens, refused_by_template
 from vllm_flow.engines.transformers.words import Words
+from vllm_flow.seam.seals import Seals
+from vllm_flow.seam.skeleton import Reader, sealed
+from vllm_flow.seam.template import sealed_template
 
 TOOLS = re.compile(r"\btools\b")
 """The variable by which templates are told of them."""

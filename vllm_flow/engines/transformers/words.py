@@ -8,15 +8,15 @@ finds, so that a hostile message is read in other tokens than the same letters e
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from vllm_flow.engines.attribution import Encoded, by_lengths, by_offsets
-from vllm_flow.engines.control_tokens import control_tokens
-from vllm_flow.engines.moved_names import moved
-from vllm_flow.engines.seam import Place, Seals, check_no_seals, in_pieces, unclear
+from vllm_flow.seam.control import control_tokens
+from vllm_flow.seam.names import moved
+from vllm_flow.seam.seals import SEAL, Place, Seals, check_no_seals, in_pieces, unclear
 
 Offsets = Sequence[tuple[int, int]]
 
@@ -95,15 +95,13 @@ class Words:
 
     def _check(self, sealed: str, ids: Sequence[int], offsets: Offsets) -> None:
         """Raises EngineError unless the control tokens in it are those that are sealed."""
-        names: Mapping[int, str] = self.seals.names
+        names, unknown = self.seals.names, self.seals.unknown
         wanted = [token_id for _, token_id in self.seals.pieces(sealed) if token_id is not None]
-        seal = self.seals.seal(names[self.seals.unknown]) if self.seals.unknown in names else None
+        seal = self.seals.seal(names[unknown]) if unknown is not None and unknown in names else SEAL
         got = [
             token_id
             for token_id, (start, stop) in zip(ids, offsets, strict=True)
-            if token_id in names
-            and start < stop
-            and (token_id != self.seals.unknown or (seal is not None and seal in sealed[start:stop]))
+            if token_id in names and start < stop and (token_id != unknown or seal in sealed[start:stop])
         ]
         if got != wanted:
             raise unclear(names[next(iter(set(got) ^ set(wanted)), (got or wanted)[0])])

@@ -16,7 +16,7 @@ from vllm_flow.core.messages import Message
 from vllm_flow.core.tool_prompts import function_json
 from vllm_flow.core.tool_values import ToolCall, ToolResult
 from vllm_flow.core.values import Prompt
-from vllm_flow.engines.seam import Place, Seals, check_no_seals, theirs, unclear
+from vllm_flow.seam.seals import Place, Seals, check_no_seals, theirs, unclear
 
 EDGE = "\U0010ffff"
 """Another noncharacter."""

@@ -1,4 +1,4 @@
-"""Moved names: a fast tokenizer, token for token as it is, in whose vocabulary control tokens are called by their seals.
+"""Names: a fast tokenizer, token for token as it is, but in its vocabulary control tokens are called by their seals.
 
 So no text spells one, neither as a whole nor in halves that a model of pieces would join, and where a seal stands the
 text is cut as it would be at the token: with the same spaces around it and the same beginnings behind it.
@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from vllm_flow.engines.seam import Seals
+from vllm_flow.seam.seals import Seals
 
 
 def moved(tokenizer: Tokenizer, seals: Seals) -> Tokenizer:

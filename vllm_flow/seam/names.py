@@ -20,9 +20,9 @@ def moved(tokenizer: Tokenizer, seals: Seals) -> Tokenizer:
     whole = json.loads(tokenizer.to_str())
     names = {name: seals.seal(name) for name in seals.names.values()}
     for one in whole["added_tokens"]:
-        one["content"] = _called(names, one["content"])
-        kept = tokenizer.normalizer is None or one["content"] in tokenizer.normalizer.normalize_str(one["content"])
-        one["normalized"] = one["normalized"] and kept  # some normalizers leave out what is no character
+        if (seal := names.get(one["content"])) is not None:
+            left = tokenizer.normalizer is None or seal in tokenizer.normalizer.normalize_str(seal)
+            one |= {"content": seal, "normalized": one["normalized"] and left}  # some leave out what is no character
     whole["model"] = _model(whole["model"], names)
     whole |= {"truncation": None, "padding": None}
     return Tokenizer.from_str(json.dumps(whole))

@@ -36,7 +36,9 @@ class Seals:
         self._of = {name: f"{SEAL}{chr(FIRST + place)}" for place, name in enumerate(self.names.values())}
         self._named = list(self._of)
         longest_first = sorted(self._of, key=len, reverse=True)
-        begin = "".join(sorted({re.escape(name[0]) for name in longest_first}))
+        self.begins = frozenset(name[0] for name in longest_first)
+        """The letters that their names begin with."""
+        begin = re.escape("".join(sorted(self.begins)))
         self._spelled = re.compile(f"(?=[{begin}])(?:{'|'.join(map(re.escape, longest_first))})" if begin else "(?!)")
 
     def seal(self, text: str) -> str:

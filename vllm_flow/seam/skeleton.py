@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, cast
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-from vllm_flow.core.messages import Message
-from vllm_flow.core.tool_prompts import function_json
-from vllm_flow.core.tool_values import ToolCall, ToolResult
+from vllm_flow.core.messages import Message, Part, Text
+from vllm_flow.core.tool_values import ToolCall, ToolResult, ToolSpec
 from vllm_flow.core.values import Prompt
 from vllm_flow.seam.seals import Place, Seals, check_no_seals, theirs, unclear
 
 EDGE = "\U0010ffff"
 """Another noncharacter."""
+SPEC = [one.name for one in fields(ToolSpec)]
 MARK = re.compile(f"{EDGE}([0-9]+){EDGE}")
 
 
@@ -49,46 +49,60 @@ def sealed(seals: Seals, prompt: Prompt, text: str, found: Sequence[Place], read
     rest = theirs(found, seals.places(ours))
     if not rest:
         return None
-    marked, said = _marked(prompt)
+    marked, said = _marked(prompt, seals.begins)
     skeleton = reader.render(marked, seals if sure else None)
     built = reader.found(skeleton)
     if sure and not built:
         return ours
     runs = _runs(ours, skeleton, said)
-    if runs is None or any(reader.found(one) for one in _unmarked(prompt)):
+    if runs is None and not seals.begins.intersection(_all_said(prompt)) and _names(rest) == _names(built):
+        return None  # the template changes what is said, which has not a letter that a control token begins with
+    if runs is None:
         raise unclear(rest[0].name)
     ours = seals.seal_at(ours, [moved for one in built for moved in _moved(one, runs)])
     return ours if theirs(found, seals.places(ours)) else None
 
 
-def _marked(prompt: Prompt) -> tuple[Prompt, list[str]]:
-    """With a mark in place of each text, but for the space around it, and what the marks are for."""
+def _names(places: Sequence[Place]) -> list[str]:
+    return [one.name for one in places]
+
+
+def _all_said(prompt: Prompt) -> str:
+    parts = [part for message in prompt.messages for part in message.parts]
+    others = [*prompt.tools, *(part for part in parts if isinstance(part, ToolCall | ToolResult))]
+    return "".join([*(part.text for part in parts), *map(repr, others)])
+
+
+def _marked(prompt: Prompt, begins: Collection[str]) -> tuple[Prompt, list[str]]:
+    """With a mark in place of each text, but for the space around it, and what the marks are for.
+
+    What else others have said keeps its form, for templates ask for it, but for what a control token `begins` with.
+    """
     said, messages = list[str](), list[Message]()
     for message in prompt.messages:
-        parts = list[Any]()
+        parts = list[Part]()
         for part in message.parts:
-            has_text = is_dataclass(part) and any(one.name == "text" for one in fields(part))
-            core = part.text.strip()
-            if has_text and core:
-                text = part.text.replace(core, f"{EDGE}{len(said)}{EDGE}", 1)
-                parts.append(replace(cast(Any, part), text=text))
+            if isinstance(part, ToolCall | ToolResult):
+                part = replace(part, name=_defused(part.name, begins), id=_defused(part.id, begins))  # noqa: PLW2901
+            if isinstance(part, ToolCall):
+                parts.append(replace(part, arguments=_defused(part.arguments, begins)))
+            elif isinstance(part, Text | ToolResult) and (core := part.text.strip()):
+                parts.append(replace(part, text=part.text.replace(core, f"{EDGE}{len(said)}{EDGE}", 1)))
                 said.append(core)
             else:
                 parts.append(part)
         messages.append(replace(message, parts=tuple(parts)))
-    return replace(prompt, messages=tuple(messages)), said
+    tools = tuple(ToolSpec(*(_defused(getattr(one, name), begins) for name in SPEC)) for one in prompt.tools)
+    return replace(prompt, messages=tuple(messages), tools=tools), said
 
 
-def _unmarked(prompt: Prompt) -> Iterator[str]:
-    """What else others have said."""
-    for one in prompt.tools:
-        yield json.dumps(function_json(one), ensure_ascii=False)
-    for message in prompt.messages:
-        for part in message.parts:
-            if isinstance(part, ToolCall | ToolResult):
-                yield f"{part.name}\n{part.id}"
-            if isinstance(part, ToolCall):
-                yield json.dumps(dict(part.arguments), ensure_ascii=False, default=dict)
+def _defused(value: Any, begins: Collection[str]) -> Any:
+    """The same JSON value, with an edge for each letter that a control token begins with."""
+    if isinstance(value, str):
+        return "".join(EDGE if one in begins else one for one in value)
+    if isinstance(value, Mapping):
+        return {_defused(key, begins): _defused(one, begins) for key, one in value.items()}
+    return [_defused(one, begins) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _runs(text: str, skeleton: str, said: Sequence[str]) -> list[tuple[int, int, int]] | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from tests.seam.families import CHATML, CONTROL, PHI4, QWEN3, SAYINGS, TEMPLATES, TOKENIZERS, tokenizer
 from tests.seam.hostile import hostile
@@ -259,3 +261,16 @@ def test_the_next_turns_prompt_begins_with_this_one_hostile_or_not() -> None:
     clean = read.ids(Prompt((user("snow"),)))
     assert second[: len(first) - 1] == first[:-1]
     assert read.ids(Prompt((user("snow"), answer, user("</s>"))))[: len(clean) - 1] == clean[:-1]
+
+
+def test_smollm2s_own_tokenizer_and_template_keep_the_seam(smollm2: Path) -> None:
+    read = Renderer(AutoTokenizer.from_pretrained(smollm2))
+    check_benign(read, seed=5, count=40)
+    check_hostile(read, seed=6, count=300, exact=True, names=[*read._words.seals.names.values()])
+
+
+@pytest.mark.full
+def test_of_ten_thousand_texts_smollm2_reads_no_control_token(smollm2: Path) -> None:
+    read = Renderer(AutoTokenizer.from_pretrained(smollm2))
+    check_benign(read, seed=7, count=1000)
+    check_hostile(read, seed=8, count=10_000, exact=True, names=[*read._words.seals.names.values()])

@@ -199,3 +199,15 @@ def test_weights_that_nobody_knows_are_refused_before_anything_runs(options: dic
     with pytest.raises(ConfigError) as told:
         Pipeline.build(spec)
     assert problem in str(told.value).splitlines()
+
+
+def test_what_a_text_spells_is_no_control_token(tiny: Path) -> None:
+    embedder: Any = Sentences(path=str(tiny)).open()
+    try:
+        for text in ("a [SEP] b", "[CLS]", "[MASK][PAD]", "x[SEP]", "\U0010fffe\U000f0003 [SEP]"):
+            (ids,) = embedder._windows(text)
+            assert [ids[0], ids[-1]] == [2, 3]
+            assert not {0, 2, 3, 4}.intersection(ids[1:-1])
+        assert list(embedder._windows("[SEP]"))[0][1:-1] == [*embedder._tokenizer.encode("[ SEP ]").ids[1:-1]]
+    finally:
+        embedder.close()

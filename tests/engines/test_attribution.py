@@ -17,6 +17,7 @@ from vllm_flow.core.messages import Message, Text, assistant, system, user
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.attribution import by_lengths, by_pieces, spans
 from vllm_flow.engines.transformers.render import Renderer
+from vllm_flow.engines.transformers.words import Words
 
 CHATML = (
     "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are somebody.<|im_end|>\n{% endif %}"
@@ -248,13 +249,13 @@ def test_smollm2s_template_is_measured_with_the_system_prompt_that_nobody_wrote(
 
 def test_a_prompt_is_read_once_for_all_who_ask_of_one_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
     read, encoded = renderer("bytes", CHATML), list[str]()
-    whole = type(read._tokenizer).__call__
+    whole = Words.read
 
-    def noted(self: Any, text: str, **how: Any) -> Any:
+    def noted(self: Words, text: str, special: bool) -> Any:
         encoded.append(text)
-        return whole(self, text, **how)
+        return whole(self, text, special)
 
-    monkeypatch.setattr(type(read._tokenizer), "__call__", noted)
+    monkeypatch.setattr(Words, "read", noted)
     for _ in range(3):
         prompt = Prompt((user("snow"),))
         assert read.measure(prompt, "ann").tokens == len(read.ids(prompt, "ann"))

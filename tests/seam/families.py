@@ -85,7 +85,7 @@ QWEN3 = (
     "{%- set content = content.split('</think>')[-1].lstrip('\n') %}{%- endif %}"
     "{%- if loop.index0 > ns.last %}{{- '<|im_start|>' + message.role + '\n<think>\n' + thought.strip('\n') + '\n</think>\n\n' + content.lstrip('\n') }}"
     "{%- else %}{{- '<|im_start|>' + message.role + '\n' + content }}{%- endif %}"
-    "{%- for call in message.tool_calls or [] %}{{- '\n<tool_call>\n{\"name\": \"' }}{{- call.function.name }}"
+    '{%- for call in message.tool_calls or [] %}{{- \'\n<tool_call>\n{"name": "\' }}{{- call.function.name }}'
     "{{- '\", \"arguments\": ' }}{{- call.function.arguments | tojson }}{{- '}\n</tool_call>' }}{%- endfor %}"
     "{{- '<|im_end|>\n' }}{%- elif message.role == 'tool' %}"
     "{{- '<|im_start|>user\n<tool_response>\n' }}{{- message.content }}{{- '\n</tool_response><|im_end|>\n' }}{%- endif %}"
@@ -172,7 +172,11 @@ def trained(kind: str) -> Tokenizer:
     """With control tokens in its vocabulary, as SentencePiece's models have them."""
     found = TOKENIZERS[kind]()
     how: dict[str, Any] = {"special_tokens": [UNK, BOS, EOS], "vocab_size": 900, "show_progress": False}
-    texts = [*SAYINGS * 4, *"abcdefghijklmnopqrstuvwxyz0123456789<>|/[]{}_-'\"\\:,.!?#*", *(one[1:-1] for one in CONTROL)]
+    texts = [
+        *SAYINGS * 4,
+        *"abcdefghijklmnopqrstuvwxyz0123456789<>|/[]{}_-'\"\\:,.!?#*",
+        *(one[1:-1] for one in CONTROL),
+    ]
     if kind == "unigram":
         found.train_from_iterator(texts, trainers.UnigramTrainer(unk_token=UNK, **how))
     elif kind == "word_piece":

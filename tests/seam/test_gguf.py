@@ -38,7 +38,9 @@ def written(file: Path, kind: str, template: str | None) -> Path:
     else:
         tokens += [(f"<0x{byte:02X}>", BYTE, 0.0) for byte in range(256)]
         tokens += [(chr(one), NORMAL, -9.0) for one in range(33, 127)] + [("▁", NORMAL, -9.0)]
-        tokens += [(one, NORMAL, -1.0 * place) for place, one in enumerate(["</", "s>", "/s>", "<s", "▁th", "an"], start=1)]
+        tokens += [
+            (one, NORMAL, -1.0 * place) for place, one in enumerate(["</", "s>", "/s>", "<s", "▁th", "an"], start=1)
+        ]
     writer.add_tokenizer_model(kind)
     if kind == "gpt2":
         writer.add_tokenizer_pre("default")

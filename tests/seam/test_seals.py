@@ -78,7 +78,9 @@ def test_a_template_in_which_nothing_is_sealed_stays_as_it_is(name: str) -> None
         ("", True, "", False),
     ],
 )
-def test_whatever_structures_a_prompt_is_a_control_token(name: str, special: bool, template: str, control: bool) -> None:
+def test_whatever_structures_a_prompt_is_a_control_token(
+    name: str, special: bool, template: str, control: bool
+) -> None:
     assert is_control(name, special, template) is control
 
 
@@ -88,7 +90,7 @@ def test_a_vocabulary_that_cannot_be_changed_reads_what_it_would_join_in_two() -
 
     sealed = SEALS.seal("<a>") + "<a>"
     assert in_pieces(SEALS, sealed, encode) == [5, 100 + ord("<"), 100 + ord("a"), 100 + ord(">")]
-    with pytest.raises(EngineError, match="^prompt: the control token <a> is in it"):
+    with pytest.raises(EngineError, match=r"^prompt: the control token <a> is in it"):
         in_pieces(SEALS, "x", lambda text: [5])
 
 
@@ -104,7 +106,11 @@ def test_a_tokenizer_that_does_not_say_where_its_tokens_stand_reads_the_same() -
         assert read.measure(Prompt((user(text),))).tokens == len(ids)
         return [one for one in tokenizer.convert_ids_to_tokens(ids) if one.startswith("<") and len(one) > 1]
 
-    assert control("snow") == control("a</s>b<|im_end|><pad><extra_id_7>") == ["<|im_start|>", "<|im_end|>"] * 2 + ["<|im_start|>"]
+    assert (
+        control("snow")
+        == control("a</s>b<|im_end|><pad><extra_id_7>")
+        == ["<|im_start|>", "<|im_end|>"] * 2 + ["<|im_start|>"]
+    )
     messages = [{"role": "user", "content": "snow"}]
     known = tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
     assert read.ids(Prompt((user("snow"),))) == known

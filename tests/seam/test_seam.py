@@ -61,14 +61,20 @@ def library(read: Renderer, prompt: Prompt) -> list[int]:
 
 def check_benign(read: Renderer, seed: int, count: int) -> None:
     random = Random(seed)
+
+    def said() -> str:
+        before, behind = random.choices([" ", "\n\n", "", "", "\t"], k=2)
+        return before + random.choice([*SAYINGS, ""]) + behind
+
     for _ in range(count):
-        spaces = [" ", "\n\n", "", "", "\t"]
-        prompt = chat(random, lambda: random.choice(spaces) + random.choice([*SAYINGS, ""]) + random.choice(spaces))
+        prompt = chat(random, said)
         ids, text = read.ids(prompt), read.text(prompt)
         assert ids == library(read, prompt)
         plain = read._words.read(text, special=False).encoded
         ours = read._written(prompt, read._words.seals)
-        if read._words.seals.unseal(ours) == text and not control(read, read._words.read(ours, False).encoded.ids, False):
+        if read._words.seals.unseal(ours) == text and not control(
+            read, read._words.read(ours, False).encoded.ids, False
+        ):
             moved = read._words.read_sealed(ours, special=False)  # what is hostile is read so, and this would be, too
             assert list(moved.ids) == ids
             assert [moved.begun(place) for place in range(len(text))] == [plain.begun(at) for at in range(len(text))]
@@ -79,11 +85,14 @@ def check_hostile(read: Renderer, seed: int, count: int, exact: bool, names: lis
 
     But for spaces, where a control token takes those behind it along.
     """
-    random, said = Random(seed), 0
-    while said < count:
-        texts: list[str] = []
-        prompt = chat(random, lambda: texts.append(hostile(random, names)) or texts[-1])  # type: ignore[func-returns-value]
-        said += len(texts)
+    random, texts = Random(seed), list[str]()
+
+    def said() -> str:
+        texts.append(hostile(random, names))
+        return texts[-1]
+
+    while len(texts) < count:
+        prompt = chat(random, said)
         ids = read.ids(prompt)
         wanted = control(read, read.ids(harmless(prompt)), exact)
         assert control(read, ids, exact) == wanted, read.text(prompt)
@@ -167,7 +176,9 @@ def test_a_template_that_puts_its_tokens_together_is_told_from_what_is_said() ->
 
 
 def test_where_it_cannot_be_told_who_wrote_a_token_the_prompt_is_refused() -> None:
-    read = with_template("{% for m in messages %}{{ '<|' + m.role + '|>' + m.content | upper + '<|end|>' }}{% endfor %}")
+    read = with_template(
+        "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content | upper + '<|end|>' }}{% endfor %}"
+    )
     harmless = Prompt((user("snow"),))
     assert read.ids(harmless) == library(read, harmless)
     with pytest.raises(EngineError) as caught:

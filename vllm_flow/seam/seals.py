@@ -5,20 +5,18 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from vllm_flow.core.errors import EngineError
 
 SEAL = "\U0010fffe"
 """One of Unicode's noncharacters, which stand for nothing and are in no text that is meant to be exchanged."""
-NUMBERED = re.compile(f"{SEAL}(.)", re.DOTALL)
 FIRST = 0xF0000
 """Of Unicode's private use: which control token a seal is for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a control token stands in a text."""
 
     start: int
@@ -34,7 +32,8 @@ class Seals:
         self.names = dict(names)
         self.unknown = unknown
         self._of = {name: f"{SEAL}{chr(FIRST + place)}" for place, name in enumerate(self.names.values())}
-        self._named = list(self._of)
+        self._named = {seal[1]: name for name, seal in self._of.items()}
+        self._ids = {name: token_id for token_id, name in self.names.items()}
         longest_first = sorted(self._of, key=len, reverse=True)
         self.begins = frozenset(name[0] for name in longest_first)
         """The letters that their names begin with."""
@@ -53,23 +52,20 @@ class Seals:
 
     def unseal(self, sealed: str) -> str:
         """The text as it is without seals."""
-        return NUMBERED.sub(lambda found: self._name(found[1]), sealed)
+        return "".join(said + name for said, name in self._parts(sealed))
 
     def pieces(self, sealed: str) -> Iterator[tuple[str, int | None]]:
         """What stands before each seal, and the seal's token id; at the end, what stands behind them all."""
-        ids = {name: token_id for token_id, name in self.names.items()}
-        parts = NUMBERED.split(sealed)
-        for said, seal in zip(parts[::2], [*parts[1::2], None], strict=True):
-            yield said, None if seal is None else ids[self._name(seal)]
+        return ((said, self._ids.get(name)) for said, name in self._parts(sealed))
 
     def places(self, sealed: str) -> list[Place]:
         """Where the sealed ones stand in the text without seals."""
-        found, grown = list[Place](), 0
-        for one in NUMBERED.finditer(sealed):
-            name = self._name(one[1])
-            start = one.start() + grown
-            found.append(Place(start, start + len(name), name))
-            grown += len(name) - 2
+        found, place = list[Place](), 0
+        for said, name in self._parts(sealed):
+            start = place + len(said)
+            place = start + len(name)
+            if name:
+                found.append(Place(start, place, name))
         return found
 
     def spelled(self, text: str) -> list[Place]:
@@ -78,19 +74,21 @@ class Seals:
 
     def unsealed_places(self, sealed: str) -> Callable[[int], int]:
         """From a place in the sealed text to that in the text without seals."""
-        ends = [one.end() for one in NUMBERED.finditer(sealed)]
         grown = [0, *accumulate(one.stop - one.start - 2 for one in self.places(sealed))]
+        ends = [one.stop - grew for one, grew in zip(self.places(sealed), grown[1:], strict=True)]
         return lambda place: place + grown[bisect_right(ends, place)]
 
-    def _name(self, numbered: str) -> str:
-        place = ord(numbered) - FIRST
-        return self._named[place] if 0 <= place < len(self._named) else f"{SEAL}{numbered}"
+    def _parts(self, sealed: str) -> list[tuple[str, str]]:
+        """What stands before each seal, with its name; at the end, what stands behind them all, without."""
+        first, *others = sealed.split(SEAL)
+        names = [self._named.get(one[:1], f"{SEAL}{one[:1]}") for one in others]
+        return list(zip([first, *(one[1:] for one in others)], [*names, ""], strict=True))
 
 
 def theirs(found: Sequence[Place], ours: Sequence[Place]) -> list[Place]:
     """The control tokens that a tokenizer finds in a text and our side has not written."""
-    written = {(one.start, one.stop) for one in ours}
-    return [one for one in found if (one.start, one.stop) not in written]
+    written = set(ours)
+    return [one for one in found if one not in written]
 
 
 def in_pieces(seals: Seals, sealed: str, encode: Callable[[str], list[int]]) -> list[int]:

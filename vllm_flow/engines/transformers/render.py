@@ -51,7 +51,11 @@ class Renderer:
         self.template = "chat" if tokenizer.chat_template else "none"
         self.tools = tools_in(tokenizer.chat_template)
         self._words = Words(tokenizer)
-        self._sealed = Recent[str, str](lambda source: sealed_template(source, self._words.seals.seal), len)
+        given = tokenizer.special_tokens_map.items()
+        seal = self._words.seals.seal
+        self._sealed_names = {key: seal(one) if isinstance(one, str) else [*map(seal, one)] for key, one in given}
+        """The variables by which templates are told of control tokens, such as `bos_token`."""
+        self._sealed = Recent[str, str](lambda source: sealed_template(source, seal), len)
         self._read = Recent[Whose, Encoded](lambda whose: self._read_now(whose[1]), lambda read: len(read.ids))
         self._measured = Recent[Whose, Measured](self._measured_now, lambda found: found.tokens)
 
@@ -121,14 +125,8 @@ class Renderer:
         try:
             if seals:
                 source = self._tokenizer.get_chat_template(None, how.get("tools"))
-                how |= {"chat_template": self._sealed(source), **_sealed_names(self._tokenizer, seals)}
+                how |= {"chat_template": self._sealed(source), **self._sealed_names}
             messages = chat_messages(prompt.messages, in_parts=self._in_parts)
             return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **how))
         except Exception as cause:
             raise refused_by_template(cause) from cause
-
-
-def _sealed_names(tokenizer: Any, seals: Seals) -> dict[str, Any]:
-    """The variables by which templates are told of control tokens, such as `bos_token`."""
-    given = tokenizer.special_tokens_map.items()
-    return {key: seals.seal(one) if isinstance(one, str) else [*map(seals.seal, one)] for key, one in given}

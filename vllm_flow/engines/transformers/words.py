@@ -35,19 +35,19 @@ class Words:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.seals = Seals(control_tokens(tokenizer), tokenizer.unk_token_id)
-        if tokenizer.is_fast:  # left on, each call would switch them off, which two threads cannot do at once
+        if tokenizer.is_fast:  # as its wrapper sets it before each call, which two threads cannot do at once
             tokenizer.backend_tokenizer.no_truncation()
             tokenizer.backend_tokenizer.no_padding()
+            tokenizer.backend_tokenizer.encode_special_tokens = tokenizer.split_special_tokens
 
     def read(self, text: str, special: bool) -> Read:
         """The text as it stands: control tokens are read by their names. special: with those that are put around it."""
-        fast = self._tokenizer.is_fast
-        how = {"add_special_tokens": special, "return_attention_mask": False, "return_token_type_ids": False}
-        found = self._tokenizer(text, verbose=False, return_offsets_mapping=fast, **how)
-        ids = array("q", found["input_ids"])
-        if not fast:
-            return Read(self._counted(text, ids, special), self.seals.spelled(text))
-        offsets = found["offset_mapping"]
+        if not self._tokenizer.is_fast:
+            found = self._tokenizer(text, verbose=False, add_special_tokens=special)["input_ids"]
+            return Read(self._counted(text, array("q", found), special), self.seals.spelled(text))
+        # not by its wrapper, which takes half as long again, and of which some look for words of theirs in the text
+        found = self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=special)
+        ids, offsets = array("q", found.ids), found.offsets
         return Read(Encoded(text, ids, by_offsets(text, offsets)), list(self._control(text, ids, offsets)))
 
     def read_sealed(self, sealed: str, special: bool) -> Encoded:
@@ -82,8 +82,9 @@ class Words:
     def _control(self, text: str, ids: Sequence[int], offsets: Offsets) -> Iterator[Place]:
         """Some take the spaces around them along, and some are found in a text in other letters than their own."""
         names = self.seals.names
-        for token_id, (start, stop) in zip(ids, offsets, strict=True):
-            if token_id not in names or start == stop:
+        for place in [place for place, token_id in enumerate(ids) if token_id in names]:
+            token_id, (start, stop) = ids[place], offsets[place]
+            if start == stop:  # put around the text
                 continue
             name = names[token_id]
             at = text.find(name, start, stop)

@@ -208,6 +208,6 @@ def test_what_a_text_spells_is_no_control_token(tiny: Path) -> None:
             (ids,) = embedder._windows(text)
             assert [ids[0], ids[-1]] == [2, 3]
             assert not {0, 2, 3, 4}.intersection(ids[1:-1])
-        assert list(embedder._windows("[SEP]"))[0][1:-1] == [*embedder._tokenizer.encode("[ SEP ]").ids[1:-1]]
+        assert next(embedder._windows("[SEP]"))[1:-1] == [*embedder._tokenizer.encode("[ SEP ]").ids[1:-1]]
     finally:
         embedder.close()

@@ -409,7 +409,7 @@ def test_a_share_for_a_segment_that_is_not_ours_is_a_warning() -> None:
     ((place, text),) = Chat(shares={"histroy": {"most": 1}, "facts": {}}).advise()
     assert place == ()
     assert text == (
-        "`shares.histroy`: no segment of ours has this name. Did you mean 'history'? There are: documents, facts, history, "
+        "`shares.histroy`: no segment of ours has this name. Did you mean 'history'? There are: candidates, documents, facts, history, "
         "media, memory, question, recalled, retrieved, story, summary, system, tools, and what a project's own stages call theirs."
     )
 

@@ -134,8 +134,8 @@ def test_text_and_json_say_the_same(ls: Any) -> None:
         [kind, name, line] for kind, names in kinds.items() for name, line in names.items()
     ]
     assert list(kinds) == [
-        "clocks", "contexts", "documents", "embedders", "engines", "experiments", "facts", "inputs", "media", "metrics", "models",
-        "pipelines", "retrievals", "samplings", "stores", "tools", "webs", "stages", "resources",
+        "clocks", "contexts", "documents", "embedders", "engines", "experiments", "facts", "inputs", "media",
+        "metrics", "models", "pipelines", "readers", "retrievals", "samplings", "stores", "taggers", "tools", "webs", "stages", "resources",
         "sources", "measures", "schedules", "functions", "plugins",
     ]  # fmt: skip
     assert [name for names in kinds.values() for name, line in names.items() if not line] == []
@@ -451,7 +451,13 @@ def test_a_sampling_parameter_is_told_with_what_the_presets_set(ls: Any, told: A
     )  # fmt: skip
     (device,) = told("engine.device")
     assert (device["takes"], device["choices"]) == ("one of: auto, cpu, cuda, mps", {"transformers": "auto"})
-    assert [one["name"] for one in told("path")] == ["embedder.path", "input.path", "model.path", "store.path"]
+    assert [one["name"] for one in told("path")] == [
+        "embedder.path",
+        "input.path",
+        "model.path",
+        "store.path",
+        "tagger.path",
+    ]
     (repeat,) = told("sweep.repeat")
     assert (repeat["takes"], repeat["default"]) == ("an integer of 1 or more", 1)
     assert repeat["doc"] == "How many independent answers each turn gets, at every point."
@@ -600,7 +606,7 @@ def test_a_plugin_that_cannot_be_had_is_one_line(
     assert capsys.readouterr() == ("", f"{line}\n")
 
 
-KINDS = "clocks, contexts, documents, embedders, engines, experiments, facts, functions, inputs, keys, measures, media, metrics, models, pipelines, plugins, resources, retrievals, samplings, schedules, sources, stages, stores, tools, webs, words"
+KINDS = "clocks, contexts, documents, embedders, engines, experiments, facts, functions, inputs, keys, measures, media, metrics, models, pipelines, plugins, readers, resources, retrievals, samplings, schedules, sources, stages, stores, taggers, tools, webs, words"
 
 
 def test_names_that_nothing_has_are_told_at_once_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

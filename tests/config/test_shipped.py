@@ -42,6 +42,18 @@ STAGES = {
         "context/facts", "source/catalogue", "recommend/candidates", "fuse/chat", "schedule/sampling",
         "recommend/choose", "context/update",
     ],
+    "caption": [
+        "context/full", "describe/tags", "describe/ocr", "fuse/describe", "fuse/chat", "schedule/sampling", "infer/generate",
+        "context/update",
+    ],
+    "vqa": [
+        "context/full", "describe/tags", "describe/ocr", "fuse/describe", "fuse/chat", "schedule/sampling", "infer/generate",
+        "context/update",
+    ],
+    "guide": [
+        "context/window", "source/folder", "describe/tags", "describe/ocr", "fuse/describe", "retrieve/dense", "fuse/chat",
+        "schedule/sampling", "infer/generate", "cite/passages", "context/update",
+    ],
     "judge": [
         "context/full", "fuse/chat", "schedule/sampling", "infer/generate", "judge/verdict", "context/update",
     ],
@@ -53,7 +65,9 @@ def test_every_shipped_pipeline_composes_with_its_sample(name: str, project: Pro
     spec = compose([f"pipeline={name}"])
     assert spec.name == name
     assert sorted(node["use"] for node in spec.graph.values()) == sorted(STAGES[name])
-    assert spec.output == {"perplexity": "rating", "judge": "verdict", "support": "answer"}.get(name, "reply")
+    assert spec.output == {"perplexity": "rating", "judge": "verdict", "support": "answer", "guide": "answer"}.get(
+        name, "reply"
+    )
     assert spec.input == {"use": "input/file", "path": str(ROOT / "pipelines" / f"{name}.jsonl")}
 
 

@@ -123,7 +123,7 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
         "from names no parameter",
         {"prompt": {"use": "fuse/chat", "from": {"contxt": "context"}}},
         [
-            "graph.prompt.from.contxt: fuse/chat has no parameter 'contxt'. Did you mean 'context'? It asks for: context, documents, engine, facts, offered, retrieved, schedule, story, summary, turn."
+            "graph.prompt.from.contxt: fuse/chat has no parameter 'contxt'. Did you mean 'context'? It asks for: context, described, documents, engine, facts, offered, retrieved, schedule, story, summary, turn."
         ],
     ),
     (

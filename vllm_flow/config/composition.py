@@ -195,12 +195,15 @@ class FlowLoader(ConfigLoaderImpl):
         return super()._compose_config_from_defaults_list(defaults, repo)
 
     def _choices(self, chosen: Mapping[str, Any]) -> dict[Keys, str]:
-        """Where the user said what to choose: the place of each such group, and the line. The command line wins."""
+        """Where the user said what to choose: the place of each such group, and the line. The command line wins.
+
+        Nothing, such as with reader=null, is no choice.
+        """
         said, own = {override.key_or_group for override in self._parsed}, self._read.own
         found: dict[Keys, str] = {}
         for name, group in self.groups.items():
             origin = COMMAND_LINE if name in said else default_origin(own, name, str(chosen.get(name)))
-            if group.place and origin:
+            if group.place and origin and chosen.get(name) is not None:
                 found[group.place] = origin
         return found
 

@@ -16,7 +16,7 @@ EDITOR_LINE = re.compile(r"#\s*yaml-language-server\s*:.*")
 GLOBAL = "_global_"
 HEAD_BYTES = 2048
 NO_GROUPS = (("hydra",), (LOCAL,))
-OPTIONAL = frozenset({"documents", "experiment", "facts"})
+OPTIONAL = frozenset({"documents", "experiment", "facts", "reader", "tagger"})
 """Groups from which nothing may be chosen: `experiment=null`."""
 IMPLIED_INPUT = {"input.path": "file", "input.text": "text", "input.image": "text", "input.audio": "text"}
 """Keys that choose an input where nobody else does. The first that is given counts: the others fit both."""

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from vllm_flow.core.describing import PageReader, Tagger
 from vllm_flow.core.errors import WebError
 from vllm_flow.core.events import Event, ToolUsed
 from vllm_flow.core.pages import Page, Web
@@ -32,18 +33,10 @@ Publish = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Marks an open clock, web or tools among the given values, so that each node gets its own binding of them."""
+    """Marks an open resource among the given values of which each node gets a binding of its own."""
 
-    live: Clock | Web | Tools
+    live: Clock | Web | Tools | Tagger | PageReader
     resource: str
-
-
-def bound(outside: Outside, turn: Turn, node: str, recall: Recall | None, publish: Publish) -> Bound:
-    """The resource as one node sees it, for one turn."""
-    if isinstance(outside.live, Tools):
-        return BoundTools(outside, turn, node, recall, publish)
-    kind = BoundClock if isinstance(outside.live, Clock) else BoundWeb
-    return kind(outside, turn, node, recall)
 
 
 class Bound:
@@ -56,7 +49,7 @@ class Bound:
         self.said: list[Any] = []
         """In the order in which it was asked; None for what was not waited for."""
         self._live: Any = outside.live
-        self._recall = recall
+        self._turn, self._recall = turn, recall
         self._asked = (turn, node, outside.resource, self.method)
 
     def __getattr__(self, name: str) -> Any:

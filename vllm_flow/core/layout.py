@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from vllm_flow.core.fencing import fence_of
 from vllm_flow.core.ledger import ORDER, Entry, Ledger, media_entries, segment_of
 from vllm_flow.core.messages import Message, Part, Role, Text, by_question
 from vllm_flow.core.segments import Segment, Share
@@ -164,19 +165,10 @@ def _order(segment: Segment) -> int:
 
 def _block(segment: Segment, shared: Shared) -> Block:
     texts = [f"[{one.source}] {one.text}" if one.source else one.text for one in segment.items]
-    fence = _fence(segment.name, texts) if segment.data else ""
+    fence = fence_of(segment.name, texts) if segment.data else ""
     opening = "\n".join(filter(None, (segment.heading, f"<{fence}>" if fence else "")))
     items = tuple((Message("user", (Text(text),)),) for text in texts)
     sources = tuple(one.source for one in segment.items)
     closing = f"\n</{fence}>" if fence else ""
     scores = tuple(one.score for one in segment.items)
     return Block(segment.name, shared(segment.name, segment.share), items, sources, scores, opening, closing)
-
-
-def _fence(name: str, texts: Sequence[str]) -> str:
-    """The name of a tag that none of the texts opens or closes."""
-    found, number = name, 1
-    while any(f"<{found}>" in text or f"</{found}>" in text for text in texts):
-        number += 1
-        found = f"{name}-{number}"
-    return found

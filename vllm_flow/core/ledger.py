@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vllm_flow.core.media import Medium
-from vllm_flow.core.messages import Message
+from vllm_flow.core.messages import Message, Told
 from vllm_flow.core.segments import LeftOut
 
 TEMPLATE = "template"
@@ -20,7 +20,7 @@ TEMPLATE = "template"
 TOOLS = "tools"
 """What the model may call, and, behind the question, its calls of this turn and what came of them."""
 MEDIA = "media"
-"""Pictures and sounds, whoever showed or played them."""
+"""Pictures and sounds, whoever showed or played them, and the words that stand in their place."""
 ORDER = (
     "system", TOOLS, "documents", "facts", "memory", "summary", "story", "history", "recalled", "retrieved",
     "candidates", MEDIA, "question",
@@ -66,13 +66,13 @@ class Entry:
 
 
 def segment_of(part: object, name: str) -> str:
-    """Of a part in the segment of this name: what it shows or plays is one of its own."""
-    return MEDIA if isinstance(part, Medium) else name
+    """Of a part in the segment of this name: what it shows or plays is one of its own, in words, too."""
+    return MEDIA if isinstance(part, Medium | Told) else name
 
 
 def media_entries(messages: Iterable[Message]) -> tuple[Entry, ...]:
-    """One for all the media in these messages, if there are any."""
-    media = [medium for message in messages for medium in message.media]
+    """One for all the media in these messages, if there are any; of those in words, with how they came to be words."""
+    media = [part for message in messages for part in message.parts if isinstance(part, Medium | Told)]
     names = tuple(dict.fromkeys(medium.source for medium in media if medium.source))
     return (Entry(MEDIA, items=len(media), sources=names),) if media else ()
 

@@ -19,6 +19,14 @@ class Text:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Told(Text):
+    """A text that stands in the place of a medium, which it tells of to a model that reads only texts."""
+
+    source: str = ""
+    """What the medium was called by whoever gave it, and how it came to be words."""
+
+
 Part = Text | Image | Audio | ToolCall | ToolResult
 
 

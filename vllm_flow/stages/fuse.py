@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
+from vllm_flow.core.descriptions import Described
 from vllm_flow.core.errors import listed, nearest
 from vllm_flow.core.fitting import Room, fitted
 from vllm_flow.core.layout import QUESTION, SYSTEM, Layout
@@ -32,7 +33,8 @@ class Chat:
     """System message, what there is to know, earlier messages, and the turn, within a budget of tokens.
 
     Segments that stand first follow the system's text; those that stand last come before the question, in the user's
-    message. Each has the share of the prompt that it brings along; `shares` says otherwise.
+    message. Each has the share of the prompt that it brings along; `shares` says otherwise. Media stand where they
+    stood in their messages, as they are, or in words where `fuse/describe` has made a value `described`.
     """
 
     system: str | None = None
@@ -89,13 +91,17 @@ class Chat:
         retrieved: Segment | None = None,
         summary: Segment | None = None,
         story: Segment | None = None,
+        described: Described | None = None,
     ) -> Prompt:
+        described = described or Described({})
         given = (facts, documents, retrieved, summary, story)
         segments = (*(one for one in given if one is not None), *context.segments)
-        layout = Layout.of(self.system, (context.messages, context.share), segments, turn.message, self._shared)
+        (question,) = described.told((turn.message,))
+        history = (described.told(context.messages), context.share)
+        layout = Layout.of(self.system, history, segments, question, self._shared)
         room = None if engine is None else self._room(engine, schedule)
         prompt = self._fitted(layout, engine, room, () if offered is None else offered.specs())
-        before = (*context.left_out, *(out for one in segments for out in one.left_out))
+        before = (*context.left_out, *described.left_out, *(out for one in segments for out in one.left_out))
         if prompt.ledger is None or not before:
             return prompt
         return replace(prompt, ledger=replace(prompt.ledger, left_out=(*before, *prompt.ledger.left_out)))

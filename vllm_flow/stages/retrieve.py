@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
+from vllm_flow.core.descriptions import Described
 from vllm_flow.core.embedding import Embedder
 from vllm_flow.core.library import Library
 from vllm_flow.core.options import at_least, between
@@ -32,9 +33,13 @@ class _Retrieve:
     share: Share = field(default_factory=giving_way)
     """Of the prompt's tokens."""
 
-    def question(self, turn: Turn, context: Context | None) -> str:
-        asked = [one.text for one in context.messages if one.role == "user"] if context else []
-        return "\n".join((*(asked[-self.earlier :] if self.earlier else ()), turn.text))
+    def question(self, turn: Turn, context: Context | None, described: Described | None) -> str:
+        """Of a picture what describers say of it: that is looked up, too."""
+        asked = [one for one in context.messages if one.role == "user"] if context else []
+        messages = (*(asked[-self.earlier :] if self.earlier else ()), turn.message)
+        words = Described({}) if described is None else described
+        lines = (line for one in messages for part in one.media for line in words.lines.get(part.digest, ()))
+        return "\n".join((*(one.text for one in messages), *lines))
 
     def segment(self, library: Library, scores: Sequence[float], above: float) -> Segment:
         hits = nearest(scores, self.passages, above)
@@ -54,9 +59,18 @@ class Dense(_Retrieve):
     above: Annotated[float, between(-1, 1)] = 0.25
     """A passage counts only where its cosine is above this."""
 
-    async def run(self, turn: Turn, library: Library, embedder: Embedder, *, context: Context | None = None) -> Segment:
+    async def run(
+        self,
+        turn: Turn,
+        library: Library,
+        embedder: Embedder,
+        *,
+        context: Context | None = None,
+        described: Described | None = None,
+    ) -> Segment:
         texts = [one.text for one in library.passages]
-        scores = await by_meaning(self.question(turn, context), texts, embedder, keep=True, tenant=turn.tenant)
+        question = self.question(turn, context, described)
+        scores = await by_meaning(question, texts, embedder, keep=True, tenant=turn.tenant)
         return self.segment(library, scores, self.above)
 
 
@@ -65,6 +79,8 @@ class Dense(_Retrieve):
 class Bm25(_Retrieve):
     """The passages that share the rarest words with the question (BM25). It needs no model, and takes any language."""
 
-    def run(self, turn: Turn, library: Library, *, context: Context | None = None) -> Segment:
+    def run(
+        self, turn: Turn, library: Library, *, context: Context | None = None, described: Described | None = None
+    ) -> Segment:
         texts = [one.text for one in library.passages]
-        return self.segment(library, by_words(self.question(turn, context), texts, keep=True), 0.0)
+        return self.segment(library, by_words(self.question(turn, context, described), texts, keep=True), 0.0)

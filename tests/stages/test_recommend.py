@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from tests.embedders.counting import WordEmbedder
+from tests.pictures import drawn
 from vllm_flow.core.catalogue import Catalogue, Offer
+from vllm_flow.core.descriptions import Described
 from vllm_flow.core.errors import ConfigError, FlowError
-from vllm_flow.core.messages import assistant, user
+from vllm_flow.core.messages import Message, assistant, user
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share
 from vllm_flow.core.spec import RunSpec
@@ -35,7 +37,7 @@ SHELF = Catalogue.of(
 
 
 def found(
-    stage: Candidates, said: Turn | str, context: Context | None = None, described: Segment | None = None
+    stage: Candidates, said: Turn | str, context: Context | None = None, described: Described | None = None
 ) -> list[str]:
     of = said if isinstance(said, Turn) else turn(said)
     segment = asyncio.run(stage.run(of, SHELF, WordEmbedder(*WORDS), context=context, described=described))
@@ -86,8 +88,9 @@ def test_earlier_questions_count_as_many_as_are_wanted() -> None:
 
 
 def test_what_was_shown_counts_as_what_is_liked() -> None:
-    described = Segment("seen", (Item("a ship at sea"),))
-    assert found(Candidates(most=2), "", described=described) == ["whale", "island"]
+    picture = drawn()
+    described = Described({picture.digest: ("seen: a ship at sea",)})
+    assert found(Candidates(most=2), Turn("a", Message("user", (picture,))), described=described) == ["whale", "island"]
 
 
 def test_where_nothing_was_said_or_liked_the_most_popular_come_first() -> None:

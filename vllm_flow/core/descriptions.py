@@ -45,6 +45,11 @@ class Described:
         """The messages with words in the place of media, each on lines of its own. Media that are not here stay."""
         return tuple(replace(one, parts=(*self._parts(one.parts),)) if one.media else one for one in messages)
 
+    def words(self, messages: Iterable[Message]) -> tuple[str, ...]:
+        """What is said of each medium in them, without fences; nothing of one that is not here."""
+        found = (self.lines[one.digest] for one in each_medium(messages) if one.digest in self.lines)
+        return tuple("\n".join(lines) for lines in found)
+
     def _parts(self, parts: Sequence[Part]) -> Iterator[Part]:
         before = ""
         for place, part in enumerate(parts):

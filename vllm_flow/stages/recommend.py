@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from vllm_flow.core.catalogue import Catalogue
+from vllm_flow.core.descriptions import Described
 from vllm_flow.core.embedding import Embedder
 from vllm_flow.core.errors import FlowError
 from vllm_flow.core.options import at_least, between
@@ -68,7 +69,7 @@ class Candidates:
         embedder: Embedder,
         *,
         context: Context | None = None,
-        described: Segment | None = None,
+        described: Described | None = None,
     ) -> Segment:
         import numpy
 
@@ -79,7 +80,7 @@ class Candidates:
         liked, disliked = ([place for place, how in tastes.items() if how == word] for word in (LIKED, DISLIKED))
         vectors = await index(catalogue.digest, [one.text for one in catalogue.offers], embedder)
         said = await embedder.embed(self._said(turn, context), "question", tenant=turn.tenant)
-        seen = await embedder.embed([one.text for one in described.items] if described else (), tenant=turn.tenant)
+        seen = await embedder.embed(described.words((turn.message,)) if described else (), tenant=turn.tenant)
         fond = numpy.concatenate((seen, vectors[liked]))
         want = wanted(said, fond, vectors[disliked], self.said, self.against)
         scores = self._scores(catalogue, vectors, want)

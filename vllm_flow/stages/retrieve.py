@@ -37,9 +37,8 @@ class _Retrieve:
         """Of a picture what describers say of it: that is looked up, too."""
         asked = [one for one in context.messages if one.role == "user"] if context else []
         messages = (*(asked[-self.earlier :] if self.earlier else ()), turn.message)
-        words = Described({}) if described is None else described
-        lines = (line for one in messages for part in one.media for line in words.lines.get(part.digest, ()))
-        return "\n".join((*(one.text for one in messages), *lines))
+        words = described.words(messages) if described else ()
+        return "\n".join((*(one.text for one in messages), *words))
 
     def segment(self, library: Library, scores: Sequence[float], above: float) -> Segment:
         hits = nearest(scores, self.passages, above)

@@ -39,7 +39,7 @@ STAGES = {
         "cite/passages", "context/update",
     ],
     "recommend": [
-        "context/facts", "source/catalogue", "recommend/candidates", "fuse/chat", "schedule/sampling",
+        "context/facts", "source/catalogue", "describe/tags", "describe/ocr", "fuse/describe", "recommend/candidates", "fuse/chat", "schedule/sampling",
         "recommend/choose", "context/update",
     ],
     "caption": [

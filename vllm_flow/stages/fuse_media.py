@@ -52,7 +52,8 @@ class Describe:
         transcriber: object = None,
     ) -> Iterator[tuple[Path, str]]:
         reads = () if engine is None else engine.capabilities().media
-        if not reads and tagger is None and reader is None and transcriber is None:
+        none = not reads and tagger is None and reader is None and transcriber is None
+        if none and self.undescribed == "error":
             yield (), f"no describer is chosen, and the model reads only texts. Choose {CHOICES}, {NATIVE}."
 
     def run(

@@ -219,14 +219,18 @@ def test_nothing_that_is_shipped_deserves_a_warning() -> None:
             refused.add((pipeline, sampling))
     assert refused == {
         ("adaptive", "diverse"),
+        ("caption", "diverse"),
         ("complete", "diverse"),
         ("dialogue", "diverse"),
+        ("guide", "diverse"),
         ("judge", "diverse"),
         ("news", "diverse"),
+        ("recommend", "diverse"),
         ("review", "diverse"),
         ("story", "diverse"),
         ("support", "diverse"),
         ("tutor", "diverse"),
+        ("vqa", "diverse"),
         ("weather", "diverse"),
         ("adapt", ""),
         ("complete", ""),

@@ -244,6 +244,7 @@ def test_the_record_says_what_is_another_than_ours(server: ChatServer) -> None:
         "seeded": "best effort",
         "sampler_order": "as sampling.py",
         "batch_invariant": False,
+        "media": ["image"],
         "token_ids": True,
         "tools": "template",
     }

@@ -67,6 +67,7 @@ class OpenAIEngine:
             "seeded": can.seeded,
             "sampler_order": "not documented" if can.sampler_order == () else "as sampling.py",
             "batch_invariant": can.batch_invariant,
+            "media": sorted(can.media),
             "token_ids": can.token_ids,
             "tools": "template" if self._dialect.tools else "written",
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d, batch_norm, conv2d, linear,
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from vllm_flow.core.errors import ModelError
-from vllm_flow.models.efficientnet import convert
+from vllm_flow.models.efficientnet import convert, numbers_in
 
 STAGES = [
     (1, 3, 1, 1, 32, 16),
@@ -109,6 +110,17 @@ def test_the_converted_network_gives_the_answers_of_its_file(tmp_path: Path) -> 
     assert (model.config.id2label[0], model.config.id2label[999]) == ("label 0", "label 999")
     prepare = AutoImageProcessor.from_pretrained(tmp_path / "made", backend="pil")
     assert (prepare.size.shortest_edge, prepare.crop_size.height) == (256, 224)
+
+
+def test_the_numbers_of_a_file_are_read_as_they_are_however_they_lie(tmp_path: Path) -> None:
+    made = {
+        "a.weight": torch.randn(4, 3, 2, 5).permute(2, 0, 3, 1),
+        "b.num_batches_tracked": torch.tensor(7),
+        "c": torch.randn(6)[2:4].clone(),
+    }
+    torch.save(OrderedDict(made), tmp_path / "weights.pth", _use_new_zipfile_serialization=False)
+    found = numbers_in(tmp_path / "weights.pth")
+    assert {name: one.tolist() for name, one in found.items()} == {name: one.tolist() for name, one in made.items()}
 
 
 def test_a_file_that_is_none_is_told_in_a_line(tmp_path: Path) -> None:

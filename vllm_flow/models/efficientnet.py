@@ -4,19 +4,26 @@ The lite networks differ in two things: their activations end at 6, and no block
 setting; for the second the weighing stays, and is set to weigh every channel with exactly 1. So the answers are those
 of the original network, and no code of anybody else's is needed to run it.
 
-The file is a pickle, which can run code where it is read as one. It is read here as tensors alone, and only after its
-SHA-256 was found to be the pinned one; what is kept is safetensors.
+The file is of a form that can run code where it is loaded. It is not loaded: its instructions are listed, names and
+places are taken from the list, and the numbers are read as numbers. What is kept is safetensors.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import pickletools
+import struct
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from vllm_flow.core.errors import ModelError
 
+HEADS = 3
+"""A mark, a version, and the machine's sizes stand before what is meant."""
+WORDS = ("storage", "cpu")
+COUNT = "num_batches_tracked"
+"""The only whole numbers in it."""
 SIZE = 224
 """Width and height of what it reads, in pixels: the middle of a picture whose shorter side has 256."""
 NAMES = (
@@ -50,7 +57,7 @@ def convert(file: Path, labels: Path, folder: Path, where: str) -> None:
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        tensors = torch.load(file, map_location="cpu", weights_only=True)
+        numbers = numbers_in(file)
         names = {int(number): said.partition(",")[0] for number, said in json.loads(labels.read_bytes()).items()}
         config = EfficientNetConfig(
             image_size=SIZE,
@@ -63,7 +70,8 @@ def convert(file: Path, labels: Path, folder: Path, where: str) -> None:
             label2id={name: number for number, name in names.items()},
         )
         model = EfficientNetForImageClassification(config)
-        model.load_state_dict({**_weighing(model.state_dict()), **{_renamed(key): one for key, one in tensors.items()}})
+        found = {_renamed(name): torch.from_numpy(one) for name, one in numbers.items()}
+        model.load_state_dict({**_weighing(model.state_dict()), **found})
         model.save_pretrained(folder)
         prepared = BitImageProcessorPil(
             size={"shortest_edge": SIZE + 32},
@@ -82,6 +90,47 @@ def convert(file: Path, labels: Path, folder: Path, where: str) -> None:
     finally:
         if bars:
             logging.enable_progress_bar()
+
+
+def numbers_in(file: Path) -> dict[str, Any]:
+    """Each tensor by its name, as a numpy array.
+
+    In the form of before PyTorch 1.6: what is meant, the names of the pieces in their order, then the pieces, each
+    behind its length. Raises what a file of another form makes of that.
+    """
+    import numpy as np
+
+    with file.open("rb") as stream:
+        for _ in range(HEADS):
+            list(pickletools.genops(stream))
+        meant = {piece: (name, size, steps) for name, piece, size, steps in _meant(stream)}
+        order = [argument for _, argument, _ in pickletools.genops(stream) if isinstance(argument, str)]
+        found = {}
+        for name, size, steps in (meant[piece] for piece in order):
+            kind = np.dtype("<i8" if name.endswith(COUNT) else "<f4")
+            (count,) = struct.unpack("<q", stream.read(8))
+            flat = np.frombuffer(stream.read(count * kind.itemsize), kind)
+            strides = [step * kind.itemsize for step in steps]
+            found[name] = np.lib.stride_tricks.as_strided(flat, size, strides).copy()
+    return found
+
+
+def _meant(stream: IO[bytes]) -> Iterator[tuple[str, str, list[int], list[int]]]:
+    """Of each tensor: its name, its piece, its size, and how far apart its numbers stand in each direction."""
+    said, numbers = list[str](), list[list[int]]()
+    for code, argument, _ in pickletools.genops(stream):
+        if isinstance(argument, str) and argument not in WORDS and " " not in argument:
+            said.append(argument)
+        elif code.name == "BINPERSID":  # a piece, by what was said last
+            numbers = [[]]
+        elif numbers and isinstance(argument, int) and "INT" in code.name:
+            numbers[-1].append(argument)
+        elif numbers and "TUPLE" in code.name:
+            numbers.append([])
+            if len(numbers) == 3:
+                (_, *size), steps, _ = numbers  # behind where it begins in its piece
+                yield said[-2], said[-1], size, steps
+                numbers = []
 
 
 def _renamed(name: str) -> str:

@@ -10,6 +10,7 @@ from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.describe import Ocr, Tags
 from vllm_flow.stages.fuse import Chat
 from vllm_flow.stages.fuse_media import Describe
+from vllm_flow.stages.fuse_native import Native
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Question, Rating, Verdict
 from vllm_flow.stages.recommend import Candidates
@@ -41,6 +42,7 @@ __all__ = [
     "Likelihood",
     "Lora",
     "Measured",
+    "Native",
     "Ocr",
     "Passages",
     "Preference",

@@ -1,0 +1,55 @@
+"""Fusing natively: images and sounds stay where they were said, for a model that reads them itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from vllm_flow.core.descriptions import NOUNS, Described, each_medium, named
+from vllm_flow.core.media import MediaKind, Medium
+from vllm_flow.core.options import at_least
+from vllm_flow.core.registry import stage
+from vllm_flow.core.resources import EngineOptions
+from vllm_flow.core.segments import LeftOut
+from vllm_flow.core.spec import Path
+from vllm_flow.core.values import Context, Turn
+
+
+@stage("fuse/native")
+@dataclass(frozen=True)
+class Native:
+    """The newest pictures and recordings of a conversation as they are, at their place, for `fuse/chat`.
+
+    A model reads only so many, and each costs as much as a page. In the place of an older one it is said that it was
+    there, and what is left out is told.
+    """
+
+    images: Annotated[int | None, at_least(0)] = 8
+    """How many pictures at most, the newest; null: all."""
+    sounds: Annotated[int | None, at_least(0)] = 8
+    """How many recordings at most, the newest; null: all."""
+
+    def check(self, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+        if not engine.capabilities().media:
+            what = "the engine reads no images and no sounds"
+            yield (), f"{what}. Choose a model that does, or have them put in words: use fuse/describe."
+
+    def run(self, turn: Turn, *, context: Context | None = None) -> Described:
+        earlier = context.messages if context is not None else turn.history
+        said = (*earlier, turn.message)
+        newest = [one for message in reversed(said) for one in reversed(message.media)]
+        older = (*_beyond(newest, "image", self.images), *_beyond(newest, "audio", self.sounds))
+        gone = [one for one in each_medium(said) if one.digest in older]
+        lines = {one.digest: (f"[this {NOUNS[one.kind]} is not shown any more]",) for one in gone}
+        return Described(lines, tuple(LeftOut("media", f"{NOUNS[one.kind]}s", 1, self._why(one)) for one in gone))
+
+    def _why(self, medium: Medium) -> str:
+        most = self.images if medium.kind == "image" else self.sounds
+        return f"{named(medium)}: only the newest {most} {NOUNS[medium.kind]}s are shown"
+
+
+def _beyond(newest: Sequence[Medium], kind: MediaKind, most: int | None) -> tuple[str, ...]:
+    """Digests of those that are too many, each counted once, where it was shown last."""
+    digests = dict.fromkeys(one.digest for one in newest if one.kind == kind)
+    return () if most is None else tuple(digests)[most:]

@@ -94,6 +94,11 @@ def _minilm() -> Path | ModelError:
     return _pulled("minilm")
 
 
+@pytest.fixture(scope="session")
+def _whisper() -> Path | ModelError:
+    return _pulled("whisper-tiny.en")
+
+
 @pytest.fixture
 def smollm2(request: pytest.FixtureRequest, _smollm2: Path | ModelError) -> Path:
     """The folder with the packaged SmolLM2."""
@@ -104,6 +109,12 @@ def smollm2(request: pytest.FixtureRequest, _smollm2: Path | ModelError) -> Path
 def minilm(request: pytest.FixtureRequest, _minilm: Path | ModelError) -> Path:
     """The folder with the packaged MiniLM, which embeds sentences."""
     return _there(request, _minilm)
+
+
+@pytest.fixture
+def whisper(request: pytest.FixtureRequest, _whisper: Path | ModelError) -> Path:
+    """The folder with the packaged Whisper, which writes down English speech."""
+    return _there(request, _whisper)
 
 
 def pytest_collection_finish() -> None:

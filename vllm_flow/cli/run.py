@@ -139,9 +139,11 @@ def _say_next(spec: RunSpec, arguments: Sequence[str]) -> None:
     """With the engine and the model that ran, or the next command would load another."""
     kept = [shlex.quote(word) for word in arguments if re.match(r"(engine|model)[.=]", word)]
     same = " ".join([f"pipeline={spec.name}", *kept])
-    samples = "sampling" in Pipeline.build(spec).graph.inputs  # else there is nothing to draw, and no talk to be had
+    reads = Pipeline.build(spec).graph.inputs
+    samples = "sampling" in reads  # else there is nothing to draw, and no talk to be had
+    asked = "input.audio=FILE" if "transcriber" in reads and not samples else 'input.text="Tell me about the sea."'
     chat, sampling = (f"  vllm-flow chat {same}\n", " sampling=creative") if samples else ("", "")
     print(
-        f'Next:\n{chat}  vllm-flow {same}{sampling} input.text="Tell me about the sea."\n  vllm-flow check {same}',
+        f"Next:\n{chat}  vllm-flow {same}{sampling} {asked}\n  vllm-flow check {same}",
         file=sys.stderr,
     )

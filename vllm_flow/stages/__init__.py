@@ -18,6 +18,7 @@ from vllm_flow.stages.retrieve import Bm25, Dense
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import ByMetric, Compared, Continued, Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
+from vllm_flow.stages.speech import Heard, Speech, Write
 from vllm_flow.stages.tools import WithTools
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Full",
     "Generate",
     "Given",
+    "Heard",
     "Learned",
     "Likelihood",
     "Lora",
@@ -52,6 +54,7 @@ __all__ = [
     "Retrieval",
     "Sample",
     "Sink",
+    "Speech",
     "Story",
     "Summary",
     "Tags",
@@ -60,4 +63,5 @@ __all__ = [
     "Vote",
     "Window",
     "WithTools",
+    "Write",
 ]

@@ -1,0 +1,179 @@
+"""Speech in a graph: what is said in a turn's recordings, recorded, and written in the form that people want."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import soundfile
+
+from vllm_flow import load
+from vllm_flow.core import registry
+from vllm_flow.core.errors import SourceError
+from vllm_flow.core.media import Audio
+from vllm_flow.core.messages import Message, Text, user
+from vllm_flow.core.recorded import read
+from vllm_flow.core.registry import resource
+from vllm_flow.core.subtitles import Form
+from vllm_flow.core.transcripts import Spoken, Task, Transcriber, Transcript, Transcripts
+from vllm_flow.core.values import Context, Turn
+from vllm_flow.replay.verify import Verification
+from vllm_flow.stages.fuse_media import Describe
+from vllm_flow.stages.speech import Heard, Speech, Write
+
+A, B = (Audio(digit * 64, 16_000, 16_000, f"talks/{digit}.mp3") for digit in "ab")
+ASKED: list[tuple[Any, ...]] = []
+
+
+@dataclass
+class Listener:
+    """Says which recording it was given, and notes for whom."""
+
+    async def transcribe(
+        self, audio: Audio, *, language: str | None = None, task: Task = "transcribe", tenant: str = ""
+    ) -> Transcript:
+        ASKED.append((audio.source, language, task, tenant))
+        await asyncio.sleep(0)
+        return heard(audio)
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"transcriber": "listener"}
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class ListenerOptions:
+    """A transcriber for tests."""
+
+    def only_language(self) -> str | None:
+        return None
+
+    def open(self) -> Transcriber:
+        return Listener()
+
+
+def heard(audio: Audio) -> Transcript:
+    return Transcript(audio.digest, audio.source, audio.seconds, "en", (Spoken(0.0, 0.7, f"This is {audio.source}."),))
+
+
+@pytest.fixture(autouse=True)
+def _anew(own_registry: None) -> None:
+    ASKED.clear()
+    if registry.resource.find("test/listener") is None:
+        resource("test/listener")(ListenerOptions)
+
+
+def said(*sounds: Audio) -> Message:
+    return Message("user", (*sounds, Text("What is said?")))
+
+
+def test_each_recording_is_heard_once_in_the_order_in_which_they_came() -> None:
+    speech = Speech(language="en", task="translate")
+    found = asyncio.run(speech.run(Turn("c", said(B, A, B)), Listener()))
+    assert found == Transcripts((heard(B), heard(A)))
+    assert [(B.source, "en", "translate", ""), (A.source, "en", "translate", "")] == ASKED
+
+
+def test_with_a_context_earlier_recordings_are_heard_too() -> None:
+    context = Context((said(A), user("Thanks.")))
+    assert asyncio.run(Speech().run(Turn("c", said(B)), Listener(), context=context)).of == (heard(A), heard(B))
+    assert asyncio.run(Speech().run(Turn("c", user("Hello.")), Listener())) == Transcripts(())
+
+
+def test_what_was_heard_stands_in_the_place_of_the_recording_for_any_model() -> None:
+    transcripts = Transcripts((heard(A), replace(heard(B), spoken=())))
+    message = said(A, B)
+    described = Describe().run(Turn("c", message), heard=Heard().run(transcripts))
+    (told,) = described.told((message,))
+    assert told.text == (
+        "<recording>\n[talks/a.mp3]\ntranscript: This is talks/a.mp3.\n</recording>\n"
+        "<recording>\n[talks/b.mp3]\ntranscript: no speech\n</recording>\nWhat is said?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("text", "This is talks/a.mp3.\n\nThis is talks/b.mp3."),
+        (
+            "srt",
+            "1\n00:00:00,000 --> 00:00:00,700\nThis is talks/a.mp3.\n\n1\n00:00:00,000 --> 00:00:00,700\nThis is talks/b.mp3.",
+        ),
+    ],
+)
+def test_what_was_heard_is_written_as_it_is_wanted(form: Form, text: str) -> None:
+    written = Write(form=form).run(Transcripts((heard(A), heard(B))))
+    assert (written.text, written.files, written.transcripts) == (text, (), (heard(A), heard(B)))
+
+
+def test_files_are_named_as_the_recordings_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = ("talks/a.mp3", "/home/ana/b.wav", "..\\c.ogg", "", "talks/a.wav", "d")
+    of = tuple(replace(heard(A), source=name, digest=f"{place}" * 64) for place, name in enumerate(named))
+    found = Write(form="vtt", folder="out").run(Transcripts(of)).files
+    assert found == (
+        "out/talks/a.vtt", "out/b.vtt", "out/c.vtt", f"out/{'3' * 16}.vtt", "out/talks/a-44444444.vtt", "out/d.vtt",
+    )  # fmt: skip
+    assert (
+        tmp_path / "out/talks/a.vtt"
+    ).read_text() == "WEBVTT\n\n00:00:00.000 --> 00:00:00.700\nThis is talks/a.mp3.\n"
+
+
+def test_what_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+
+    def told(folder: str | None, *of: Transcript) -> str:
+        with pytest.raises(SourceError) as caught:
+            Write(folder=folder).run(Transcripts(of))
+        return str(caught.value)
+
+    assert told(None) == "there is no recording to write down. Give one: input.audio=FILE."
+    assert told("../x", heard(A)) == "../x: it lies outside of the working directory. Name a folder in it."
+    assert told("file", heard(A)) == "file: it cannot be written (Not a directory). Name another folder."
+    assert [one.problem for one in Write(folder=" ").problems()] == ["it is empty. Name a folder, or null for none."]
+
+
+def flac(path: Path) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, numpy.zeros(8000), 16_000, format="FLAC")
+    path.write_bytes(file.getvalue())
+
+
+def test_a_transcript_is_recorded_and_told_again_without_the_transcriber(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flac(tmp_path / "a.flac")
+    row = {"conversation": "x", "parts": [{"type": "audio", "audio": "a.flac"}]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    conf = tmp_path / "conf" / "transcriber" / "listener.yaml"
+    conf.parent.mkdir(parents=True)
+    conf.write_text("# @package resources.transcriber\n# For tests.\nuse: test/listener\n")
+    with load("transcribe", ["input.path=rows.jsonl", "transcriber=listener"], record="record") as session:
+        (result,) = session.run()
+        folder = session.folder
+    assert result.text == "This is a.flac."
+    assert ASKED == [("a.flac", None, "transcribe", "")]
+    assert folder is not None
+    recorded = read(folder)
+    assert recorded.run["resources"]["transcriber"] == {"transcriber": "listener"}
+    (call,) = recorded.calls()[0]["calls"]
+    assert (call["resource"], call["method"], call["value"]["asked"]["task"]) == (
+        "transcriber",
+        "transcribe",
+        "transcribe",
+    )
+    with (verification := Verification(recorded)).runner:
+        verdict = asyncio.run(verification.verdict())
+    assert (verdict.compared, verdict.differing) == (1, ())
+    assert len(ASKED) == 1, "it was asked again"

@@ -1,0 +1,127 @@
+"""Speech: what is said in the recordings of a conversation, and the form in which people want to have it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from vllm_flow.core.descriptions import Descriptions
+from vllm_flow.core.errors import SourceError
+from vllm_flow.core.files import replaced
+from vllm_flow.core.media import Audio
+from vllm_flow.core.options import OptionProblem
+from vllm_flow.core.registry import stage
+from vllm_flow.core.spec import Path as Place
+from vllm_flow.core.subtitles import ENDINGS, Form, rendered
+from vllm_flow.core.transcripts import Task, Transcriber, TranscriberOptions, Transcript, Transcripts
+from vllm_flow.core.values import Context, Turn
+
+ENGLISH = ("en", "english")
+OTHER = "Leave it out, or choose another model: transcriber.path=FOLDER or transcriber.hub=NAME."
+
+
+@stage("describe/speech")
+@dataclass(frozen=True)
+class Speech:
+    """What is said in the turn's recordings, each with its times; and in those of earlier turns, with a context."""
+
+    language: str | None = None
+    """That is spoken, by its code or its English name, such as `de`; null: the transcriber finds out."""
+    task: Task = "transcribe"
+    """translate: into English, by a model that knows several languages."""
+
+    def check(self, transcriber: TranscriberOptions) -> Iterator[tuple[Place, str]]:
+        only = transcriber.only_language()
+        if only is None:
+            return
+        if self.language is not None and self.language.casefold() not in (only, *(ENGLISH if only == "en" else ())):
+            what = f"the transcriber's model knows no language but '{only}'"
+            yield (), f"`language`: {what}. {OTHER}"
+        if self.task == "translate":
+            what = f"the transcriber's model knows '{only}' alone, and translates nothing"
+            yield (), f"`task`: {what}. {OTHER}"
+
+    async def run(self, turn: Turn, transcriber: Transcriber, *, context: Context | None = None) -> Transcripts:
+        messages = (*(context.messages if context else ()), turn.message)
+        sounds = {one.digest: one for message in messages for one in message.media if isinstance(one, Audio)}
+        async with asyncio.TaskGroup() as group:
+            asked = [
+                group.create_task(transcriber.transcribe(one, language=self.language, task=self.task))
+                for one in sounds.values()
+            ]
+        return Transcripts(tuple(task.result() for task in asked))
+
+
+@stage("describe/heard")
+@dataclass(frozen=True)
+class Heard:
+    """Transcripts, for `fuse/describe` to put in the place of the recordings, so that any model reads them."""
+
+    def run(self, transcripts: Transcripts) -> Descriptions:
+        return Descriptions("transcript", {one.digest: one.text for one in transcripts.of})
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Transcripts as somebody wants to have them."""
+
+    text: str
+    """As one text, in the form that was asked for."""
+    transcripts: tuple[Transcript, ...]
+    files: tuple[str, ...] = ()
+    """Those that hold it, too; in the order of the transcripts."""
+
+
+@stage("write/transcripts")
+@dataclass(frozen=True)
+class Write:
+    """Transcripts as text, as subtitles for a player (SRT, WebVTT) or as JSON; and in files, one for each recording."""
+
+    form: Form = "text"
+    """text: a line for each stretch of speech. srt, vtt: with their times. json: with their times, for programs."""
+    folder: str | None = None
+    """In the working directory, where a file for each recording is written: talks/a.mp3 → FOLDER/talks/a.srt, in the
+    place of one that is there. null: nowhere."""
+
+    def problems(self) -> Iterator[OptionProblem]:
+        if self.folder is not None and not self.folder.strip():
+            yield OptionProblem(("folder",), "it is empty. Name a folder, or null for none.")
+
+    def run(self, transcripts: Transcripts) -> Written:
+        """Raises SourceError for a turn without recordings, and for a file that cannot be written."""
+        if not transcripts.of:
+            raise SourceError("there is no recording to write down. Give one: input.audio=FILE.")
+        texts = [rendered(one, self.form) for one in transcripts.of]
+        files = () if self.folder is None else tuple(self._files(transcripts.of, texts, self.folder))
+        return Written("\n".join(texts).rstrip("\n"), transcripts.of, files)
+
+    def _files(self, transcripts: Sequence[Transcript], texts: Sequence[str], folder: str) -> Iterator[str]:
+        """Their names, when they are written."""
+        try:
+            here = Path.cwd().resolve()
+            place = (here / folder).resolve()
+            if not place.is_relative_to(here):
+                raise SourceError(f"{folder}: it lies outside of the working directory. Name a folder in it.")
+            of = dict[str, str]()
+            for one, text in zip(transcripts, texts, strict=True):
+                name = f"{_stem(one)}{ENDINGS[self.form]}"
+                if of.setdefault(name, one.digest) != one.digest:
+                    name = f"{_stem(one)}-{one.digest[:8]}{ENDINGS[self.form]}"
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
+                with replaced(place / name) as file:
+                    file.write(text)
+                yield (place / name).relative_to(here).as_posix()
+        except OSError as error:
+            what = f"it cannot be written ({error.strerror or error})"
+            raise SourceError(f"{folder}: {what}. Name another folder.") from None
+
+
+def _stem(transcript: Transcript) -> str:
+    """The recording's name as it was given, folders included, without its ending; a name of any system."""
+    path = PurePosixPath(PureWindowsPath(transcript.source).as_posix())
+    if not path.stem.strip(". ") or not transcript.source.isprintable():
+        return transcript.digest[:16]
+    inside = not path.is_absolute() and ".." not in path.parts and ":" not in str(path)
+    return str(path.with_suffix("")) if inside else path.stem

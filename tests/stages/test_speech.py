@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy
 import pytest
 import soundfile
 
+from tests.listening import ASKED, Listener, heard
 from vllm_flow import load
 from vllm_flow.core import registry
 from vllm_flow.core.errors import SourceError
@@ -22,32 +21,13 @@ from vllm_flow.core.messages import Message, Text, user
 from vllm_flow.core.recorded import read
 from vllm_flow.core.registry import resource
 from vllm_flow.core.subtitles import Form
-from vllm_flow.core.transcripts import Spoken, Task, Transcriber, Transcript, Transcripts
+from vllm_flow.core.transcripts import Transcriber, Transcript, Transcripts
 from vllm_flow.core.values import Context, Turn
 from vllm_flow.replay.verify import Verification
 from vllm_flow.stages.fuse_media import Describe
 from vllm_flow.stages.speech import Heard, Speech, Write
 
 A, B = (Audio(digit * 64, 16_000, 16_000, f"talks/{digit}.mp3") for digit in "ab")
-ASKED: list[tuple[Any, ...]] = []
-
-
-@dataclass
-class Listener:
-    """Says which recording it was given, and notes for whom."""
-
-    async def transcribe(
-        self, audio: Audio, *, language: str | None = None, task: Task = "transcribe", tenant: str = ""
-    ) -> Transcript:
-        ASKED.append((audio.source, language, task, tenant))
-        await asyncio.sleep(0)
-        return heard(audio)
-
-    def describe(self) -> Mapping[str, Any]:
-        return {"transcriber": "listener"}
-
-    def close(self) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -59,10 +39,6 @@ class ListenerOptions:
 
     def open(self) -> Transcriber:
         return Listener()
-
-
-def heard(audio: Audio) -> Transcript:
-    return Transcript(audio.digest, audio.source, audio.seconds, "en", (Spoken(0.0, 0.7, f"This is {audio.source}."),))
 
 
 @pytest.fixture(autouse=True)

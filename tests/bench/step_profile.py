@@ -44,7 +44,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "schedules": [(Course, "next")],
     "schedules: their signals": [(drawing, "heard"), (drawing, "keep_surprises")],
     "text, stop strings": [(row.Row, "take")],
-    "handing out": [(engine, "_deliver")],
+    "handing out": [(engine, "deliver")],
     "the loop": [(loop.Loop, "step")],
 }
 

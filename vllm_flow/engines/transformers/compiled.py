@@ -101,7 +101,7 @@ class Compiled:
             self._layers.append((functions[kind], look.layer, _weights(block)))
 
     def __call__(self, token_id: int, sequence: Sequence, slots: Slots) -> Tensor:
-        """The logits after one more token of a sequence that lies in slots, float32 [1, vocab]."""
+        """The logits after one more token of a sequence that lies in slots, [1, vocab]."""
         token, slot, position = (torch.tensor([number]) for number in (token_id, sequence.slot, sequence.length))
         hidden = self._decoder.embed_tokens(token)
         shared = [*lean.rope_of(self._decoder, hidden, position), slot, position]
@@ -109,7 +109,7 @@ class Compiled:
             # It was compiled for two slots or more; of one that is alone it sees, and writes, no other.
             planes = (plane.expand(max(2, len(plane)), -1, -1, -1) for plane in slots.planes[2 * layer : 2 * layer + 2])
             hidden = function([hidden, *shared, *planes, *weights])[0]
-        logits: Tensor = self._head(lean.normed(self._decoder.norm, hidden)).float()
+        logits: Tensor = self._head(lean.normed(self._decoder.norm, hidden))
         return logits
 
 

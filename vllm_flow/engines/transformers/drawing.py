@@ -22,7 +22,7 @@ from vllm_flow.engines.transformers.tables import together
 
 @dataclass(frozen=True, slots=True)
 class Undrawn:
-    """A row, and the logits that its next token is to be drawn from, float32 [vocab]."""
+    """A row, and the logits that its next token is to be drawn from, [vocab]."""
 
     row: Row
     logits: Tensor

@@ -61,7 +61,9 @@ class Reads(Protocol):
     def leave(self, sequence: Sequence) -> None: ...
 
     def read(self, spans: Many[Span]) -> Tensor:
-        """The logits after the last token of each span, or each of its tokens if `every`, float32 [those, vocab].
+        """The logits after the last token of each span, or each of its tokens if `every`, [those, vocab].
+
+        In the type that the model computes them in: a table of float32 is made once, by whoever draws from it.
 
         The spans are then in the cache. With `chunk` None no span asks for every.
         """

@@ -73,7 +73,7 @@ class Network:
 
     @torch.inference_mode()
     def read(self, spans: Many[Span]) -> Tensor:
-        """The logits after each span, or after each token of one that wants `every`, float32 [those, vocab].
+        """The logits after each span, or after each token of one that wants `every`, [those, vocab].
 
         The spans are then in the cache. What has more than one token, or is not in slots yet, is a piece of a prompt.
         Raises whatever the model does, and then nothing counts as read.
@@ -157,8 +157,8 @@ class Network:
             given = inlaid(self.model.get_input_embeddings(), tokens, places, laid)
         if self.lean is not None:
             hidden = given["inputs_embeds"][0] if laid else None
-            return self.lean(tokens, places, ends, self._attended, hidden).float()
-        return self._through_transformers(given, ends).float()
+            return self.lean(tokens, places, ends, self._attended, hidden)
+        return self._through_transformers(given, ends)
 
     def _through_transformers(self, given: Mapping[str, Any], kept: Tensor) -> Tensor:
         some = {"logits_to_keep": kept} if self._keeps else {}

@@ -17,18 +17,18 @@ PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
 
 
 def adjusted(logits: Tensor, samplings: Sequence[Sampling], histories: Sequence[History | None]) -> Tensor:
-    """The logits with bias, bans and penalties, float32 [rows, vocab]; those given stay as they are.
+    """The logits with bias, bans and penalties, float32 [rows, vocab]; those given, of any type, stay as they are.
 
     histories: each has understood its row's sampling; None will do for a row without any of this. Bans may leave a row
     without a finite logit.
     """
-    logits = logits.float()
     past = dict(enumerate(histories))
     marked = {row: _known(past[row]) for row, one in enumerate(samplings) if _marks(one, past[row])}
     penalised = {row: _known(past[row]) for row, one in enumerate(samplings) if _penalises(one)}
     dry = {row: _known(past[row]) for row, one in enumerate(samplings) if one.dry_multiplier > 0}
-    if marked or penalised or dry:
-        logits = logits.clone()
+    changes = bool(marked or penalised or dry)
+    logits = logits.to(torch.float32, copy=changes)
+    if changes:
         _subtract(logits, {row: _bias_and_bans(samplings[row], history) for row, history in marked.items()})
         _penalise(logits, samplings, penalised)
         _subtract(logits, {row: history.repetitions(samplings[row]) for row, history in dry.items()})

@@ -25,7 +25,7 @@ def heard(rows: Sequence[Row], logits: Tensor) -> list[Mapping[Signal, float]]:
     asked = [place for place, row in enumerate(rows) if "entropy" in row.course.needs]
     if asked:
         some = logits if len(asked) == len(rows) else logits[asked]
-        for place, entropy in zip(asked, entropies(some.cpu()).tolist(), strict=True):
+        for place, entropy in zip(asked, entropies(some.cpu().float()).tolist(), strict=True):
             found[place] = {**found[place], "entropy": entropy}
     return found
 

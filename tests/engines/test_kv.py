@@ -83,3 +83,15 @@ def test_planes_of_several_shapes_are_taken_over_as_they_were_copied() -> None:
     other.append(one.copied(0))
     assert [plane[0, :, :5].unique().tolist() for plane in other.planes] == [[0], [1], [2], [3]]
     assert [tuple(plane.shape) for plane in other.planes] == [(1, 2, 64, 8), (1, 1, 64, 4)] * 2
+
+
+def test_more_rows_lie_side_by_side_where_they_are_short() -> None:
+    held = cache([Plane(2, 64)] * 40)
+    rooms = []
+    for prompt in (10, 200):
+        sequence = held.sequence(prompt)
+        sequence.append([torch.ones(40, 1, 2, prompt, 64)])
+        held.make_room(sequence)
+        rooms.append(len(sequence.slots.planes[0]))
+        held.leave(sequence)
+    assert rooms == [128, 102]

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 STEP = 64
 """Lengths of the classes are multiples of this many tokens."""
-ROWS = 32
-"""Of a class that lie side by side: with more, too much memory waits for the last of them to leave."""
+ROWS = (32, 128)
+"""Of a class that lie side by side, at least and at most: the more, the fewer calls a step takes."""
+SIDE_BY_SIDE = 512 << 20
+"""Bytes of those beyond the least: with more, too much memory waits for the last of them to leave."""
 LONG = 8 << 20
 """Bytes of a sequence from where on copying it takes long, and what it leaves behind is given back to the system."""
 SPARE = 256 << 20
@@ -220,9 +222,15 @@ class KVCache:
         if self._is_long(sequence.length) and not several and sequence.stacks.capacity == length:
             planes = sequence.planes
         else:
-            planes = [self._like.new_empty(ROWS, one.heads, length, one.dim) for one in self._planes]
+            rows = self._side_by_side(length)
+            planes = [self._like.new_empty(rows, one.heads, length, one.dim) for one in self._planes]
         several.append(Slots(length, len(several), planes))
         return several[-1]
+
+    def _side_by_side(self, length: int) -> int:
+        """How many rows of this class."""
+        least, most = ROWS
+        return max(least, min(most, SIDE_BY_SIDE // (length * self.bytes_per_token)))
 
     def _is_long(self, tokens: int) -> bool:
         return tokens * self.bytes_per_token > LONG

@@ -14,7 +14,7 @@ import torch
 
 from vllm_flow.core.sampling import Sampling, in_force
 from vllm_flow.engines.transformers import noise
-from vllm_flow.engines.transformers.cuts import WIDTHS, left_by_cuts
+from vllm_flow.engines.transformers.cuts import WIDTHS, Scaling, left_by_cuts, row_sums, sums_of_shares
 from vllm_flow.engines.transformers.history import History
 from vllm_flow.engines.transformers.penalties import adjusted
 from vllm_flow.engines.transformers.sampler import choose
@@ -377,6 +377,25 @@ def test_a_row_without_any_token_left_disturbs_no_other():
 def test_bfloat16_logits_are_drawn_from_in_float32():
     logits = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.bfloat16)
     assert draw(logits, [Sampling(top_p=0.9)], [1], [2]) == draw(logits.float(), [Sampling(top_p=0.9)], [1], [2])
+
+
+def test_bans_among_bfloat16_logits_make_a_table_of_float32_and_leave_those_given():
+    logits = torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]], dtype=torch.bfloat16)
+    limits = Sampling(logit_bias={1: 0.3})
+    history = History([0], [], Vocabulary(Letters(), 3, frozenset()), limits)
+    found = adjusted(logits, [limits, Sampling()], [history, None])
+    assert found.dtype == torch.float32
+    assert torch.equal(found, torch.tensor([[1.0, 2.3, 3.0], [3.0, 2.0, 1.0]]))
+    assert logits.tolist() == [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]
+
+
+def test_shares_too_small_for_a_normal_float_change_no_sum():
+    logits = torch.linspace(0.0, -40.0, 50_000).expand(4, -1) + torch.zeros(4, 1)
+    rows = [Sampling(temperature=one, top_p=0.9) for one in (0.1, 0.2, 0.4, 1.0)]
+    scaling = Scaling.of(logits, rows)
+    shares = scaling(logits).exp()
+    assert ((shares > 0) & (shares < torch.finfo(torch.float32).tiny)).any()
+    assert torch.equal(sums_of_shares(logits, scaling, rows, None), row_sums(shares))
 
 
 @pytest.mark.parametrize(

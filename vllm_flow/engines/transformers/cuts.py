@@ -16,7 +16,9 @@ from vllm_flow.core.sampling import Sampling
 from vllm_flow.engines.transformers.order import few_rows, in_order
 
 SMALLEST = torch.finfo(torch.float32).tiny
-WIDTHS = (1024, 8192)
+FAINT = -87.0
+"""Scaled logits below count as this in sums: their shares are denormal, take 14 times as long and add nothing to 1."""
+WIDTHS = (1024, 8192, 20480)
 """How many of the most probable tokens are put in order first: a cut that falls among them needs no other."""
 
 
@@ -66,7 +68,7 @@ def left_by_cuts(logits: Tensor, samplings: Sequence[Sampling]) -> Iterator[tupl
     """
     vocab, sigmas, scaling = logits.shape[-1], _reach(logits, samplings), Scaling.of(logits, samplings)
     rows, of_rows = torch.arange(len(samplings), device=logits.device), list(samplings)
-    wholes = _wholes(logits, scaling, samplings, sigmas)
+    wholes = sums_of_shares(logits, scaling, samplings, sigmas)
     for width in (*(width for width in WIDTHS if width < vocab), vocab):
         # By the logits themselves: dividing could make two of them equal and hand the tie to the wrong token.
         order = in_order(logits, width)
@@ -75,7 +77,9 @@ def left_by_cuts(logits: Tensor, samplings: Sequence[Sampling]) -> Iterator[tupl
         left = scaling(first)
         kept, settled = count_kept(left, of_rows, vocab, wholes[rows], near)
         left.masked_fill_(torch.arange(width, device=logits.device) >= kept, -torch.inf)
-        yield rows[settled], order[settled], _narrowed(left, of_rows)[settled]
+        if settled.any():
+            widest = max(1, int(kept[settled].amax()))
+            yield rows[settled], order[settled, :widest], _narrowed(left, of_rows)[settled, :widest]
         again = ~settled
         of_rows = [one for one, is_open in zip(of_rows, again.tolist(), strict=True) if is_open]
         if not of_rows:
@@ -89,9 +93,9 @@ def count_kept(
     """How many tokens of each row's order top-nσ, epsilon, min-p, top-k and top-p leave, int64 [rows, 1]; and whether
     that is settled, bool [rows].
 
-    first: logits in order, scaled, float32 [rows, width]. wholes: see `_wholes`. near: what top-nσ keeps of the order,
-    bool [rows, width]. Each of them keeps a beginning of the order, so one number says it all; it is settled when it
-    falls among the tokens that are in order.
+    first: logits in order, scaled, float32 [rows, width]. wholes: as `sums_of_shares` gives them. near: what top-nσ
+    keeps of the order, bool [rows, width]. Each of them keeps a beginning of the order, so one number says it all; it
+    is settled when it falls among the tokens that are in order.
     """
     width = first.shape[-1]
     places, everything = torch.arange(width, device=first.device), width == vocab
@@ -126,7 +130,7 @@ def _least(samplings: Sequence[Sampling], wholes: Tensor, like: Tensor) -> Tenso
     return torch.maximum(least, (epsilons * wholes).clamp(max=1.0).float())
 
 
-def _wholes(logits: Tensor, scaling: Scaling, samplings: Sequence[Sampling], reach: Tensor | None) -> Tensor:
+def sums_of_shares(logits: Tensor, scaling: Scaling, samplings: Sequence[Sampling], reach: Tensor | None) -> Tensor:
     """The sum of what top-nσ leaves, for epsilon, and for top-p where nothing else comes before; float64 [rows, 1].
 
     1 where no row asks. reach: see `_reach`. Shares in float32 are made in half the time; what feels the rounding is
@@ -134,7 +138,8 @@ def _wholes(logits: Tensor, scaling: Scaling, samplings: Sequence[Sampling], rea
     """
     if not any(one.epsilon_cutoff > 0 or (one.top_p < 1 and _is_whole(one)) for one in samplings):
         return torch.ones((len(logits), 1), dtype=torch.float64, device=logits.device)
-    blocks = (block.exp_() for block in scaling.blocks(logits))  # each is summed before the next is made
+    # Each is summed before the next is made.
+    blocks = (block.clamp_(min=FAINT).exp_() for block in scaling.blocks(logits))
     if reach is None:
         return torch.cat([row_sums(block) for block in blocks])
     near = few_rows(_near(scaling.peak, logits, reach))

@@ -136,7 +136,7 @@ def test_ten_million_draws_follow_the_distribution(sampling: Sampling) -> None:
 
 def left_of(logits: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and scaled logits of the tokens that the cuts leave, [1, those] each."""
-    ((_, order, left),) = [one for one in left_by_cuts(logits, [sampling]) if len(one[0])]
+    ((_, order, left),) = left_by_cuts(logits, [sampling])
     return order[:, left[0] > -torch.inf], left[:, left[0] > -torch.inf]
 
 

@@ -61,7 +61,7 @@ class Scaling:
 
 def left_by_cuts(logits: Tensor, samplings: Sequence[Sampling]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Of some rows at a time: which they are, int64 [some]; token ids in order, int64 [some, width]; and their scaled
-    logits in that order, float32 [some, width], -inf where cut.
+    logits in that order, float32 [some, width], -inf where cut. The width is what the longest of them needs.
 
     logits: [rows, vocab], before temperature. XTC cuts whenever its probability is not 0. Rows whose cuts do not fall
     among the first `WIDTHS` tokens are looked at again, with more of them in order.

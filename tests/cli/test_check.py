@@ -208,11 +208,15 @@ def test_nothing_that_is_shipped_deserves_a_warning() -> None:
         words, sampling = [f"pipeline={pipeline}", f"{group}={choice}"], choice if group == "sampling" else ""
         try:
             advice = Pipeline.build(compose(words)).advice
-            draws_nothing = pipeline in ("perplexity", "adapt")  # and says so of any sampling that is chosen for it
+            draws_nothing = pipeline in ("perplexity", "adapt", "transcribe")  # and says so of any sampling that is chosen for it
             told = [one for one in advice if not (draws_nothing and one.path == "sampling")]
             if pipeline in PICTURES:
                 (undescribed,) = told  # it takes a describer, and there is none that everybody may have
                 assert undescribed.problem.startswith("no describer is chosen, and the model reads only texts.")
+                told = []
+            if choice == "newest_media" and told:
+                (unread,) = told
+                assert unread.problem.startswith("the engine reads no images and no sounds.")
                 told = []
             assert told == [], words
         except ConfigError:
@@ -224,6 +228,7 @@ def test_nothing_that_is_shipped_deserves_a_warning() -> None:
         ("dialogue", "diverse"),
         ("guide", "diverse"),
         ("judge", "diverse"),
+        ("listen", "diverse"),
         ("news", "diverse"),
         ("recommend", "diverse"),
         ("review", "diverse"),
@@ -235,6 +240,7 @@ def test_nothing_that_is_shipped_deserves_a_warning() -> None:
         ("adapt", ""),
         ("complete", ""),
         ("perplexity", ""),
+        ("transcribe", ""),
     }  # several answers where one is made, and a page where nothing reads it
 
 

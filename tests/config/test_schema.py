@@ -102,6 +102,7 @@ MUTANTS = [
     ("conf/input/sample.yaml", "use: input/sample", "use: input/sampel"),
     ("conf/input/stdin.yaml", "use: input/stdin", "use: input/stdin\npath: x"),
     ("conf/input/text.yaml", "use: input/text", "use: input/txt"),
+    ("conf/experiment/newest_media.yaml", "sounds: 2", "sounds: two"),
     ("conf/media/files.yaml", "use: media/files", "use: media/files\nmax_pixels: 0"),
     ("conf/config.yaml", "metrics: {}", "metrics: {correct: [1]}"),
     ("conf/metrics/choice.yaml", "letters: ABCD", "letters: ''"),

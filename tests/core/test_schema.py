@@ -195,6 +195,6 @@ def test_what_is_nested_too_deeply_to_be_looked_at_is_no_data(depth: int) -> Non
     shape = Shape.of_schema({"$ref": "#/$defs/node", "$defs": {"node": node}})
     assert parsed(shape, '{"next":{"next":null}}', cut=False) == Parsed({"next": {"next": None}})
     assert parsed(shape, '{"next":' * depth + "null" + "}" * depth, cut=False).problem == (
-        'the answer does not fit its schema: \'{"next":{"next":{"next":{"next":{"next":{"next":{"next":{"next":{"next":{"ne... '
-        "is nested too deeply. Remove what ends it early, such as a stop text, or ask again."
+        'the answer does not fit its schema: \'{"next":{"next":{"next":{"next":{"next":{"next":{"next":{"next":{"next":{"ne...'
+        ": nested too deeply to be read. Remove what ends it early, such as a stop text, or ask again."
     )

@@ -12,8 +12,8 @@ from vllm_flow.core.recorded import read
 
 Flow = Callable[..., Said]
 KEYS = (
-    "clock, concurrency, context, embedder, engine, graph, metrics, output, prompt, remember, reply, resources, sampling, "
-    "schedule, seed, store, tagger, tools, web"
+    "clock, concurrency, context, embedder, engine, graph, media, metrics, output, prompt, remember, reply, resources, sampling, "
+    "schedule, seed, store, tools, transcriber, web"
 )
 
 

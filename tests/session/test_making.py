@@ -53,7 +53,8 @@ def faults(graph: Any, output: str = "reply", **own: Any) -> list[str]:
 def test_a_dialogue_of_python_is_that_of_the_file_apart_from_its_input() -> None:
     clock = {"use": "clock/system", "zone": None}  # written out in its file
     unread = {
-        name: vllm_flow.load("dialogue", record=False).spec.resources[name] for name in ("tools", "web", "embedder")
+        name: vllm_flow.load("dialogue", record=False).spec.resources[name]
+        for name in ("tools", "web", "media", "embedder", "transcriber")
     }
     calm = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.1, max_tokens=192)
     built = vllm_flow.build(

@@ -55,15 +55,15 @@ def test_none_of_a_kind_may_be_shown() -> None:
     assert [one.why for one in prompt.ledger.left_out] == ["beep.wav: only the newest 0 recordings are shown"]
 
 
-def test_an_engine_that_reads_none_is_refused_by_check() -> None:
+def test_for_an_engine_that_reads_none_there_is_a_warning() -> None:
     class Blind(Echo):
         def capabilities(self) -> Any:
             from dataclasses import replace
 
             return replace(super().capabilities(), media=frozenset())
 
-    assert list(Native().check(Echo())) == []
-    assert list(Native().check(Blind())) == [
+    assert list(Native().advise(Echo())) == []
+    assert list(Native().advise(Blind())) == [
         (
             (),
             "the engine reads no images and no sounds. Choose a model that does, or have them put in words: use "

@@ -14,7 +14,7 @@ from tests.listening import Listener, heard
 from tests.pictures import KnowingReader, KnowingTagger, drawn
 from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.catalogue import Catalogue, Offer
-from vllm_flow.core.descriptions import Described, Descriptions
+from vllm_flow.core.descriptions import Described, Descriptions, named
 from vllm_flow.core.embedding import Kind
 from vllm_flow.core.library import Library
 from vllm_flow.core.likelihoods import Scored, TokenLikelihood
@@ -39,6 +39,7 @@ from vllm_flow.stages.deadline import Deadline, Measured
 from vllm_flow.stages.describe import Ocr, Tags
 from vllm_flow.stages.fuse import Chat, Plain
 from vllm_flow.stages.fuse_media import Describe
+from vllm_flow.stages.fuse_native import Native
 from vllm_flow.stages.infer import Generate, Sample
 from vllm_flow.stages.judge import Preference, Question, Rating, Verdict
 from vllm_flow.stages.recommend import Candidates
@@ -113,6 +114,10 @@ SAME_FOUND = _found(Item("Well, well.", "1: a.md:1", 1.0))
 BY_WORDS = _found(Item("And what now?", "1: b.md:7", 0.2544))
 PICTURE = drawn()
 SHOWN = Turn("a", Message("user", (PICTURE,)))
+HIDDEN = Described(
+    {PICTURE.digest: ("[this picture is not shown any more]",)},
+    (LeftOut("media", "pictures", 1, f"{named(PICTURE)}: only the newest 0 pictures are shown"),),
+)
 SOUND = Audio("0" * 64, 16_000, 16_000, "a.mp3")
 HEARD = Transcripts((heard(SOUND),))
 OLDER = Item("User: How are you?\nAssistant: Well enough.", "turn 1", 1.0)
@@ -179,6 +184,7 @@ TRIED: list[tuple[Any, Mapping[str, Any], Any]] = [
         {"turn": SHOWN, "read": Descriptions("read", {PICTURE.digest: "Hi"})},
         Described({PICTURE.digest: ("read: Hi",)}),
     ),
+    (Native(images=0), {"turn": SHOWN}, HIDDEN),
     (Speech(), {"turn": Turn("a", Message("user", (SOUND,))), "transcriber": Listener()}, HEARD),
     (Heard(), {"transcripts": HEARD}, Descriptions("transcript", {SOUND.digest: "This is a.mp3."})),
     (Write(), {"transcripts": HEARD}, Written("This is a.mp3.", HEARD.of)),

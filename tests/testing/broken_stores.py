@@ -10,7 +10,7 @@ from sqlite3 import ProgrammingError
 from threading import get_ident
 from typing import Any
 
-from vllm_flow.core.codec import encode
+from vllm_flow.core.codec import encode, turn_from_json
 from vllm_flow.core.errors import StoreError, TurnConflict
 from vllm_flow.core.messages import Message, Text
 from vllm_flow.core.resources import StoredTurn
@@ -55,8 +55,21 @@ class HasNoTablesYet(Plain):
 )
 class LosesSurrogates(Plain):
     def begin(self, turn: Turn) -> StoredTurn:
-        parts = tuple(Text(part.text.encode("utf-8", "replace").decode()) for part in turn.message.parts)
+        parts = tuple(
+            Text(part.text.encode("utf-8", "replace").decode()) if isinstance(part, Text) else part
+            for part in turn.message.parts
+        )
         return super().begin(replace(turn, message=Message(turn.message.role, parts)))
+
+
+@told(
+    "what_was_shown_comes_back_with_its_content: content of the message: [0] is None. It should be b'\\x00 its content'."
+)
+class LosesContent(Plain):
+    def turns(self, conversation: str) -> tuple[StoredTurn, ...]:
+        return tuple(
+            replace(one, turn=turn_from_json(json.loads(encode(one.turn)))) for one in super().turns(conversation)
+        )
 
 
 @told("turns_are_numbered_from_one_in_each_conversation: next_number of bob is 4. It should be 1.")
@@ -94,6 +107,8 @@ class TakesAnyMessage(Plain):
 
 
 @told(
+    "what_was_shown_comes_back_with_its_content: begin of a turn that shows another raised StoreError: conversation 'ann', "
+    "turn 1: it is stored with another message. Use a free number, or undo that turn. It should raise TurnConflict.",
     "a_number_taken_by_another_message_is_a_conflict: begin with another message raised StoreError: conversation 'ann', "
     "turn 1: it is stored with another message. Use a free number, or undo that turn. It should raise TurnConflict.",
     "a_number_taken_with_another_history_is_a_conflict: begin with another history raised StoreError: conversation 'ann', "

@@ -90,7 +90,7 @@ def _value(shape: Shape, text: str) -> Any:
     try:
         wrong = best_match(_validator(shape.schema).iter_errors(value))
     except RecursionError:  # a schema that refers to itself goes as deep as it likes
-        raise ValueError(f"{_brief(text)} is nested too deeply") from None
+        raise ValueError(f"{_brief(text)}: nested too deeply to be read") from None
     if wrong is not None:
         place = ".".join(map(str, wrong.absolute_path))
         raise ValueError(f"{place}: " * bool(place) + _brief(wrong.message, quoted=False))

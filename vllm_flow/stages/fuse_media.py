@@ -49,10 +49,10 @@ class Describe:
         *,
         tagger: object = None,
         reader: object = None,
-        transcriber: object = None,
+        heard: object = None,
     ) -> Iterator[tuple[Path, str]]:
         reads = () if engine is None else engine.capabilities().media
-        none = not reads and tagger is None and reader is None and transcriber is None
+        none = not reads and tagger is None and reader is None and heard is None
         if none and self.undescribed == "error":
             yield (), f"no describer is chosen, and the model reads only texts. Choose {CHOICES}, {NATIVE}."
 

@@ -30,7 +30,7 @@ class Native:
     sounds: Annotated[int | None, at_least(0)] = 8
     """How many recordings at most, the newest; null: all."""
 
-    def check(self, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
+    def advise(self, engine: EngineOptions) -> Iterator[tuple[Path, str]]:
         if not engine.capabilities().media:
             what = "the engine reads no images and no sounds"
             yield (), f"{what}. Choose a model that does, or have them put in words: use fuse/describe."

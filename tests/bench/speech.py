@@ -87,7 +87,7 @@ def theirs(given: list[Recorded], dtype: Any, repeats: int) -> dict[str, tuple[f
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    arguments.add_argument("--repeats", type=int, default=2)
+    arguments.add_argument("--repeats", type=int, default=3)
     asked = arguments.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

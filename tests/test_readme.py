@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,15 @@ def test_what_the_readme_reads_and_remembers_is_answered(tmp_path: Path, smollm2
     (row,) = map(json.loads, newest.read_text(encoding="utf-8").splitlines())
     assert isinstance(row["value"]["parsed"]["value"]["city"], str)
     assert "I am Ana" in shell(tmp_path, listed).stdout
+
+
+def test_what_the_readme_sees_and_hears_is_answered(tmp_path: Path, whisper: Path) -> None:
+    (lines,) = re.findall(r"<!-- seen and heard -->\n```bash\n(.*?)```", README, re.DOTALL)
+    heard, seen = lines.splitlines()
+    assert shell(tmp_path, heard).stdout.startswith("And Mr. John Dashwood")
+    (tmp_path / "pipelines" / "caption").mkdir(parents=True)
+    shutil.copy(ROOT / "pipelines" / "caption" / "sign.png", tmp_path / "pipelines" / "caption")
+    assert re.fullmatch(r"\[image \d+x\d+\]What is on it\?\n", shell(tmp_path, seen).stdout)
 
 
 def test_the_tools_that_the_readme_offers_are_those_and_no_others(tmp_path: Path) -> None:

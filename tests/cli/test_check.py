@@ -208,7 +208,11 @@ def test_nothing_that_is_shipped_deserves_a_warning() -> None:
         words, sampling = [f"pipeline={pipeline}", f"{group}={choice}"], choice if group == "sampling" else ""
         try:
             advice = Pipeline.build(compose(words)).advice
-            draws_nothing = pipeline in ("perplexity", "adapt", "transcribe")  # and says so of any sampling that is chosen for it
+            draws_nothing = pipeline in (
+                "perplexity",
+                "adapt",
+                "transcribe",
+            )  # and says so of any sampling that is chosen for it
             told = [one for one in advice if not (draws_nothing and one.path == "sampling")]
             if pipeline in PICTURES:
                 (undescribed,) = told  # it takes a describer, and there is none that everybody may have

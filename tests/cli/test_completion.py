@@ -99,7 +99,7 @@ def test_conversations_are_offered_by_name(line: str, words: list[str]) -> None:
         ("chat sampling=gr", ["sampling=greedy"]),
         ("sampling=greedy,", ["sampling=greedy,annealed", "sampling=greedy,balanced", "sampling=greedy,creative", "sampling=greedy,diverse", "sampling=greedy,dynamic", "sampling=greedy,edt", "sampling=greedy,inventive", "sampling=greedy,mirostat", "sampling=greedy,plain", "sampling=greedy,warming"]),
         ("-m sampling=greedy,ba", ["sampling=greedy,balanced"]),
-        ("experiment=", ["experiment=cold", "experiment=null", "experiment=page", "experiment=rated", "experiment=temps"]),
+        ("experiment=", ["experiment=cold", "experiment=newest_media", "experiment=null", "experiment=page", "experiment=rated", "experiment=temps"]),
         ("+experiment=c", ["+experiment=cold"]),
         ("++seed", ["++seed="]),
         ("sampling.t", ["sampling.temperature=", "sampling.top_k=", "sampling.top_n_sigma=", "sampling.top_p=", "sampling.typical_p="]),

@@ -17,7 +17,7 @@ SECRET = "a secret is written out. Write ${secret:NAME}; it is read from the env
 TARGET = "an import path in a configuration is code. Name a registered stage or resource with 'use'."
 GROUPS = (
     "clock, context, documents, embedder, engine, experiment, facts, input, media, metrics, model, pipeline, reader, retrieval, sampling, "
-    "store, tagger, tools, web"
+    "store, tagger, tools, transcriber, web"
 )
 
 FAULTY = {
@@ -63,7 +63,7 @@ FAULTY = {
             "sampler (pipelines/bad.yaml:2): there is no key 'sampler'. Did you "
             "mean 'sampling'? There are: clock, concurrency, "
             "context, documents, embedder, engine, experiment, facts, graph, input, media, metrics, model, output, pipeline, "
-            "plugins, reader, resources, retrieval, sampling, seed, store, sweep, tagger, tools, web."
+            "plugins, reader, resources, retrieval, sampling, seed, store, sweep, tagger, tools, transcriber, web."
         ],
     ),
     "values that are missing or lead nowhere": (
@@ -121,7 +121,7 @@ FAULTY = {
     ),
     "a list for a mapping": (
         "graph: [1]\n",
-        ["graph (pipelines/bad.yaml:2): this is a list, but conf/config.yaml:32 has a mapping here. Write a mapping."],
+        ["graph (pipelines/bad.yaml:2): this is a list, but conf/config.yaml:33 has a mapping here. Write a mapping."],
     ),
     "wrong types at the top": (
         "output: [a]\nseed: x\nconcurrency: 0\ngraph: 5\n",

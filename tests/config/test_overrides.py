@@ -15,7 +15,7 @@ from .conftest import Project
 
 TOP = (
     "clock, concurrency, context, documents, embedder, engine, experiment, facts, graph, input, media, metrics, model, output, "
-    "pipeline, plugins, reader, resources, retrieval, sampling, seed, store, sweep, tagger, tools, web"
+    "pipeline, plugins, reader, resources, retrieval, sampling, seed, store, sweep, tagger, tools, transcriber, web"
 )
 ACCEPTED: list[tuple[list[str], str, Any]] = [
     (["sampling.temperature=0.2"], "sampling.temperature", 0.2),
@@ -94,7 +94,7 @@ REFUSED = [
     (
         "modl/size=1",
         "modl/size (command line): there is no group 'modl/size'. There are: "
-        "clock, context, documents, embedder, engine, experiment, facts, input, media, metrics, model, pipeline, reader, retrieval, sampling, store, tagger, tools, web.",
+        "clock, context, documents, embedder, engine, experiment, facts, input, media, metrics, model, pipeline, reader, retrieval, sampling, store, tagger, tools, transcriber, web.",
     ),
     (
         "pipeline.seed=1",

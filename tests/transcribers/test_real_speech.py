@@ -78,10 +78,9 @@ def test_real_speech_has_the_word_error_rate_of_transformers(real: list[Recorded
 @pytest.mark.full
 @pytest.mark.timeout(2400)
 def test_long_recordings_are_written_down_as_well_as_by_transformers(real: list[Recorded], whisper: Path) -> None:
-    """Half a percent is what a few words make that one of both hears better, since its windows begin elsewhere."""
     peer = Peer(whisper)
-    long = [concatenated(real, 100, seed, gaps) for seed, gaps in enumerate([(0.1, 0.4), (0.5, 2.0)] * 3)]
+    long = [concatenated(real, 100, seed, (0.5, 2.0) if seed % 2 else (0.1, 0.4)) for seed in range(18)]
     ours = wrong(long, [one.text for one in transcribed(long)])
     theirs = wrong(long, [peer.written(one.samples) for one in long])
     print(f"{sum(one.seconds for one in long):.0f} s: {ours:.2f} % wrong, transformers {theirs:.2f} %")
-    assert ours <= theirs + 0.5
+    assert ours <= theirs

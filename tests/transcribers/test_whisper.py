@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.transcripts import Transcript
 from vllm_flow.transcribers import Whisper
+from vllm_flow.transcribers.recording import Recording
 
 RECORDINGS = 8
 """Each as long as a window: behind the end of a shorter one transformers goes on through silence."""
@@ -98,6 +100,17 @@ def test_a_long_recording_is_heard_in_windows_and_each_is_what_transformers_hear
     assert len(starts) > 2
     assert all(0 <= one.start_s <= one.end_s <= 7.3 for one in found.spoken)
     assert found.spoken[-1].end_s > 5, "the last window is missing"
+
+
+def test_windows_begin_where_it_is_quiet(tiny: Path) -> None:
+    transcriber: Any = plain(tiny, overlap_s=1.0).open()
+    transcriber.close()
+    loud = sound(6.0, 1)
+    for start in (0.9, 2.2):
+        loud[round(start * 16_000) : round((start + 0.3) * 16_000)] = 0
+    heard = Recording(recording(loud), None, "transcribe", Future())
+    heard.begin(loud, transcriber._loaded, 0.6)
+    assert [part.window.start_s for part in heard.parts()][:3] == pytest.approx([0.0, 1.05, 2.35], abs=0.02)
 
 
 def test_silence_is_an_empty_transcript_and_no_model_is_asked(tiny: Path) -> None:

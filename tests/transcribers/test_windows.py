@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import random
+from itertools import pairwise
 
 import pytest
 import torch
@@ -14,21 +14,25 @@ from vllm_flow.transcribers.windows import Piece, Told, Window, rest, told, wind
 FIRST, STEP_S = 1000, 0.02
 
 
+def late(from_s: float, to_s: float) -> float:
+    """Quietest at the end."""
+    return to_s
+
+
 def test_a_recording_that_fits_is_one_window() -> None:
-    assert windows(12.5, 30, 5) == [Window(0.0, 12.5, None)]
-    assert windows(30.0, 30, 5) == [Window(0.0, 30.0, None)]
+    assert windows(12.5, 30, 5, late) == [Window(0.0, 12.5, None)]
+    assert windows(30.0, 30, 5, late) == [Window(0.0, 30.0, None)]
 
 
 @pytest.mark.parametrize("seconds", [30.01, 54.9, 55.0, 55.1, 600.0, 3599.5])
-def test_windows_cover_a_recording_and_overlap(seconds: float) -> None:
-    found = windows(seconds, 30, 5)
-    assert found[0].start_s == 0
-    assert found[-1].end_s == seconds
-    assert found[-1].next_s is None
-    for one, after in itertools.pairwise(found):
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_windows_cover_a_recording_and_overlap(seconds: float, share: float) -> None:
+    found = windows(seconds, 30, 5, lambda from_s, to_s: from_s + share * (to_s - from_s))
+    assert (found[0].start_s, found[-1].end_s, found[-1].next_s) == (0, seconds, None)
+    for one, after in pairwise(found):
         assert one.end_s - one.start_s == pytest.approx(30)
         assert one.next_s == after.start_s
-        assert one.end_s - after.start_s == pytest.approx(5)
+        assert one.end_s - after.start_s == pytest.approx(10 - 5 * share)
         assert after.end_s > one.end_s
 
 

@@ -43,8 +43,9 @@ class Whisper:
     """In which the model computes. bfloat16 is faster, and may write a word otherwise now and then."""
     batch: Annotated[int, at_least(1)] = 8
     """How many windows are written down at once, of whatever recordings wait."""
-    overlap_s: Annotated[float, between(1, 15)] = 5.0
-    """By how many seconds a window reaches into the next."""
+    overlap_s: Annotated[float, between(1, 10)] = 5.0
+    """By how many seconds at least a window reaches into the next. It may be twice as many, for the next one begins
+    where it is quiet."""
     silence: Annotated[float, between(0, 1)] = 0.6
     """Where the model takes a window for silent with more than this probability, and is unsure of what it wrote down of
     it, nothing is; 1: never."""

@@ -20,6 +20,10 @@ STILL = 2.0**-15
 """No sample beyond what 16 bits can hold: nobody speaks, and no model has to be asked."""
 
 
+PAUSE_S = 0.3
+"""As long as between sentences."""
+
+
 @dataclass(eq=False)
 class Part:
     """A window of a recording that waits to be heard."""
@@ -68,8 +72,17 @@ class Recording:
     def begin(self, sound: Any, loaded: Loaded, overlap_s: float) -> None:
         """sound: samples, float32, at the rate that the model hears."""
         self._sound, self.loaded = sound, loaded
-        self._windows = windows(len(sound) / loaded.rate_hz, loaded.window_s, min(overlap_s, loaded.window_s / 2))
+        whole_s, most_s = len(sound) / loaded.rate_hz, loaded.window_s / 3
+        self._windows = windows(whole_s, loaded.window_s, min(overlap_s, most_s), self._quietest)
         self._waiting = [Part(self, window, number) for number, window in enumerate(self._windows)]
+
+    def _quietest(self, from_s: float, to_s: float) -> float:
+        """The middle of the stretch of PAUSE_S with the least energy, to a hundredth of a second."""
+        step = self.loaded.rate_hz // 100
+        sound = self._sound[round(from_s * 100) * step : round(to_s * 100) * step]
+        energy = (sound[: len(sound) // step * step].reshape(-1, step) ** 2).sum(1)
+        stretches = numpy.convolve(energy, numpy.ones(round(PAUSE_S * 100)), "same")
+        return round(from_s * 100) / 100 + int(stretches.argmin()) / 100
 
     @property
     def wanted(self) -> bool:

@@ -6,7 +6,7 @@ recording (arXiv:2212.04356, section 4.5); unless the next window hears it anywa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 ENOUGH_S = 1.0
@@ -34,11 +34,17 @@ class Piece:
     ids: tuple[int, ...]
 
 
-def windows(seconds: float, window_s: float, overlap_s: float) -> list[Window]:
-    """Of a recording. All but the last are whole."""
+def windows(
+    seconds: float, window_s: float, overlap_s: float, quietest: Callable[[float, float], float]
+) -> list[Window]:
+    """Of a recording. All but the last are whole, and overlap with the next by `overlap_s` to twice as much.
+
+    quietest: where between two times the recording is quietest. There the next window begins: a model that is to begin
+    in the middle of a word or of a sentence now and then loses all of what it hears.
+    """
     starts = [0.0]
-    while starts[-1] + window_s < seconds:
-        starts.append(starts[-1] + window_s - overlap_s)
+    while (end := starts[-1] + window_s) < seconds:
+        starts.append(quietest(end - 2 * overlap_s, end - overlap_s))
     ends = [min(start + window_s, seconds) for start in starts]
     return [Window(*one) for one in zip(starts, ends, [*starts[1:], None], strict=True)]
 

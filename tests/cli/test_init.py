@@ -266,9 +266,9 @@ def test_the_buses_are_answered_for_by_the_embedded_model(smollm2: Path, capsys:
     os.chdir("made")
     capsys.readouterr()
     assert main(["experiment=morning"]) == 0
-    airport, harbour, moon = capsys.readouterr().out.splitlines()
-    assert "8:40" in airport
-    assert "8:55" in harbour
+    airport, harbour, moon = sorted(capsys.readouterr().out.splitlines())  # they come as they are answered
+    assert ("airport" in airport, "8:40" in airport) == (True, True)
+    assert ("harbour" in harbour, "8:55" in harbour) == (True, True)
     assert moon == "There are buses to: airport, harbour, museum, station. Where do you want to go?"
 
 

@@ -200,7 +200,6 @@ def test_nothing_that_is_shipped_deserves_a_warning() -> None:
     chosen += [("experiment", one) for one in known["experiment"]]
     telling = [
         ("sampling", "diverse"),
-        ("sampling", "annealed"),
         ("experiment", "page"),
     ]  # the others differ in numbers
     pairs = [*product(known["pipeline"], telling), *product(("dialogue", "story"), chosen)]

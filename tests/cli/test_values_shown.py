@@ -67,7 +67,7 @@ def test_every_value_stands_before_the_place_where_it_was_written(
     expected = [
         "name: story", "    use: context/story  # conf/context/story.yaml:4", "    use: engine/echo  # conf/engine/echo.yaml:4",
         "  temperature: 0  # conf/sampling/greedy.yaml:4", "    - a  # command line", "    - b  # command line",
-        "  text: Hi  # command line", "seed: 3  # command line", "concurrency: 256  # conf/config.yaml:30", "pipelines: {}",
+        "  text: Hi  # command line", "seed: 3  # command line", "concurrency: 256  # conf/config.yaml:31", "pipelines: {}",
     ]  # fmt: skip
     assert [line for line in expected if line not in squeezed] == []
     assert len({line.index("  # ") for line in shown.splitlines() if re.search(r"^.{,60}  # ", line)}) == 1

@@ -22,7 +22,7 @@ def test_values_come_from_the_file_that_wrote_them_last(project: Project) -> Non
         ("resources", "store", "use"): "conf/store/memory.yaml:4",
         ("seed",): "conf/experiment/cold.yaml:6",
         ("concurrency",): "command line",
-        ("plugins",): "conf/config.yaml:35",
+        ("plugins",): "conf/config.yaml:36",
         ("input", "path"): "conf/input/sample.yaml:4",
     }
     assert {path: spec.origins[path] for path in expected} == expected

@@ -14,7 +14,7 @@ import pytest
 
 from tests.media.making import mutated, samples_of_all_formats
 from vllm_flow.core.media import Audio, Image
-from vllm_flow.media import Limits, MediaError, medium_from, read_medium
+from vllm_flow.media import Files, Limits, MediaError, medium_from, read_medium
 from vllm_flow.testing.media import picture, sound
 
 ONE_LINE = re.compile(r"f: [^\n]+\. [^\n]+\.")
@@ -76,6 +76,22 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(MediaError) as told:
         read_medium("pip.wav")
     assert str(told.value) == "pip.wav: there is no such place. Did you mean 'pipe.wav'? There: folder, pipe.wav."
+
+
+@pytest.mark.parametrize("folder", [None, Path("folder")])
+def test_what_can_be_no_place_is_told_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    with pytest.raises(MediaError) as told:
+        Files().open().read("~nobody-of-that-name/cat.png", folder)
+    problem = "there can be no such place (Could not determine home directory). Write another path."
+    assert str(told.value) == f"'~nobody-of-that-name/cat.png': {problem}"
+    with pytest.raises(MediaError) as told:
+        Files().open().read("x" * 300, folder)
+    problem = "it cannot be looked at (File name too long). Name a place that can be read."
+    assert str(told.value) == f"{Path(folder or '') / ('x' * 300)}: {problem}"
 
 
 def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:

@@ -20,8 +20,12 @@ def found(given: str, roots: tuple[str, ...]) -> Path:
     if not any(path.is_relative_to(root) for root in inside):
         what = "it lies outside of the working directory"
         raise SourceError(f"{given}: {what}. Move it here, or name the folder it is in under roots.")
-    if not path.exists():
-        raise SourceError(f"{given}: {_missing(path)}")
+    try:
+        problem = "" if path.exists() else _missing(path)
+    except OSError as error:  # a name that is too long, a folder that nobody may look into
+        problem = f"it cannot be looked at ({error.strerror}). Name a place that can be read."
+    if problem:
+        raise SourceError(f"{given}: {problem}")
     return path
 
 

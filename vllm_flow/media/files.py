@@ -48,7 +48,8 @@ class _Gate:
     def read(self, path: str, folder: Path | None = None) -> Medium:
         if folder is None:
             return read_medium(path, self.roots, self.limits)
-        medium = read_medium(folder / Path(path).expanduser(), (*self.roots, folder), self.limits)
+        place = path if path.startswith("~") else folder / path
+        medium = read_medium(place, (*self.roots, str(folder)), self.limits)
         return replace(medium, source=path)
 
     def take(self, data: bytes, source: str) -> Medium:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vllm_flow.core.files import held, replaced
+from vllm_flow.core.files import held, replaced, written_once
 
 
 def test_each_of_two_writers_at_once_writes_a_whole_file(tmp_path: Path) -> None:
@@ -33,6 +33,15 @@ def test_a_block_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Pat
         file.write(str(1 // 0))
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_written_once_makes_its_folder_and_none_above(tmp_path: Path) -> None:
+    written_once(tmp_path / "media" / "cat.png", b"the cat")
+    written_once(tmp_path / "media" / "cat.png", b"another")
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "media").iterdir()] == [("cat.png", b"the cat")]
+    with pytest.raises(FileNotFoundError):
+        written_once(tmp_path / "deleted" / "media" / "cat.png", b"the cat")
+    assert not (tmp_path / "deleted").exists()
 
 
 def test_who_holds_a_folder_takes_away_what_a_killed_one_left_half_written(tmp_path: Path) -> None:

@@ -40,10 +40,13 @@ def replaced(path: Path) -> Iterator[IO[str]]:
 
 
 def written_once(path: Path, data: bytes) -> None:
-    """A file whose name says what is in it: it is there whole or not at all, and one that is there stays."""
+    """A file whose name says what is in it: it is there whole or not at all, and one that is there stays.
+
+    Its folder is made, and none above that: a record that was deleted while it was written is not to come back in part.
+    """
     if path.exists():
         return
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.mkdir(exist_ok=True, mode=0o700)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

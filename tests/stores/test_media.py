@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from vllm_flow.stores.kept_json import kept_of, line_of
 from vllm_flow.stores.memory import MemoryStore
 from vllm_flow.testing.talk import YES
 
+READ_SO_FAR = Path("/proc/self/io")
 CAT = Image("a" * 64, 3, 2, "cat.png", b"the cat")
 DOG = Image("b" * 64, 3, 2, "dog.png", b"the dog")
 
@@ -25,6 +27,11 @@ def show(store: MemoryStore, conversation: str, number: int, *images: Image) -> 
     turn = Turn(conversation, Message("user", (*images, Text("What is it?"))), number=number)
     store.begin(turn)
     store.commit(turn, YES, {})
+
+
+def bytes_read() -> int:
+    """By this process, since it began."""
+    return int(READ_SO_FAR.read_text().split()[1])
 
 
 def kept_in(path: Path) -> list[bytes]:
@@ -69,6 +76,20 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"store.path ({path}): the image 'cat.png' is damaged (its checksum does not match). Put back a copy."
     )
+
+
+@pytest.mark.skipif(not os.access(READ_SO_FAR, os.R_OK), reason="only Linux tells how much was read")
+def test_the_way_to_a_picture_leads_past_no_other(tmp_path: Path) -> None:
+    path, digests, size = tmp_path / "c.sqlite", [f"{number:064x}" for number in range(20)], 100_000
+    with closing(Sqlite(str(path)).open()) as store:
+        show(store, "ann", 1, *(Image(digest, 3, 2, data=b"a" * size) for digest in digests))
+    read = []
+    with closing(apsw.Connection(str(path))) as connection:
+        for digest in digests:
+            before = bytes_read()
+            connection.execute("SELECT data FROM media WHERE digest = ?", (digest,)).fetchall()
+            read.append(bytes_read() - before)
+    assert size <= max(read) < 1.5 * size
 
 
 def test_a_conversation_is_exported_and_imported_with_what_it_shows(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_a_damaged_file_raises_or_serves_what_was_stored(tmp_path):
     original = tmp_path / "original.sqlite"
     store = Sqlite(str(original)).open()
     for number in range(1, 13):
-        answered(store, number, f"question {number} " + "x" * 900, n=number)
+        answered(store, number, f"question {number} " + "x" * 1200, n=number)
     kept, state = store.turns("ann"), store.state("ann")
     store.close()
     content, random, refused, fewer = original.read_bytes(), Random(3), 0, 0
@@ -250,7 +250,7 @@ def test_a_full_database_keeps_what_was_acknowledged_and_goes_on_when_there_is_r
     assert acknowledged > 10
     assert [stored.reply is not None for stored in store.turns("ann")][:acknowledged] == [True] * acknowledged
     with pytest.raises(StoreError) as caught:
-        store.begin(asked(99, "x" * 9000))
+        store.begin(asked(99, "x" * 12000))
     assert str(caught.value) == said
     store._connection.execute("PRAGMA max_page_count=1000").fetchall()
     answered(store, acknowledged + 1, "x" * 3000)

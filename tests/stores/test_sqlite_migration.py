@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from vllm_flow.core.errors import StoreError
+from vllm_flow.core.media import Image
 from vllm_flow.core.messages import system, user
 from vllm_flow.core.resources import StoredTurn
 from vllm_flow.core.values import Completion, Turn, Usage
@@ -73,6 +74,25 @@ def test_a_file_of_version_1_is_migrated_as_it_is_opened(old: Path) -> None:
     assert {name for name in tables if not name.startswith("words")} == {
         "conversations", "fallen", "last_written", "media", "shown", "shows", "standing", "turns",
     }  # fmt: skip
+
+
+def test_a_file_of_version_2_holds_what_it_held_and_takes_what_is_shown(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(sqlite_schema, "STEPS", sqlite_schema.STEPS[:2])
+        before.setattr(sqlite_schema, "VERSION", 2)
+        with closing(Sqlite(str(old)).open()) as store:
+            held = store.dump("ann"), store.dump("bob")
+    with closing(apsw.Connection(str(old))) as connection:
+        assert connection.execute("PRAGMA user_version").get == 2
+        assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'media'").get == 0
+    cat = Image("a" * 64, 3, 2, "cat.png", b"the cat")
+    with closing(Sqlite(str(old)).open()) as store:
+        assert (store.dump("ann"), store.dump("bob")) == held
+        store.begin(Turn("bob", user("Look.", cat), number=8))
+    with closing(Sqlite(str(old)).open()) as store:
+        assert [one.data for one in store.turns("bob")[1].turn.message.media] == [b"the cat"]
 
 
 def test_what_was_damaged_before_is_known_as_such_afterwards(old: Path) -> None:

@@ -64,7 +64,7 @@ CREATE TABLE media (
     digest TEXT NOT NULL PRIMARY KEY,
     data BLOB NOT NULL,            -- PNG or FLAC, see core/media.py
     checksum INTEGER NOT NULL      -- CRC-32 of data
-) STRICT, WITHOUT ROWID;
+) STRICT;                          -- with row ids: else each look at a digest on the way to another reads its data, too
 CREATE TABLE shown (               -- which turn shows which of them: what none shows any more goes
     turn INTEGER NOT NULL REFERENCES turns,
     digest TEXT NOT NULL REFERENCES media,

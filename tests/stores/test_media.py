@@ -78,6 +78,19 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
     )
 
 
+def test_an_answer_is_kept_and_a_conversation_deleted_whole_though_a_picture_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    turn = Turn("ann", Message("user", (CAT, Text("A secret?"))), number=1)
+    with closing(Sqlite(str(path)).open()) as store, closing(apsw.Connection(str(path))) as other:
+        store.begin(turn)
+        other.execute("UPDATE media SET data = ?", (b"the bat",))
+        store.commit(turn, YES, {"n": 1})
+        assert store.state("ann") == {"n": 1}
+        assert other.execute("SELECT count(*) FROM words WHERE words MATCH 'secret'").get == 1
+        assert store.delete("ann")
+        assert other.execute("SELECT count(*) FROM words WHERE words MATCH 'secret'").get == 0
+
+
 @pytest.mark.skipif(not os.access(READ_SO_FAR, os.R_OK), reason="only Linux tells how much was read")
 def test_the_way_to_a_picture_leads_past_no_other(tmp_path: Path) -> None:
     path, digests, size = tmp_path / "c.sqlite", [f"{number:064x}" for number in range(20)], 100_000

@@ -97,16 +97,20 @@ class Rows:
         return next(iter(self.turns(ONE, turn.conversation, turn.number or 0)), None)
 
     def stored(self, row: TurnRow) -> StoredTurn:
-        """What the row holds. Raises StoreError when its checksum does not match."""
+        """What the row holds. Raises StoreError when its checksum, or that of what it shows, does not match."""
+        stored = self.written_in(row)
+        turn = self._media.filled(stored.turn)
+        return stored if turn is stored.turn else replace(stored, turn=turn)
+
+    def written_in(self, row: TurnRow) -> StoredTurn:
+        """As `stored`, without the content of what it shows: that is long, and may be damaged by itself."""
         try:
             if row.checksum != row.expected():
                 raise ValueError("its checksum does not match")
-            stored = _decoded(row.turn, row.reply)
+            return _decoded(row.turn, row.reply)
         except ValueError as error:
             what = f"conversation '{row.conversation}', turn {row.number} is damaged ({error}). Put back a copy."
             raise StoreError(f"{where(self._path)}: {what}") from None
-        turn = self._media.filled(stored.turn)
-        return stored if turn is stored.turn else replace(stored, turn=turn)
 
     def add(self, turn: Turn, reply: Completion | None, state: str | None) -> None:
         """A new row. `begun` or `written` says that the conversation was written."""
@@ -118,7 +122,7 @@ class Rows:
 
     def answer(self, row: TurnRow, turn: Turn, reply: Completion, state: str | None) -> None:
         """Write the turn too: its `sample` says which answer this is."""
-        before, kept = self.stored(row).reply, as_kept(turn)
+        before, kept = self.written_in(row).reply, as_kept(turn)
         text, answer = as_json(turn, kept), as_json(turn, reply)
         crc = checksum(row.conversation, row.number, text, answer, state)
         self.run(ANSWER, text, answer, state, crc, row.id)
@@ -195,7 +199,7 @@ class Rows:
         """Without those that are damaged."""
         for row in self.turns(statement, name):
             with suppress(StoreError):
-                yield row, self.stored(row)
+                yield row, self.written_in(row)
 
     def _believed(self, name: str) -> NameRow | None:
         """As `named`; None also when it is damaged."""

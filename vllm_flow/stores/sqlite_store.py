@@ -57,7 +57,7 @@ class SqliteStore:
         with self._reading():
             rows = self._rows.turns(sqlite_rows.LAST_WITH_STATE, conversation)
         for row in rows:
-            self._rows.stored(row)  # finds damage
+            self._rows.written_in(row)  # finds damage
             return dict(decode(row.state or "{}"))
         return {}
 
@@ -79,7 +79,7 @@ class SqliteStore:
         with self._writing():
             if (row := self._rows.one(turn)) is None:
                 raise rules.not_begun(turn)
-            stored = self._rows.stored(row)
+            stored = self._rows.written_in(row)
             check_same(turn, stored.turn)
             if not is_answered(stored.reply):
                 self._rows.answer(row, turn, reply, text)
@@ -92,7 +92,7 @@ class SqliteStore:
         with self._writing():
             if (row := self._rows.one(turn)) is None:
                 return
-            stored = self._rows.stored(row)
+            stored = self._rows.written_in(row)
             if not is_answered(stored.reply):
                 check_same(turn, stored.turn)
                 self._rows.answer(row, turn, reply, None)

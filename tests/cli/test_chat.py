@@ -344,7 +344,10 @@ def test_what_is_shown_in_a_chat_goes_with_what_is_said_next_and_is_kept(tmp_pat
         "what is it?",
         "/context",
         "/save c.jsonl",
+        "/save c.jsonl",
+        "/save d.jsonl",
     ]
+    (tmp_path / "d.media").touch()
     said = flow(tmp_path, *ECHO, input="\n".join([*lines, "/undo", "/image a cat.png"]))
     assert said.returncode == 0
     assert "/image: the file is missing. Write, for example, /image cat.png\n" in said.stderr
@@ -352,6 +355,8 @@ def test_what_is_shown_in_a_chat_goes_with_what_is_said_next_and_is_kept(tmp_pat
     assert "a cat.png: it is an image. Write /image a cat.png\n" in said.stderr
     assert "[image a cat.png] goes with what you say next." in said.stderr
     assert "     user  [image a cat.png] what is it?" in said.stderr
+    assert "/save: c.jsonl exists. Choose another name.\n/save: d.media exists. Choose another name.\n" in said.stderr
+    assert not (tmp_path / "d.jsonl").exists()
     assert "Taken back: [image a cat.png] what is it?" in said.stderr
     assert "[image a cat.png] was followed by nothing you said, and is not kept." in said.stderr
     (row,) = map(json.loads, (tmp_path / "c.jsonl").read_text(encoding="utf-8").splitlines())

@@ -12,11 +12,12 @@ from uuid import uuid4
 from vllm_flow.cli.ledger_shown import ledger_lines
 from vllm_flow.core.archive import Archive
 from vllm_flow.core.errors import EngineError, FlowError, listed, nearest
+from vllm_flow.core.files import replaced
 from vllm_flow.core.media import A_KIND
 from vllm_flow.core.messages import Message
 from vllm_flow.core.resources import Store
 from vllm_flow.core.values import Prompt
-from vllm_flow.inputs.shown import as_rows_say
+from vllm_flow.inputs.shown import MISSING, as_rows_say
 from vllm_flow.stages.context import Facts, said
 from vllm_flow.stages.context.facts import remembered
 from vllm_flow.stages.context.notes import same
@@ -133,9 +134,7 @@ class Slash:
     def _show(self, kind: str, path: str) -> None:
         gate = self.chat.session.pipeline.media
         if gate is None:
-            raise FlowError(
-                f"/{kind}: nothing here reads images and sounds. Add resources.media: {{use: media/files}}."
-            )
+            raise FlowError(f"/{kind}: {MISSING}")
         if not path:
             raise FlowError(f"/{kind}: the file is missing. Write, for example, {HELP[kind].split('  ')[0]}")
         medium = gate.read(path)
@@ -192,12 +191,14 @@ class Slash:
         if not messages:
             raise FlowError("/save: nothing has been said yet.")
         try:
-            with path.expanduser().open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-                said = as_rows_say(messages, path.expanduser().with_suffix(".media"))
-                row = {"id": self.chat.conversation, "messages": said}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        except FileExistsError:
-            raise FlowError(f"/save: {path} exists. Choose another name.") from None
+            file = path.expanduser()
+            if file.exists():
+                raise FlowError(f"/save: {path} exists. Choose another name.")
+            said = as_rows_say(messages, file.with_suffix(".media"))
+            with replaced(file) as row:
+                row.write(json.dumps({"id": self.chat.conversation, "messages": said}, ensure_ascii=False) + "\n")
+        except FileExistsError as error:  # where the folder of what is shown would be
+            raise FlowError(f"/save: {error.filename} exists. Choose another name.") from None
         except (OSError, RuntimeError, ValueError) as error:  # ~nobody, a zero byte
             what = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
             raise FlowError(f"/save: {path} cannot be written: {what}. Choose another place.") from None

@@ -12,6 +12,7 @@ from vllm_flow.core.messages import Message
 from vllm_flow.core.messages import Text as Written
 from vllm_flow.core.registry import source
 from vllm_flow.core.values import Turn
+from vllm_flow.inputs.shown import MISSING
 
 
 @source("input/text")
@@ -45,9 +46,7 @@ class Text:
 def _media(kind: str, given: str | tuple[str, ...], gate: Gate | None) -> list[Medium]:
     files = [given] if isinstance(given, str) else list(given)
     if files and gate is None:
-        raise InputError(
-            f"input.{kind}: nothing here reads images and sounds. Add resources.media: {{use: media/files}}."
-        )
+        raise InputError(f"input.{kind}: {MISSING}")
     try:
         return [_of_kind(kind, gate.read(file)) for file in files] if gate else []
     except MediaError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from vllm_flow.core.errors import StoreError
 from vllm_flow.core.media import Image
 from vllm_flow.core.messages import Message, Text
 from vllm_flow.core.values import Turn
+from vllm_flow.media import Files, image_from
 from vllm_flow.stores import Sqlite
 from vllm_flow.stores.kept_json import kept_of, line_of
 from vllm_flow.stores.memory import MemoryStore
+from vllm_flow.testing.media import picture
 from vllm_flow.testing.talk import YES
 
 READ_SO_FAR = Path("/proc/self/io")
@@ -106,19 +109,34 @@ def test_the_way_to_a_picture_leads_past_no_other(tmp_path: Path) -> None:
 
 
 def test_a_conversation_is_exported_and_imported_with_what_it_shows(tmp_path: Path) -> None:
-    store = MemoryStore()
-    show(store, "ann", 1, CAT)
-    show(store, "ann", 2, CAT, DOG)
+    store, gate = MemoryStore(), Files().open()
+    red, blue = (image_from(picture(8, 8, text), f"{text}.png") for text in ("a", "b"))
+    show(store, "ann", 1, red)
+    show(store, "ann", 2, red, blue)
     line = line_of(store.dump("ann"))
-    assert line.count("dGhlIGNhdA==") == 1
+    content = b64encode(red.data or b"").decode()
+    assert line.count(content) == 1
     with closing(Sqlite(str(tmp_path / "c.sqlite")).open()) as other:
-        assert other.load(kept_of(line))
-        assert [one.data for one in other.turns("ann")[1].turn.message.media] == [b"the cat", b"the dog"]
-        assert other.conversations()[0].title == "[image cat.png] What is it?"
-        assert not other.load(kept_of(line))
-    with pytest.raises(ValueError, match=r"\.") as caught:
-        kept_of(line.replace("dGhlIGNhdA==", "dGhlIGNhdA"))
-    assert str(caught.value) == f"media.{CAT.digest}: it is no base64. Take the line as it was exported."
-    with pytest.raises(ValueError, match=r"\.") as caught:
-        kept_of(line[:-1].rpartition('"media":')[0] + '"media":[]}')
-    assert str(caught.value) == "media: a list is no mapping. Give the content by digest, as base64."
+        assert other.load(kept_of(line, gate))
+        assert [one.data for one in other.turns("ann")[1].turn.message.media] == [red.data, blue.data]
+        assert other.conversations()[0].title == "[image a.png] What is it?"
+        assert not other.load(kept_of(line, gate))
+    without = kept_of(line[: line.index(',"media":')] + "}", gate)
+    assert [one.data for one in without.turns[1].turn.message.media] == [None, None], "a line need not have the content"
+    as_it_was = "Take the line as it was exported."
+    for there, instead, problem in (
+        (content, content[:-1], f"media.{red.digest}: it is no base64. {as_it_was}"),
+        (content, "ü", f"media.{red.digest}: it is no base64. {as_it_was}"),
+        (content, b64encode(blue.data or b"").decode(), f"media.{red.digest}: it is not what turns.0 shows. {as_it_was}"),
+        ('"width":8', '"width":9', f"media.{red.digest}: it is not what turns.0 shows. {as_it_was}"),
+        (content, b64encode(b"GIF89a").decode(), f"media.{red.digest}: it is neither an image (PNG, JPEG, WEBP) nor a sound (WAV, FLAC, OGG, MP3). Convert it to one of these."),
+        (line[line.index('"media":') :], '"media":[]}', "media: a list is no mapping. Give the content by digest, as base64."),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"\.") as caught:
+            kept_of(line.replace(there, instead), gate)
+        assert str(caught.value) == problem
+    with pytest.raises(ValueError, match="max_pixels") as caught:
+        kept_of(line, Files(max_pixels=63).open())
+    assert str(caught.value) == (
+        f"media.{red.digest}: it has 8 × 8 pixels, and at most 63 are read. Make it smaller, or raise max_pixels."
+    )

@@ -19,6 +19,7 @@ from vllm_flow.core.errors import ConfigError, Fault, FlowError, StoreError, lis
 
 if TYPE_CHECKING:
     from vllm_flow.core.archive import Archive
+    from vllm_flow.core.gate import Gate
 
 HELP = """usage: vllm-flow context ls [--json]
        vllm-flow context show NAME [--all] [--json]
@@ -49,6 +50,8 @@ words says otherwise, such as store.path=FILE.
   --json     the same as data
   --         the words behind it are no key=value
 """
+ANY_MEDIA = {"use": "media/files"}
+"""Where none is configured."""
 OVERRIDE = re.compile(r"[+~]*[A-Za-z_][\w./@:-]*=.*", re.DOTALL)
 FLAGS = {"--json": "json", "--all": "all", "--dry-run": "dry", "--help": "help", "-h": "help"}
 
@@ -61,6 +64,8 @@ class Opened:
     flags: set[str]
     keep_days: float | None
     """As configured; the store was opened without it."""
+    gate: Gate
+    """What an import shows enters through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +102,10 @@ def main(arguments: list[str]) -> int:
     said = [word for word in arguments[:split] if word not in (*overrides, *FLAGS)][1:] + arguments[split + 1 :]
     verb = _checked(name, said, flags)
     os.umask(0o077)
-    options = _options(overrides)
+    options, gate = _options(overrides)
     keep_days = getattr(options, "keep_days", None)
     with closing(_open(options, makes=verb.makes)) as store:
-        return _function(name)(Opened(store, flags, keep_days), said)
+        return _function(name)(Opened(store, flags, keep_days, gate.open()), said)
 
 
 def _checked(name: str, said: Sequence[str], flags: set[str]) -> Verb:
@@ -129,22 +134,23 @@ def _function(name: str) -> Callable[[Opened, list[str]], int]:
     return function
 
 
-def _options(overrides: Sequence[str]) -> Any:
-    """The options of the configured store. Raises ConfigError."""
+def _options(overrides: Sequence[str]) -> list[Any]:
+    """The options of the configured store, and of the gate for images and sounds. Raises ConfigError."""
     from vllm_flow.config import compose
     from vllm_flow.core import registry
     from vllm_flow.core.parts import Parts
 
     spec = compose(kept_in_a_file(overrides))
-    parts, path = Parts(spec), ("resources", "store")
+    parts, both = Parts(spec), list[Any]()
     parts.load()
-    entry = spec.resources["store"]
-    found = parts.find(path, registry.resource, entry)
-    given = {key: value for key, value in entry.items() if key != "use"} if isinstance(entry, dict) else {}
-    options = parts.instance(path, found, given) if found else None
-    if options is None or any(place[:2] == path for place, _ in parts.faults):
-        raise parts.error()
-    return options
+    for name, entry in (("store", spec.resources["store"]), ("media", spec.resources.get("media", ANY_MEDIA))):
+        path = ("resources", name)
+        found = parts.find(path, registry.resource, entry)
+        given = {key: value for key, value in entry.items() if key != "use"} if isinstance(entry, dict) else {}
+        both.append(parts.instance(path, found, given) if found else None)
+        if both[-1] is None or any(place[:2] == path for place, _ in parts.faults):
+            raise parts.error()
+    return both
 
 
 def _open(options: Any, *, makes: bool) -> Archive:

@@ -101,7 +101,7 @@ def export_(opened: Opened, words: Sequence[str]) -> int:
 
 def import_(opened: Opened, words: Sequence[str]) -> int:
     problems: list[str] = []
-    loaded = [_import(opened.store, line, where, problems) for where, line in _lines(words[0])]
+    loaded = [_import(opened, line, where, problems) for where, line in _lines(words[0])]
     there = loaded.count(False)
     already = f"; {there} {'was' if there == 1 else 'were'} there already" if there else ""
     print(f"Imported {_so_many(loaded.count(True), 'conversation')}{already}.", file=sys.stderr)
@@ -216,10 +216,10 @@ def _opened(file: str) -> IO[str]:
         raise FlowError(f"{file}: {what}. Give a file that `vllm-flow context export` wrote.") from None
 
 
-def _import(store: Archive, line: str, where: str, problems: list[str]) -> bool | None:
+def _import(opened: Opened, line: str, where: str, problems: list[str]) -> bool | None:
     """Whether it was not there before; None when it could not be taken."""
     try:
-        return store.load(kept_of(line))
+        return opened.store.load(kept_of(line, opened.gate))
     except (StoreError, ValueError) as error:
         problems.append(f"{where}: {error}")
         return None

@@ -1,11 +1,11 @@
 """A whole conversation as one line of JSON: how it is exported and imported. One line, one conversation, one write.
 
-What it shows is in the line, too: in `media` by digest, as base64.
+What it shows is in the line, too: in `media` by digest, as base64. Whoever wrote the line, it enters through the gate:
+a store keeps content by its digest, for all conversations that show it.
 """
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,9 +13,14 @@ from typing import Any
 
 from vllm_flow.core.archive import Kept, KeptTurn
 from vllm_flow.core.codec import completion_from_json, encode, turn_from_json
+from vllm_flow.core.errors import MediaError
+from vllm_flow.core.gate import Gate
 from vllm_flow.core.json_checks import brief, check_keys, list_from_json, text_from_json
 from vllm_flow.core.json_text import decode
+from vllm_flow.core.media import Medium
 from vllm_flow.core.media_of import media_of, with_content
+
+AS_IT_WAS = "Take the line as it was exported."
 
 
 def line_of(kept: Kept) -> str:
@@ -26,11 +31,11 @@ def line_of(kept: Kept) -> str:
     return encode({"conversation": kept.name, "title": kept.title, "written": written, "turns": kept.turns, **media})
 
 
-def kept_of(line: str) -> Kept:
+def kept_of(line: str, gate: Gate) -> Kept:
     """The conversation of a line that `line_of` made. Raises ValueError, `place: what is wrong. …`."""
     data = decode(line)
     check_keys(data, "conversation", ("conversation", "title", "written", "turns"), ("media",))
-    turns, media = list_from_json(data["turns"], "turns"), _media(data.get("media", {}))
+    turns, media = list_from_json(data["turns"], "turns"), _media(data.get("media", {}), gate)
     return Kept(
         text_from_json(data["conversation"], "conversation"),
         text_from_json(data["title"], "title"),
@@ -39,26 +44,35 @@ def kept_of(line: str) -> Kept:
     )
 
 
-def _media(data: Any) -> dict[str, bytes]:
+def _media(data: Any, gate: Gate) -> dict[str, Medium]:
     if not isinstance(data, dict):
         raise ValueError(f"media: {brief(data)} is no mapping. Give the content by digest, as base64.")
-    found = {}
+    found = dict[str, Medium]()
     for digest, text in data.items():
+        where = f"media.{digest}"
+        encoded = text_from_json(text, where)
         try:
-            found[digest] = b64decode(text_from_json(text, f"media.{digest}"), validate=True)
-        except binascii.Error:
-            raise ValueError(f"media.{digest}: it is no base64. Take the line as it was exported.") from None
+            found[digest] = gate.take(b64decode(encoded, validate=True), where)
+        except MediaError as error:
+            raise ValueError(str(error)) from None
+        except ValueError:
+            raise ValueError(f"{where}: it is no base64. {AS_IT_WAS}") from None
     return found
 
 
-def _turn(data: Any, where: str, media: Mapping[str, bytes]) -> KeptTurn:
+def _turn(data: Any, where: str, media: Mapping[str, Medium]) -> KeptTurn:
     check_keys(data, where, ("turn", "reply", "state"))
     reply, state = data["reply"], data["state"]
     if not isinstance(state, dict | None):
         raise ValueError(f"{where}.state: {brief(state)} is no mapping. Give one, or null.")
+
+    def content(shown: Medium) -> bytes | None:
+        if (known := media.get(shown.digest, shown)) != shown:
+            raise ValueError(f"media.{shown.digest}: it is not what {where} shows. {AS_IT_WAS}")
+        return known.data
+
     answer = None if reply is None else completion_from_json(reply, f"{where}.reply")
-    turn = turn_from_json(data["turn"], f"{where}.turn")
-    return KeptTurn(with_content(turn, lambda medium: media.get(medium.digest)), answer, state)
+    return KeptTurn(with_content(turn_from_json(data["turn"], f"{where}.turn"), content), answer, state)
 
 
 def _moment(text: str) -> datetime:

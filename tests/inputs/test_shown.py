@@ -106,6 +106,8 @@ def test_rows_show_files_beside_them_and_what_is_written_in_them(gate: Gate) -> 
         ({"type": "image_url", "image_url": {"url": "https://host/cat.png"}}, "image_url: nothing is fetched from 'https://host/cat.png'. Put the file beside the rows, and name it."),
         ({"type": "image_url", "image_url": {"url": "data:image/png,abc"}}, "image_url: a data URL that is no base64. Write data:image/png;base64,…"),
         ({"type": "input_audio", "input_audio": {"data": "?"}}, "input_audio: it is no base64. Encode the file's bytes."),
+        ({"type": "image", "image": {"data": "R0lGODlh"}}, "image: image: it is neither an image (PNG, JPEG, WEBP) nor a sound (WAV, FLAC, OGG, MP3). Convert it to one of these."),
+        ({"type": "image_url", "image_url": {"url": "data:\33[2J;base64,R0lGODlh"}}, "image_url: image: it is neither an image (PNG, JPEG, WEBP) nor a sound (WAV, FLAC, OGG, MP3). Convert it to one of these."),
         ({"type": "audio", "audio": "dog.png"}, "audio: dog.png is an image. Show it as one."),
     ],
 )  # fmt: skip

@@ -120,8 +120,8 @@ class _Build:
             raise self.parts.error()
         used = {name: self.resources[name] for name in graph.inputs if name in self.resources}
         noticed = advice(self.spec, graph, self.sampling, stages)
-        gate = next((one for name, one in self.resources.items() if name == "media" and fits(one.opens, Gate)), None)
-        media = gate.options.open() if gate else None
+        gate = self.resources.get("media")
+        media = gate.options.open() if gate and fits(gate.opens, Gate) else None
         return Pipeline(self.spec.name, graph, used, self.sampling, source, self.spec.repeat, metrics, noticed, media)
 
     def check_shape(self) -> None:

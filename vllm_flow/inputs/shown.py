@@ -46,17 +46,18 @@ class Shown:
         if self.gate is None:
             raise ValueError(f"{where}: {MISSING}")
         try:
-            medium = self._read(self.gate, given, where)
+            medium = self._read(self.gate, kind, given, where)
         except MediaError as error:
             raise ValueError(f"{where}: {error}") from None
         if medium.kind != kind:
             raise ValueError(f"{where}: {medium.source} is {A_KIND[medium.kind]}. Show it as one.")
         return medium
 
-    def _read(self, gate: Gate, given: Any, where: str) -> Medium:
+    def _read(self, gate: Gate, kind: MediaKind, given: Any, where: str) -> Medium:
+        """What has no name is called by its kind."""
         if isinstance(given, dict) and "data" in given:
             check_keys(given, where, ("data",), ("format",))
-            return gate.take(_decoded(text_from_json(given["data"], f"{where}.data"), where), "audio")
+            return gate.take(_decoded(text_from_json(given["data"], f"{where}.data"), where), kind)
         if isinstance(given, dict):
             check_keys(given, where, ("url",), ("detail",))
             given = given["url"]
@@ -65,7 +66,7 @@ class Shown:
             head, _, content = path.partition(",")
             if not head.endswith(";base64"):
                 raise ValueError(f"{where}: a data URL that is no base64. Write data:image/png;base64,…")
-            return gate.take(_decoded(content, where), head.removeprefix("data:").partition("/")[0])
+            return gate.take(_decoded(content, where), kind)
         if "://" in path:
             what = f"nothing is fetched from '{path[:60]}'"
             raise ValueError(f"{where}: {what}. Put the file beside the rows, and name it.")

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,21 @@ def test_which_of_both_it_is_is_told_by_its_content() -> None:
         "notes.mp3: it is neither an image (PNG, JPEG, WEBP) nor a sound (WAV, FLAC, OGG, MP3). "
         "Convert it to one of these."
     )
+
+
+def test_what_somebody_holds_is_not_decoded_again(tmp_path: Path) -> None:
+    (tmp_path / "shop.png").write_bytes(data := picture(8, 8))
+    first = medium_from(data, "shop.png")
+    assert medium_from(data, "shop.png") is first
+    assert Files().open().read("shop.png", tmp_path) is first
+    assert medium_from(data, "bell.png").source == "bell.png"
+    (tmp_path / "shop.png").write_bytes(picture(8, 9))
+    assert read_medium(tmp_path / "shop.png", [tmp_path]) != first
+    with pytest.raises(MediaError, match="at most 63 are read"):
+        medium_from(data, "shop.png", Limits(max_pixels=63))
+    known = weakref.ref(first)
+    del first
+    assert known() is None, "nothing is held for its own sake"
 
 
 def test_a_file_is_read_in_the_working_directory_and_in_declared_folders(

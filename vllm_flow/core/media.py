@@ -14,7 +14,7 @@ A_KIND = {"image": "an image", "audio": "a sound"}
 """In a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Image:
     """A picture: RGB, upright, its first frame."""
 
@@ -43,7 +43,7 @@ class Image:
         return f"[image {self.source or f'{self.width}×{self.height}'}]"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Audio:
     """A sound: one channel, at the rate it was recorded with."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from vllm_flow.core.media import Medium
 from vllm_flow.core.options import OptionProblem, above, at_least
 from vllm_flow.core.registry import resource
 from vllm_flow.media.limits import Limits
-from vllm_flow.media.reading import medium_from, read_medium
+from vllm_flow.media.reading import medium_from, read_bytes, read_medium
 
 
 @resource("media/files")
@@ -49,8 +49,7 @@ class _Gate:
         if folder is None:
             return read_medium(path, self.roots, self.limits)
         place = path if path.startswith("~") else folder / path
-        medium = read_medium(place, (*self.roots, str(folder)), self.limits)
-        return replace(medium, source=path)
+        return medium_from(read_bytes(place, (*self.roots, folder), self.limits), path, self.limits)
 
     def take(self, data: bytes, source: str) -> Medium:
         return medium_from(data, source, self.limits)

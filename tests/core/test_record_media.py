@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from vllm_flow.core.errors import RecordError
+from vllm_flow.core.events import TurnDone
 from vllm_flow.core.media import Audio, Image
-from vllm_flow.core.messages import Message, Text, assistant
+from vllm_flow.core.messages import Message, Text, assistant, user
 from vllm_flow.core.record import Record
 from vllm_flow.core.recorded import read
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Turn
+from vllm_flow.core.values import Prompt, Result, Turn
 
 CAT = Image("a" * 64, 3, 2, "cat.png", b"the cat")
 BEEP = Audio("b" * 64, 16000, 800, data=b"the beep")
@@ -53,6 +54,16 @@ def test_turns_come_back_from_a_record_with_what_they_showed(tmp_path: Path) -> 
     assert [turn.message for turn in found] == [turn.message for turn in turns]
     assert [one.data for turn in found for one in turn.message.media] == [b"the cat", b"the cat", b"the beep"]
     assert "the cat" not in (tmp_path / "run" / "results.jsonl").read_text()
+
+
+def test_a_value_that_shows_something_is_kept_with_it(tmp_path: Path) -> None:
+    spec = RunSpec("look", {"seen": {"use": "my/looks"}}, "seen")
+    with Record(tmp_path / "run", spec) as record:
+        record(TurnDone(Result(Turn("ann", user("Draw."), number=1), (CAT, Prompt((user("Hear.", BEEP),)))), 0.1))
+    (row,) = read(tmp_path / "run").results()
+    assert [row["value"][0]["digest"], row["value"][1]["messages"][0]["parts"][0]["digest"]] == ["a" * 64, "b" * 64]
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "run" / "media").iterdir()}
+    assert kept == {f"{'a' * 64}.png": b"the cat", f"{'b' * 64}.flac": b"the beep"}
 
 
 def test_a_record_whose_media_are_gone_is_still_read_and_one_that_cannot_be_read_is_told(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from vllm_flow.core.json_checks import (
 )
 from vllm_flow.core.likelihood_json import in_columns, likelihoods_from_json, scored_to_json
 from vllm_flow.core.likelihoods import Scored
+from vllm_flow.core.media import Medium
+from vllm_flow.core.media_json import medium_to_json
 from vllm_flow.core.message_json import message_from_json, message_to_json
 from vllm_flow.core.messages import Message
 from vllm_flow.core.shape import Parsed
@@ -81,6 +83,8 @@ def _plain(value: object, path: tuple[str, ...]) -> Any:
             if not isinstance(key, str):
                 raise _cannot(path, f"the key {key!r} is no text. JSON has texts as keys only.")
         return {key: _plain(item, (*path, key)) for key, item in value.items()}
+    if isinstance(value, Medium):
+        return medium_to_json(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _fields(value, path)
     raise _cannot(path, f"{type(value).__name__} cannot be written as JSON. Use texts, numbers, lists and mappings.")

@@ -1,18 +1,18 @@
-"""Media of turns: what a turn shows, and the turn with the content of what it shows.
+"""Media of turns: what a turn or a value shows, and the turn with the content of what it shows.
 
 Whoever keeps turns writes them without content, which is long and often the same, and keeps that beside, by digest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from vllm_flow.core.files import written_once
-from vllm_flow.core.media import Medium
+from vllm_flow.core.media import Audio, Image, Medium
 from vllm_flow.core.messages import Message
-from vllm_flow.core.values import Turn
+from vllm_flow.core.values import Prompt, Turn
 
 MEDIA = "media"
 """The folder of a record in which they are."""
@@ -27,7 +27,21 @@ def file_of(medium: Medium) -> str:
 
 def media_of(turn: Turn) -> dict[str, Medium]:
     """Each medium of its message and its history once, by digest."""
-    return {one.digest: one for message in (*turn.history, turn.message) for one in message.media}
+    return {one.digest: one for one in media_in((*turn.history, turn.message))}
+
+
+def media_in(value: object) -> Iterator[Medium]:
+    """Of a value of the graph: a medium, messages, a prompt, or a tuple of such."""
+    match value:
+        case Image() | Audio():
+            yield value
+        case Message():
+            yield from value.media
+        case Prompt():
+            yield from media_in(value.messages)
+        case tuple():
+            for one in value:
+                yield from media_in(one)
 
 
 def with_content(turn: Turn, content: Content) -> Turn:
@@ -38,9 +52,9 @@ def with_content(turn: Turn, content: Content) -> Turn:
     return replace(turn, message=_filled(turn.message, content), history=history)
 
 
-def keep_media(turn: Turn, folder: Path) -> None:
-    """Write what the turn shows into the folder, as far as it is known and not there yet. Raises OSError."""
-    for medium in media_of(turn).values():
+def keep_media(media: Iterable[Medium], folder: Path) -> None:
+    """Write them into the folder, as far as they are known and not there yet. Raises OSError."""
+    for medium in media:
         if medium.data is not None:
             written_once(folder / file_of(medium), medium.data)
 

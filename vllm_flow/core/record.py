@@ -24,7 +24,7 @@ from vllm_flow.core.errors import RecordError
 from vllm_flow.core.events import Committed, Event, Inferred, NodeDone, Opened, Reconfigured, TurnDone, TurnStarted
 from vllm_flow.core.files import ELSEWHERE, held, private_file, replaced
 from vllm_flow.core.ledger import Ledger
-from vllm_flow.core.media_of import MEDIA, keep_media
+from vllm_flow.core.media_of import MEDIA, keep_media, media_in, media_of
 from vllm_flow.core.record_rows import commits_row, result_row, shown, timing_row, turn_key
 from vllm_flow.core.revision import Revision, Revisions
 from vllm_flow.core.spec import RunSpec
@@ -149,7 +149,7 @@ class Record:
                 row = {"event": "reconfigured", "change": change, "fingerprint": spec.fingerprint, "at": _now()}
                 self._line("events", row)
             case TurnStarted(turn):
-                keep_media(turn, self.folder / MEDIA)
+                keep_media(media_of(turn).values(), self.folder / MEDIA)
                 self._line("events", {"event": "turn started", "index": turn.index, **turn_key(turn), "at": _now()})
             case NodeDone(turn, node, Context() as context):
                 told = {"messages": len(context.messages), "dropped": context.dropped}
@@ -172,6 +172,7 @@ class Record:
         self.answered += result.failure is None
         if kept := self._commits.pop((result.turn.conversation, result.turn.number), None):
             self._line("commits", commits_row(result, kept))  # before the result: a result is a turn that is done
+        keep_media(media_in(result.value), self.folder / MEDIA)
         self._line("results", result_row(result))
         kind = "turn failed" if result.failure else "turn served from the store" if result.stored else "turn done"
         told = {"index": result.turn.index, "at": _now(), "seconds": round(seconds, 6), **shown(result)}

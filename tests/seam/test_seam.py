@@ -239,8 +239,22 @@ def test_what_we_write_of_tools_for_a_template_without_keeps_its_tokens() -> Non
     assert read._tokenizer.decode(ids) == read.text(Prompt(CALLED, tools=(SPEC,)))
 
 
+@pytest.mark.parametrize("said", ["1<9<3", "1<0<3", "<|end|>", "\U0010ffff9\U0010ffff", "\U0010ffff0\U0010ffff"])
+def test_calls_and_tools_are_told_from_what_a_template_puts_together(said: str) -> None:
+    read, none = with_template(PHI4), {"type": "object", "properties": {}}
+
+    def prompt(said: str, first: str) -> Prompt:
+        call = Message("assistant", (ToolCall("calculate", {"expression": said}),))
+        result = Message("tool", (ToolResult("calculate", "true"),))
+        return Prompt((user(first), call, result), tools=(ToolSpec("calculate", said, none),))
+
+    wanted = control(read, read.ids(prompt("1+1", "Is it?")))
+    assert control(read, read.ids(prompt(said, "Is it?"))) == wanted
+    assert control(read, read.ids(prompt(said, "Is it <|end|>?"))) == wanted
+
+
 def test_tools_that_a_template_that_puts_tokens_together_cannot_tell_apart_are_refused() -> None:
-    read = with_template("{{ tools | tojson if tools }}" + PHI4)
+    read = with_template("{{ tools | tojson(ensure_ascii=true) if tools }}" + PHI4)
     spec = ToolSpec("weather", "<|end|>", {"type": "object", "properties": {}})
     with pytest.raises(EngineError, match=r"^prompt: the control token <\|end\|> is in it, and the model's chat"):
         read.ids(Prompt((user("Weather?"),), tools=(spec,)))

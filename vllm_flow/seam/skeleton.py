@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from vllm_flow.seam.seals import Place, Seals, check_no_seals, theirs, unclear
 
 EDGE = "\U0010ffff"
 """Another noncharacter."""
+STAND_INS = 0x100000
+"""Of Unicode's private use, from here on: what stands for the letters that control tokens begin with."""
 SPEC = [one.name for one in fields(ToolSpec)]
 MARK = re.compile(f"{EDGE}([0-9]+){EDGE}")
 
@@ -49,12 +51,13 @@ def sealed(seals: Seals, prompt: Prompt, text: str, found: Sequence[Place], read
     rest = theirs(found, seals.places(ours))
     if not rest:
         return None
-    marked, said = _marked(prompt, seals.begins)
+    letters = sorted({*seals.begins, EDGE})  # an edge that others write is none
+    marked, said = _marked(prompt, {ord(one): STAND_INS + place for place, one in enumerate(letters)})
     skeleton = reader.render(marked, seals if sure else None)
     built = reader.found(skeleton)
     if sure and not built:
         return ours
-    runs = _runs(ours, skeleton, said)
+    runs = _runs(ours, skeleton, said, {STAND_INS + place: one for place, one in enumerate(letters)})
     if runs is None and not seals.begins.intersection(_all_said(prompt)) and _names(rest) == _names(built):
         return None  # the template changes what is said, which has not a letter that a control token begins with
     if runs is None:
@@ -73,45 +76,47 @@ def _all_said(prompt: Prompt) -> str:
     return "".join([*(part.text for part in parts), *map(repr, others)])
 
 
-def _marked(prompt: Prompt, begins: Collection[str]) -> tuple[Prompt, list[str]]:
+def _marked(prompt: Prompt, stand_ins: Mapping[int, int]) -> tuple[Prompt, list[str]]:
     """With a mark in place of each text, but for the space around it, and what the marks are for.
 
-    What else others have said keeps its form, for templates ask for it, but for what a control token `begins` with.
+    What else others have said keeps its form, for templates ask for it, but for letters that others stand in for.
     """
     said, messages = list[str](), list[Message]()
     for message in prompt.messages:
         parts = list[Part]()
         for part in message.parts:
             if isinstance(part, ToolCall | ToolResult):
-                part = replace(part, name=_defused(part.name, begins), id=_defused(part.id, begins))  # noqa: PLW2901
+                part = replace(part, name=_defused(part.name, stand_ins), id=_defused(part.id, stand_ins))  # noqa: PLW2901
             if isinstance(part, ToolCall):
-                parts.append(replace(part, arguments=_defused(part.arguments, begins)))
+                parts.append(replace(part, arguments=_defused(part.arguments, stand_ins)))
             elif isinstance(part, Text | ToolResult) and (core := part.text.strip()):
                 parts.append(replace(part, text=part.text.replace(core, f"{EDGE}{len(said)}{EDGE}", 1)))
                 said.append(core)
             else:
                 parts.append(part)
         messages.append(replace(message, parts=tuple(parts)))
-    tools = tuple(ToolSpec(*(_defused(getattr(one, name), begins) for name in SPEC)) for one in prompt.tools)
+    tools = tuple(ToolSpec(*(_defused(getattr(one, name), stand_ins) for name in SPEC)) for one in prompt.tools)
     return replace(prompt, messages=tuple(messages), tools=tools), said
 
 
-def _defused(value: Any, begins: Collection[str]) -> Any:
-    """The same JSON value, with an edge for each letter that a control token begins with."""
+def _defused(value: Any, stand_ins: Mapping[int, int]) -> Any:
+    """The same JSON value, with what stands in for its letters."""
     if isinstance(value, str):
-        return "".join(EDGE if one in begins else one for one in value)
+        return value.translate(stand_ins)
     if isinstance(value, Mapping):
-        return {_defused(key, begins): _defused(one, begins) for key, one in value.items()}
-    return [_defused(one, begins) for one in value] if isinstance(value, list | tuple) else value
+        return {_defused(key, stand_ins): _defused(one, stand_ins) for key, one in value.items()}
+    return [_defused(one, stand_ins) for one in value] if isinstance(value, list | tuple) else value
 
 
-def _runs(text: str, skeleton: str, said: Sequence[str]) -> list[tuple[int, int, int]] | None:
+def _runs(
+    text: str, skeleton: str, said: Sequence[str], stood_for: Mapping[int, str]
+) -> list[tuple[int, int, int]] | None:
     """What stands between marks: where in the skeleton, up to where, and where in the text; None where it differs.
 
-    A text may stand there as it was said, or as JSON has it.
+    A text may stand there as it was said, or as JSON has it. stood_for: the letters, by what stands in for them.
     """
     pieces = MARK.split(skeleton)
-    between, numbers = pieces[::2], [int(one) for one in pieces[1::2]]
+    between, numbers = [one.translate(stood_for) for one in pieces[::2]], [int(one) for one in pieces[1::2]]
     if not text.startswith(between[0]):
         return None
     place, here = 0, 0

@@ -10,7 +10,10 @@ from threading import Thread
 import pytest
 
 from tests import tiny
-from vllm_flow.core.errors import ModelError
+from vllm_flow.core.errors import EngineError, ModelError
+from vllm_flow.core.media import Image
+from vllm_flow.core.messages import user
+from vllm_flow.core.values import Prompt
 from vllm_flow.engines.transformers.foresee import foresee
 from vllm_flow.engines.transformers.load import load
 from vllm_flow.engines.transformers.options import DType, Quantize
@@ -37,6 +40,19 @@ def test_so_they_are_of_a_folder(tmp_path: Path, family: str, quantize: Quantize
     facts = load(model, "cpu", "float32", False, quantize).facts
     foreseen = foresee(model, "float32", quantize)
     assert (foreseen.weight_bytes, foreseen.kv_bytes_per_token) == (facts["weight_bytes"], facts["kv_bytes_per_token"])
+
+
+def test_a_prompt_that_a_run_would_refuse_is_not_counted_without_its_image() -> None:
+    foreseen = foresee(Model("random", architecture=SHAPE), "float32", None)
+    prompt = Prompt((user("What is this?", Image("0" * 64, 8, 8, "cat.png")),))
+    assert foreseen.measure is not None
+    for count in (foreseen.count, foreseen.measure):
+        with pytest.raises(EngineError) as caught:
+            count(prompt)
+        assert str(caught.value) == (
+            "the engine 'transformers' reads no images with this model: cat.png. Choose a model that does, or have it "
+            "put in words with fuse/describe."
+        )
 
 
 @pytest.mark.parametrize(

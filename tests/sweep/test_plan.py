@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny_media import picture
 from vllm_flow.cli import main
 from vllm_flow.core.engines import Engines
 from vllm_flow.sweep.fused import Fused
@@ -95,6 +96,37 @@ def test_prompts_are_planned_within_their_budget(rows: Path, tmp_path: Path) -> 
     assert stiff.context_overflow == stiff.prompts.refused > 0
     (none,) = planned(points(tmp_path, [*words, "++graph.prompt.budget=9"]), tmp_path).groups
     assert (none.prompts.tokens, none.prompts.why_unknown, none.context_overflow) == (None, "none fits", 6)
+
+
+def test_prompts_that_the_engine_refuses_are_counted_and_the_others_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text(
+        '{"text": "Hi", "image": "a.png"}\n{"text": "Hello", "image": null}\n', encoding="utf-8"
+    )
+    Path("a.png").write_bytes(picture(1, 8, 8).data or b"")
+    assert (
+        main(
+            [
+                "check",
+                "--plan",
+                *TINY,
+                "input=file",
+                "input.path=rows.jsonl",
+                "++input.image=image",
+                "input.text='{text}'",
+            ]
+        )
+        == 0
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert "  turns: 2 at each of 1 points, 2 in all" in lines
+    assert any(line.startswith("  prompt tokens: ") and "unknown" not in line for line in lines)
+    assert (
+        "  not read: 1 prompts; the first: the engine 'transformers' reads no images with this model: a.png. "
+        "Choose a model that does, or have it put in words with fuse/describe."
+    ) in lines
 
 
 @pytest.mark.parametrize(

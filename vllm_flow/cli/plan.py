@@ -52,6 +52,8 @@ def _lines(group: GroupPlan, plan: Plan) -> list[str]:
         )
     if group.context_overflow:
         found.append(f"does not fit: {group.context_overflow} prompts leave no room for sampling.max_tokens")
+    if prompts.unread:
+        found.append(f"not read: {prompts.unread} prompts; the first: {prompts.why_unread}")
     found.append(_memory(group, plan))
     if group.seconds is None:
         found.append("time: unknown; no finished run here had this engine")

@@ -148,8 +148,9 @@ def adapting(engine: Engine) -> Adapts:
     return engine
 
 
-def named(engine: Engine) -> str:
-    return f"the engine '{engine.describe().get('engine', type(engine).__name__)}'"
+def named(engine: Engine | str) -> str:
+    name = engine if isinstance(engine, str) else engine.describe().get("engine", type(engine).__name__)
+    return f"the engine '{name}'"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def check_shape(engine: Engine, request: Request, shapes: Collection[str]) -> No
         raise EngineError(f"{named(engine)} holds no answer to a {request.shape.kind}. Choose engine=transformers.")
 
 
-def check_media(engine: Engine, prompt: Before, kinds: Collection[str]) -> None:
+def check_media(engine: Engine | str, prompt: Before, kinds: Collection[str]) -> None:
     """For every engine. Raises EngineError for a prompt with media of a kind that it reads none of."""
     messages = prompt.messages if isinstance(prompt, Prompt) else ()
     for medium in (one for message in messages for one in message.media):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vllm_flow.core.errors import ContextOverflow, FlowError, told
+from vllm_flow.core.errors import ContextOverflow, EngineError, FlowError, told
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.resources import Foreseen, Foresees
 from vllm_flow.core.values import BadRow
@@ -41,6 +41,10 @@ class Prompts:
     why_unknown: str = ""
     refused: int = 0
     """Of those counted, prompts that the fuser itself refuses to make: nothing of what they say may give way."""
+    unread: int = 0
+    """Of those counted, prompts that the engine refuses, however long they are."""
+    why_unread: str = ""
+    """What it says of the first."""
 
 
 @dataclass(frozen=True)
@@ -128,22 +132,26 @@ def _prompts(pipeline: Pipeline, foreseen: Foreseen | None, why: str) -> tuple[P
     if isinstance(items, AsyncIterable):
         return Prompts(None, 0, None, None, False, "the input comes from another program"), []
     maker = PromptMaker(pipeline, foreseen) if foreseen else None
-    turns, bad, refused, lengths = 0, 0, 0, list[int]()
+    turns, bad, refused, lengths, unread = 0, 0, 0, list[int](), list[str]()
     for item in items:
         if isinstance(item, BadRow):
             bad += 1
             continue
         turns += 1
-        if foreseen and maker and maker.able and len(lengths) + refused < COUNTED:
+        if foreseen and maker and maker.able and len(lengths) + refused + len(unread) < COUNTED:
             try:
                 lengths.append(foreseen.count(maker.prompt(item)))
             except ContextOverflow:
                 refused += 1
+            except EngineError as error:  # a run fails this turn and goes on
+                unread.append(told(error))
+    why_unread = next(iter(unread), "")
     if not foreseen or not maker or not maker.able or not lengths:
-        why = why or ("none fits" if refused else "a stage makes them that only a run may call")
-        return Prompts(turns, bad, None, None, False, why, refused), lengths
+        none = "none fits" if refused else "none is read" if unread else "a stage makes them that only a run may call"
+        return Prompts(turns, bad, None, None, False, why or none, refused, len(unread), why_unread), lengths
     tokens = round(sum(lengths) / len(lengths) * turns)
-    return Prompts(turns, bad, tokens, max(lengths), len(lengths) < turns, refused=refused), lengths
+    reckoned = len(lengths) < turns
+    return Prompts(turns, bad, tokens, max(lengths), reckoned, "", refused, len(unread), why_unread), lengths
 
 
 def _why(known: tuple[Path, str] | None) -> str:

@@ -8,6 +8,7 @@ import torch
 
 from vllm_flow.core.errors import ModelError
 from vllm_flow.core.resources import Foreseen
+from vllm_flow.core.taking import check_media
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.transformers.load import context_length, kept_layers, number_type
 from vllm_flow.engines.transformers.loaded import Renders
@@ -40,15 +41,16 @@ def foresee(model: Model, dtype: DType, quantize: Quantize | None) -> Foreseen:
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     renderer = _renderer(config, reads)
 
-    def count(prompt: Prompt) -> int:
-        return len(renderer.ids(prompt))
+    def checked(prompt: Prompt) -> Prompt:
+        check_media("transformers", prompt, renderer.kinds if isinstance(renderer, SeeingRenderer) else ())
+        return prompt
 
     return Foreseen(
-        count=count,
+        count=lambda prompt: len(renderer.ids(checked(prompt))),
         weight_bytes=foreseen_bytes(weights, quantize, number) + towers * number.itemsize,
         kv_bytes_per_token=2 * text.num_hidden_layers * heads * width * number.itemsize,
         context_length=length,
-        measure=renderer.measure,
+        measure=lambda prompt: renderer.measure(checked(prompt)),
     )
 
 

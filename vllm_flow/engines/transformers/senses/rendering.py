@@ -46,6 +46,10 @@ class SeeingRenderer:
         self._view = Recent[Whose, View](lambda whose: self._view_now(*whose), lambda view: len(view.ids))
 
     @property
+    def kinds(self) -> frozenset[MediaKind]:
+        return self._reader.kinds
+
+    @property
     def begin(self) -> int | None:
         return self._texts.begin
 

@@ -1,12 +1,15 @@
-"""A tiny model, loaded in each kind of number that has its own kernels."""
+"""A tiny model, loaded in each kind of number that has its own kernels, and what tokens are drawn from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import torch
 
-from tests.engines.looping import SHAPE
+from tests.engines.looping import SHAPE, Logits
+from vllm_flow.engines.transformers import drawing
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.models.spec import Model
 
@@ -19,3 +22,18 @@ def loaded(request: pytest.FixtureRequest) -> Iterator[Loaded]:
     found = load(Model("random", architecture=SHAPE), "cpu", dtype, None, kind)
     yield found
     found.network.close()
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Logits:
+    """The logits that each token of each seed was drawn from."""
+    found: Logits = {}
+    real = drawing.choose
+
+    def recording(logits: torch.Tensor, samplings: Any, seeds: Any, indices: Any) -> torch.Tensor:
+        for row, key in enumerate(zip(seeds, indices, strict=True)):
+            found[key] = logits[row].numpy().tobytes()
+        return real(logits, samplings, seeds, indices)
+
+    monkeypatch.setattr(drawing, "choose", recording)
+    return found

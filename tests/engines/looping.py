@@ -12,6 +12,8 @@ from vllm_flow.engines.transformers.loop import Loop
 from vllm_flow.engines.transformers.row import Job
 from vllm_flow.models.spec import Architecture
 
+Logits = dict[tuple[int, int], bytes]
+"""What each token of each seed was drawn from."""
 SHAPE = Architecture(32, 2, 4, kv_heads=2, max_context=600)
 LONG = "The sea was calm that morning, and nobody on the quay would have thought of a storm. " * 2
 """Longer than two pieces of a prompt."""

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from tests.engines.looping import LONG, SHAPE, job, run
-from vllm_flow.engines.transformers import drawing, kv
+from tests.engines.looping import LONG, SHAPE, Logits, job, run
+from vllm_flow.engines.transformers import kv
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.models.spec import Model
 
-Logits = dict[tuple[int, int], bytes]
 FEW, MANY = (1, 2, 7, 64), (128, 160)
 WEIGHTS = [
     ("float32", None),
@@ -35,21 +34,6 @@ def loaded(request: pytest.FixtureRequest) -> Iterator[Loaded]:
     found = load(Model("random", architecture=SHAPE), "cpu", dtype, None, kind)
     yield found
     found.network.close()
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Logits:
-    """The logits that each token of each seed was drawn from."""
-    found: Logits = {}
-    real = drawing.choose
-
-    def recording(logits: torch.Tensor, samplings: Any, seeds: Any, indices: Any) -> torch.Tensor:
-        for row, key in enumerate(zip(seeds, indices, strict=True)):
-            found[key] = logits[row].numpy().tobytes()
-        return real(logits, samplings, seeds, indices)
-
-    monkeypatch.setattr(drawing, "choose", recording)
-    return found
 
 
 @pytest.fixture

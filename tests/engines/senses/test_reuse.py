@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 
-from tests.engines.looping import run
+from tests.engines.looping import Logits, run
 from tests.engines.senses.showing import LONG, asked, job, said
 from tests.tiny_media import HEARING, SEEING, picture, sound
 from vllm_flow.core.media import Medium
 from vllm_flow.core.values import Finish, Prompt
-from vllm_flow.engines.transformers import drawing
 from vllm_flow.engines.transformers.load import Loaded
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.engines.transformers.row import Job
 
 Get = Callable[[str], Loaded]
 IN_BATCH = [*SEEING, *HEARING]
-Logits = dict[tuple[int, int], bytes]
 WATCHED = 3
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Logits:
-    """The logits that each token of each seed was drawn from."""
-    found: Logits = {}
-    real = drawing.choose
-
-    def recording(logits: torch.Tensor, samplings: Any, seeds: Any, indices: Any) -> torch.Tensor:
-        for row, key in enumerate(zip(seeds, indices, strict=True)):
-            found[key] = logits[row].numpy().tobytes()
-        return real(logits, samplings, seeds, indices)
-
-    monkeypatch.setattr(drawing, "choose", recording)
-    return found
 
 
 def shown(family: str, number: int) -> Medium:

@@ -19,7 +19,7 @@ from vllm_flow.engines.echo import Echo, EchoEngine, _answer
 BROKEN: dict[Any, str] = {}
 """The options of each engine with all that is said of it."""
 ENGINES: dict[str, type[EchoEngine]] = {}
-ALL = Echo().capabilities().sampling
+ALL, MEDIA = Echo().capabilities().sampling, Echo().capabilities().media
 BY_ID = {"stop_token_ids"}
 """What an engine with wrong ids cannot honour either."""
 
@@ -33,8 +33,8 @@ class Broken:
 
     def capabilities(self) -> Capabilities:
         engine = ENGINES[self.engine]
-        can = {"logprobs": True, "likelihoods": True, "score": getattr(engine, "scores", False)}
-        return Capabilities(getattr(engine, "honours", ALL), **can, **getattr(engine, "says", {}))
+        can = {"logprobs": True, "likelihoods": True, "score": getattr(engine, "scores", False), "media": MEDIA}
+        return Capabilities(getattr(engine, "honours", ALL), **{**can, **getattr(engine, "says", {})})
 
     def open(self) -> EchoEngine:
         return ENGINES[self.engine]()
@@ -153,6 +153,14 @@ class KnowsIdsAfterAll(EchoEngine):
 )
 class CountsAfterAll(EchoEngine):
     says: ClassVar = {"counts": False}
+
+
+@told(
+    "media_that_it_does_not_name_are_refused: it answered a prompt with a sound, though capabilities.media does not name "
+    "audio. Raise EngineError, or name it."
+)
+class HearsNothingOfIt(EchoEngine):
+    says: ClassVar = {"media": frozenset({"image"})}
 
 
 @told("usage_counts_the_tokens: usage.completion_tokens is 12. It should be 11.")
@@ -487,7 +495,7 @@ class Unnamed:
     """Options that are not registered."""
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(frozenset())
+        return Capabilities(frozenset(), media=MEDIA)
 
     def open(self) -> EchoEngine:
         return EchoEngine()
@@ -502,7 +510,7 @@ class Served:
     limit_s: float = 1.0
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(frozenset())
+        return Capabilities(frozenset(), media=MEDIA)
 
     def open(self) -> EchoEngine:
         return EchoEngine()

@@ -45,7 +45,7 @@ class Options:
     """Of the engine."""
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(frozenset())
+        return Capabilities(frozenset(), media=frozenset({"image", "audio"}))
 
     def open(self) -> Engine:
         return Engine()

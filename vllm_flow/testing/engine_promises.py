@@ -11,7 +11,10 @@ from vllm_flow.core import registry
 from vllm_flow.core.codec import completion_from_json, encode
 from vllm_flow.core.errors import EngineError, listed, nearest
 from vllm_flow.core.json_text import decode
+from vllm_flow.core.media import A_KIND, Audio, Image, Medium
+from vllm_flow.core.messages import user
 from vllm_flow.core.sampling import Sampling
+from vllm_flow.core.values import Prompt
 from vllm_flow.testing.company_promises import COMPANY_PROMISES
 from vllm_flow.testing.compare import named, require, same
 from vllm_flow.testing.ending_promises import ENDING_PROMISES
@@ -120,6 +123,19 @@ async def count_is_a_whole_number_above_zero(trial: Trial) -> None:
 
 
 promise(the_parts_of_a_prompt_add_up)
+
+
+@promise
+async def media_that_it_does_not_name_are_refused(trial: Trial) -> None:
+    """Left out without a word, they would be answered about all the same."""
+    shown: tuple[Medium, ...] = (Image("0" * 64, 8, 8, "cat.png"), Audio("0" * 64, 16_000, 8_000, "cat.wav"))
+    for medium in (one for one in shown if one.kind not in trial.can.media):
+        try:
+            await trial.tokens(trial.request(Prompt((user("What is this?", medium),))))
+        except EngineError:
+            continue
+        what = f"it answered a prompt with {A_KIND[medium.kind]}, though capabilities.media does not name {medium.kind}"
+        raise AssertionError(f"{what}. Raise EngineError, or name it.")
 
 
 @promise

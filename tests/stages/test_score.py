@@ -1,7 +1,8 @@
-"""Scores of one reply: what a metric says of it, as feedback."""
+"""Scores of one reply: what a metric says of it, as feedback; and what is refused of a text to be scored."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 
 from vllm_flow.core import plugins, registry
-from vllm_flow.core.errors import FlowError
+from vllm_flow.core.errors import EngineError, FlowError
+from vllm_flow.core.media import Image
+from vllm_flow.core.messages import user
 from vllm_flow.core.option_checks import own_problems
 from vllm_flow.core.registry import metric
-from vllm_flow.core.values import Score
-from vllm_flow.stages.score import ByMetric
-from vllm_flow.testing import completion, turn
+from vllm_flow.core.values import Context, Score
+from vllm_flow.stages.score import ByMetric, Continued, Given
+from vllm_flow.testing import EchoEngine, completion, turn
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +75,11 @@ def test_what_a_metric_gives_must_be_a_number() -> None:
     with pytest.raises(FlowError) as caught:
         ByMetric("test/endless").run(completion("a"), turn("hm"))
     assert str(caught.value) == "test/endless gave inf. A score is a finite number, true, false or None."
+
+
+def test_a_text_is_not_scored_without_the_image_beside_it() -> None:
+    shown = replace(turn("A cat."), message=user("A cat.", Image("a" * 64, 8, 8, "cat.png")))
+    for scoring in (Given().run(shown, EchoEngine()), Continued().run(shown, Context(()), EchoEngine())):
+        with pytest.raises(EngineError) as caught:
+            asyncio.run(scoring)
+        assert str(caught.value) == "the text to score: an image stands beside it. Leave that out: texts are scored."

@@ -12,6 +12,7 @@ from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.answers import Answer
 from vllm_flow.core.errors import EngineError, FlowError, shown
 from vllm_flow.core.likelihoods import Scored
+from vllm_flow.core.media import A_KIND
 from vllm_flow.core.metric_ports import BOTH, SINGLE, metric_ports
 from vllm_flow.core.option_checks import own_problems, problems
 from vllm_flow.core.options import OptionProblem, build
@@ -44,7 +45,7 @@ class Given:
 
     async def run(self, turn: Turn, engine: Engine, *, adapter: Adapted | None = None) -> Scored:
         before = Prompt(turn.history) if turn.history else None
-        return await score(engine, before, turn.text, adapter=version_of(adapter))
+        return await score(engine, before, _text_alone(turn), adapter=version_of(adapter))
 
 
 @stage("score/continued")
@@ -61,7 +62,14 @@ class Continued:
     async def run(self, turn: Turn, context: Context, engine: Engine, *, adapter: Adapted | None = None) -> Scored:
         texts = tuple(message for message in context.messages if message.role == "user")
         before = Prompt(texts, plain=True) if texts else None
-        return await score(engine, before, turn.text, adapter=version_of(adapter))
+        return await score(engine, before, _text_alone(turn), adapter=version_of(adapter))
+
+
+def _text_alone(turn: Turn) -> str:
+    """Raises EngineError for a turn that shows something beside it, of which no score would tell."""
+    for one in turn.message.media:
+        raise EngineError(f"the text to score: {A_KIND[one.kind]} stands beside it. Leave that out: texts are scored.")
+    return turn.text
 
 
 @stage("score/compared")

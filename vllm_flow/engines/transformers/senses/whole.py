@@ -27,7 +27,8 @@ class WholeNetwork(PlainNetwork):
 
     def _read(self, span: Span) -> Tensor:
         sequence = span.sequence
-        for module, delta in zip(self._remembering, self._deltas.get(sequence, [None] * 9), strict=False):
+        known = self._deltas.get(sequence, [None] * len(self._remembering))
+        for module, delta in zip(self._remembering, known, strict=True):
             setattr(module, DELTAS, delta)
         found = super()._read(span)
         self._deltas[sequence] = [getattr(module, DELTAS) for module in self._remembering]

@@ -84,4 +84,5 @@ def _renderer(config: Any, reads: Any) -> Renders:
     tokenizer = tokenizer_of(reads)
     if tokenizer is reads:
         return Renderer(tokenizer)
-    return SeeingRenderer(Renderer(tokenizer, in_parts=True), Reader(reads, config.to_dict()))
+    reader = Reader(reads, config.to_dict())
+    return SeeingRenderer(Renderer(tokenizer, reader.mark), reader)

@@ -94,7 +94,7 @@ def _ready(
 ) -> Loaded:
     """With what the engine needs beside the network."""
     tokenizer = tokenizer_of(reads)
-    texts = Renderer(tokenizer, in_parts=senses is not None)
+    texts = Renderer(tokenizer, senses.reader.mark if senses else None)
     seeing = SeeingRenderer(texts, senses.reader) if senses else None
     sight = Sight(senses.reader, seeing, senses.tower) if senses and seeing else None
     length = context_length(model, weights.config)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 from vllm_flow.core.ledger import Measured
-from vllm_flow.core.media import Medium
+from vllm_flow.core.media import MediaKind, Medium
+from vllm_flow.core.messages import Message
 from vllm_flow.core.tool_prompts import function_json, has_tools, written_out
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.attribution import Encoded, measured
@@ -44,10 +45,13 @@ class Renderer:
     form for them.
     """
 
-    def __init__(self, tokenizer: Any, in_parts: bool = False) -> None:
-        """in_parts: whether the template takes what is said as a list of parts, as those of models that see do."""
-        self._tokenizer = tokenizer
-        self._in_parts = template_part if in_parts else None
+    def __init__(self, tokenizer: Any, mark: Callable[[MediaKind], str] | None = None) -> None:
+        """mark: what stands in the place of a medium, of a model that sees or hears.
+
+        Its template takes what is said as a list of parts, and writes the marks; without one they are written here.
+        """
+        self._tokenizer, self._mark = tokenizer, mark
+        self._in_parts = template_part if mark else None
         self.template = "chat" if tokenizer.chat_template else "none"
         self.tools = tools_in(tokenizer.chat_template)
         self._words = Words(tokenizer)
@@ -118,7 +122,14 @@ class Renderer:
             prompt = written_out(prompt, seals.seal if seals else str)
         if self._templated(prompt):
             return self._rendered(prompt, seals)
-        return "\n".join(message.text for message in prompt.messages)
+        return "\n".join(self._as_it_stands(message, seals) for message in prompt.messages)
+
+    def _as_it_stands(self, message: Message, seals: Seals | None) -> str:
+        if self._mark is None:
+            return message.text
+        ours = seals.seal if seals else str
+        said = (ours(self._mark(one.kind)) if isinstance(one, Medium) else one.text for one in message.parts)
+        return "".join(said)
 
     def _rendered(self, prompt: Prompt, seals: Seals | None) -> str:
         how: dict[str, Any] = {"tools": [function_json(one) for one in prompt.tools]} if prompt.tools else {}

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.media import MediaKind, Medium
-from vllm_flow.core.messages import Part, Text
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.recent import Recent, Whose
 from vllm_flow.engines.transformers.render import Renderer
@@ -65,7 +64,7 @@ class SeeingRenderer:
         """What each part of the prompt takes of `ids`: of a medium all that its processor writes."""
         if not media_of(prompt):
             return self._texts.measure(prompt, tenant)
-        of_texts = self._texts.measure(self._written(prompt), tenant)
+        of_texts = self._texts.measure(prompt, tenant)
         lengths = {one: len(self._reader.spread(one, tenant).ids) for one in media_of(prompt)}
         parts = tuple(
             tuple(lengths.get(part, count) if isinstance(part, Medium) else count for part, count in pairs)
@@ -75,7 +74,7 @@ class SeeingRenderer:
 
     def text(self, prompt: Prompt) -> str:
         """What is read, with one mark for each medium."""
-        return self._texts.text(self._written(prompt))
+        return self._texts.text(prompt)
 
     def encode(self, text: str) -> list[int]:
         return self._texts.encode(text)
@@ -83,19 +82,8 @@ class SeeingRenderer:
     def text_ids(self, text: str) -> list[int]:
         return self._texts.text_ids(text)
 
-    def _written(self, prompt: Prompt) -> Prompt:
-        """With the marks in the texts where no template writes them."""
-        if not prompt.plain and self._texts.template != "none":
-            return prompt
-
-        def mark(part: Part) -> Part:
-            return Text(self._reader.mark(part.kind)) if isinstance(part, Medium) else part
-
-        messages = (replace(one, parts=tuple(map(mark, one.parts))) for one in prompt.messages)
-        return replace(prompt, messages=tuple(messages))
-
     def _view_now(self, tenant: str | None, prompt: Prompt) -> View:
-        unspread, media = self._texts.ids(self._written(prompt), tenant), media_of(prompt)
+        unspread, media = self._texts.ids(prompt, tenant), media_of(prompt)
         left = {kind: [one for one in media if one.kind == kind] for kind in self._marks.values()}
         _check_marks([self._marks[one] for one in unspread if one in self._marks], media)
         ids, placed = array("q"), list[Placed]()

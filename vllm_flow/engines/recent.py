@@ -23,9 +23,15 @@ TOKENS = 2**20
 class Recent(Generic[K, V]):
     """A function that is asked for the same thing by several, one soon after the other. From any thread."""
 
-    def __init__(self, compute: Callable[[K], V], tokens: Callable[[V], int], most: int = TOKENS) -> None:
-        """tokens: of a value. What `compute` raises is not kept."""
-        self._compute, self._tokens, self._most = compute, tokens, most
+    def __init__(
+        self,
+        compute: Callable[[K], V],
+        tokens: Callable[[V], int],
+        most: int = TOKENS,
+        light: Callable[[K], K] = lambda key: key,
+    ) -> None:
+        """tokens: of a value. What `compute` raises is not kept. light: an equal key that holds less, to be kept."""
+        self._compute, self._tokens, self._most, self._light = compute, tokens, most, light
         self._known: OrderedDict[K, V] = OrderedDict()
         self._held = 0
         self._door = threading.Lock()
@@ -38,7 +44,7 @@ class Recent(Generic[K, V]):
         value = self._compute(key)
         with self._door:
             if key not in self._known:
-                self._known[key] = value
+                self._known[self._light(key)] = value
                 self._held += self._tokens(value)
             while self._held > self._most and len(self._known) > 1:
                 _, gone = self._known.popitem(last=False)

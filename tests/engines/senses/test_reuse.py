@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from dataclasses import replace
+from sys import getrefcount
 
 import pytest
 import torch
@@ -96,6 +99,19 @@ def test_what_one_tenant_has_shown_is_made_anew_for_another(loaded: Get, monkeyp
         object.__setattr__(one.request, "tenant", tenant)
         assert finish(Loop(here, Limits()), one).cached_tokens == 0
     assert processed == embedded == [picture(77)] * 2
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen2_audio"])
+def test_what_a_medium_looks_or_sounds_like_is_not_kept_with_what_was_made_of_it(family: str, loaded: Get) -> None:
+    here, content = loaded(family), bytes(bytearray(shown(family, 8).data))
+    ours = getrefcount(content)
+    prompt = asked(said(replace(shown(family, 8), data=content), "Well?"))
+    here.renderer.measure(prompt)
+    finish(Loop(here, Limits()), job(prompt))
+    del prompt
+    gc.collect()
+    left = getrefcount(content)  # an assertion holds what it looks at
+    assert left == ours
 
 
 @pytest.mark.parametrize("family", IN_BATCH)

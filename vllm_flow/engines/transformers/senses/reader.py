@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -49,7 +49,7 @@ class Reader:
         self._processor, self._filled = processor, places(config)
         self._types = next((name for name in TYPES if name in processor.model_input_names), None)
         self._door = threading.Lock()  # processors write to themselves as they go
-        self._spread = Recent[Owned, Spread](lambda owned: self._spread_now(owned[1]), _bytes, BYTES)
+        self._spread = Recent[Owned, Spread](lambda owned: self._spread_now(owned[1]), _bytes, BYTES, light)
 
     @property
     def kinds(self) -> frozenset[MediaKind]:
@@ -121,6 +121,11 @@ class Reader:
         if sound.seconds - seconds > 2 * extractor.hop_length / extractor.sampling_rate:
             what = f"prompt: {called(sound)} lasts {sound.seconds:.1f} s, but this model hears {seconds:g} s at once"
             raise EngineError(f"{what}. Cut it in pieces, or put it in words with fuse/describe.")
+
+
+def light(owned: Owned) -> Owned:
+    """The same without what it looks or sounds like, which may be of megabytes."""
+    return owned[0], replace(owned[1], data=None)
 
 
 def called(medium: Medium) -> str:

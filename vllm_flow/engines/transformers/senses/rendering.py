@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.media import MediaKind, Medium
+from vllm_flow.core.messages import Part
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.recent import Recent, Whose
 from vllm_flow.engines.transformers.render import Renderer
@@ -42,7 +43,7 @@ class SeeingRenderer:
     def __init__(self, texts: Renderer, reader: Reader) -> None:
         self._texts, self._reader = texts, reader
         self._marks = reader.marks
-        self._view = Recent[Whose, View](lambda whose: self._view_now(*whose), lambda view: len(view.ids))
+        self._view = Recent[Whose, View](lambda whose: self._view_now(*whose), lambda view: len(view.ids), light=_light)
 
     @property
     def kinds(self) -> frozenset[MediaKind]:
@@ -58,13 +59,15 @@ class SeeingRenderer:
 
     def view(self, prompt: Prompt, tenant: str | None = None) -> View:
         """As `ids`, with where each medium is."""
-        return self._view_now(None, prompt) if tenant is None else self._view((tenant, prompt))
+        found = self._view_now(None, prompt) if tenant is None else self._view((tenant, prompt))
+        given = {one: one for one in media_of(prompt)}
+        return View(found.ids, tuple(replace(one, medium=given[one.medium]) for one in found.media))
 
     def measure(self, prompt: Prompt, tenant: str = "") -> Measured:
         """What each part of the prompt takes of `ids`: of a medium all that its processor writes."""
         if not media_of(prompt):
             return self._texts.measure(prompt, tenant)
-        of_texts = self._texts.measure(prompt, tenant)
+        of_texts = self._texts.measure(without_data(prompt), tenant)
         lengths = {one: len(self._reader.spread(one, tenant).ids) for one in media_of(prompt)}
         parts = tuple(
             tuple(lengths.get(part, count) if isinstance(part, Medium) else count for part, count in pairs)
@@ -83,7 +86,7 @@ class SeeingRenderer:
         return self._texts.text_ids(text)
 
     def _view_now(self, tenant: str | None, prompt: Prompt) -> View:
-        unspread, media = self._texts.ids(prompt, tenant), media_of(prompt)
+        unspread, media = self._texts.ids(without_data(prompt), tenant), media_of(prompt)
         left = {kind: [one for one in media if one.kind == kind] for kind in self._marks.values()}
         _check_marks([self._marks[one] for one in unspread if one in self._marks], media)
         ids, placed = array("q"), list[Placed]()
@@ -92,9 +95,22 @@ class SeeingRenderer:
                 ids.append(one)
                 continue
             medium = left[kind].pop(0)
-            placed.append(Placed(medium, len(ids)))
+            placed.append(Placed(replace(medium, data=None), len(ids)))
             ids.extend(self._reader.spread(medium, tenant).ids)
         return View(ids, tuple(placed))
+
+
+def without_data(prompt: Prompt) -> Prompt:
+    """As much of it as is remembered: what its media look or sound like may be of megabytes."""
+
+    def light(part: Part) -> Part:
+        return replace(part, data=None) if isinstance(part, Medium) else part
+
+    return replace(prompt, messages=tuple(replace(one, parts=tuple(map(light, one.parts))) for one in prompt.messages))
+
+
+def _light(whose: Whose) -> Whose:
+    return whose[0], without_data(whose[1])
 
 
 def media_of(prompt: Prompt) -> list[Medium]:

@@ -18,7 +18,7 @@ from vllm_flow.core.media import Medium
 from vllm_flow.engines.recent import Recent
 from vllm_flow.engines.transformers.loaded import Unfit
 from vllm_flow.engines.transformers.senses.decoder import Decoder
-from vllm_flow.engines.transformers.senses.reader import Owned, Reader
+from vllm_flow.engines.transformers.senses.reader import Owned, Reader, light
 
 BYTES = 256 << 20
 """Of embeddings that are kept for prompts to come."""
@@ -49,7 +49,7 @@ class Tower:
 
     def __init__(self, decoder: Decoder, reader: Reader) -> None:
         self._decoder, self._reader = decoder, reader
-        self._embedded = Recent[Owned, Embedded](self._embedded_now, lambda found: found.bytes, BYTES)
+        self._embedded = Recent[Owned, Embedded](self._embedded_now, lambda found: found.bytes, BYTES, light)
         places = (one.get_rope_index for one in decoder.whole.modules() if hasattr(one, "get_rope_index"))
         self._index: Any = next(places, None)
 

@@ -142,6 +142,15 @@ def test_what_the_model_reads_itself_stays_as_it_is() -> None:
     assert fused.told((both.message,))[0].parts[0] is CAT
 
 
+def test_what_the_model_would_read_itself_and_is_gone_is_told_of() -> None:
+    before = Context((Message("user", (forgotten(SIGN),)), assistant("Open.")))
+    fused = check_stage(Describe(undescribed="error"), turn=LOOK, context=before, engine=Seeing())
+    assert fused.lines == {SIGN.digest: ("[this picture could not be described]",)}
+    assert fused.left_out == (LeftOut("media", "pictures", 1, "sign.png: its content is not here any more"),)
+    again = replace(LOOK, message=Message("user", (SIGN,)))
+    assert check_stage(Describe(), turn=again, context=before, engine=Seeing()).lines == {}
+
+
 def test_a_long_description_is_cut_and_that_is_said_to_both() -> None:
     read = Descriptions("read", {CAT.digest: "All that is written here"})
     fused = check_stage(Describe(most=8), turn=LOOK, read=read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from vllm_flow.core.media import Audio, Image
@@ -55,11 +56,19 @@ def test_none_of_a_kind_may_be_shown() -> None:
     assert [one.why for one in prompt.ledger.left_out] == ["beep.wav: only the newest 0 recordings are shown"]
 
 
+def test_one_that_is_gone_is_told_of_and_counts_for_none() -> None:
+    earlier = Context(
+        (user("Zero.", replace(CATS[0], digest="e" * 64, source="old.png", data=None)), *EARLIER.messages)
+    )
+    turn = Turn("test", user("Again?", CATS[2]))
+    described = check_stage(Native(images=3), turn=turn, context=earlier)
+    assert described.lines == {"e" * 64: ("[this picture is not shown any more]",)}
+    assert [one.why for one in described.left_out] == ["old.png: its content is not here any more"]
+
+
 def test_for_an_engine_that_reads_none_there_is_a_warning() -> None:
     class Blind(Echo):
         def capabilities(self) -> Any:
-            from dataclasses import replace
-
             return replace(super().capabilities(), media=frozenset())
 
     assert list(Native().advise(Echo())) == []

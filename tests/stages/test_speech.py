@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -14,15 +15,20 @@ import soundfile
 
 from tests.listening import ASKED, Listener, heard
 from vllm_flow import load
+from vllm_flow.config import compose
 from vllm_flow.core import registry
+from vllm_flow.core.describing import NotDescribed
 from vllm_flow.core.errors import SourceError
 from vllm_flow.core.media import Audio
 from vllm_flow.core.messages import Message, Text, user
+from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.recorded import read
 from vllm_flow.core.registry import resource
+from vllm_flow.core.segments import LeftOut
 from vllm_flow.core.subtitles import Form
 from vllm_flow.core.transcripts import Transcriber, Transcript, Transcripts
 from vllm_flow.core.values import Context, Turn
+from vllm_flow.engines.echo import EchoEngine
 from vllm_flow.replay.verify import Verification
 from vllm_flow.stages.fuse_media import Describe
 from vllm_flow.stages.speech import Heard, Speech, Write
@@ -63,6 +69,48 @@ def test_with_a_context_earlier_recordings_are_heard_too() -> None:
     context = Context((said(A), user("Thanks.")))
     assert asyncio.run(Speech().run(Turn("c", said(B)), Listener(), context=context)).of == (heard(A), heard(B))
     assert asyncio.run(Speech().run(Turn("c", user("Hello.")), Listener())) == Transcripts(())
+
+
+class Hearing(EchoEngine):
+    """A model that reads recordings itself."""
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "media": ["audio"]}
+
+
+class Forgetful(Listener):
+    """Has the first recording no more."""
+
+    async def transcribe(self, audio: Audio, **how: Any) -> Transcript:
+        if audio == A:
+            raise NotDescribed("its content is not here any more")
+        return await super().transcribe(audio, **how)
+
+
+def test_what_the_model_hears_itself_is_not_written_down() -> None:
+    asked = Turn("c", said(A))
+    assert asyncio.run(Speech().run(asked, Listener(), model=Hearing())) == Transcripts(())
+    assert ASKED == []
+    assert asyncio.run(Speech().run(asked, Listener(), model=EchoEngine())).of == (heard(A),)
+    nodes = Pipeline.build(compose(["pipeline=listen", "engine=echo"])).graph.nodes
+    assert {one.name: one.sources.get("model") for one in nodes}["transcripts"] == "engine"
+
+
+def test_an_earlier_recording_that_is_gone_is_told_of_and_one_of_the_turn_fails_it() -> None:
+    context, turn = Context((said(A), user("Thanks."))), Turn("c", said(B))
+    found = asyncio.run(Speech().run(turn, Forgetful(), context=context))
+    assert found == Transcripts((heard(B),), {A.digest: "its content is not here any more"})
+    fused = Describe(undescribed="error").run(turn, context=context, heard=Heard().run(found))
+    assert fused.lines[A.digest] == ("[this recording could not be described]",)
+    assert fused.left_out == (LeftOut("media", "recordings", 1, "talks/a.mp3: its content is not here any more"),)
+    with pytest.raises(ExceptionGroup) as failed:
+        asyncio.run(Speech().run(Turn("c", said(A, B)), Forgetful()))
+    assert [str(one) for one in failed.value.exceptions] == [
+        "talks/a.mp3: its content is not here any more. Give it again."
+    ]
+    with pytest.raises(SourceError) as refused:
+        Write().run(found)
+    assert str(refused.value) == ("a recording of an earlier turn: its content is not here any more. Give it again.")
 
 
 def test_what_was_heard_stands_in_the_place_of_the_recording_for_any_model() -> None:

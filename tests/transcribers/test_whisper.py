@@ -14,7 +14,8 @@ import pytest
 
 from tests.transcribers.peer import Peer
 from tests.transcribers.tiny import LANGUAGES, recording, sound, tiny_whisper
-from vllm_flow.core.errors import ConfigError, EngineError, MediaError, ModelError
+from vllm_flow.core.describing import NotDescribed
+from vllm_flow.core.errors import ConfigError, EngineError, ModelError
 from vllm_flow.core.media import Audio
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.spec import RunSpec
@@ -205,9 +206,9 @@ def test_a_recording_without_its_content_is_refused_and_others_go_on(tiny: Path)
 
     gone, found = asyncio.run(ask())
     transcriber.close()
-    assert isinstance(gone, MediaError)
+    assert isinstance(gone, NotDescribed)
     assert isinstance(found, Transcript)
-    assert str(gone) == ("talk.flac: only the digest of this sound is known here. Give the sound again.")
+    assert str(gone) == "its content is not here any more"
 
 
 def test_the_record_knows_the_model(tiny: Path, several: Path) -> None:

@@ -6,13 +6,15 @@ its own, see transcripts.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from vllm_flow.core.errors import MediaError
-from vllm_flow.core.media import Image
+from vllm_flow.core.media import Image, Medium
 
+GONE = "its content is not here any more"
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels of the picture, from its upper left corner."""
 
@@ -78,3 +80,14 @@ class NotDescribed(MediaError):
 
     The turn goes on, and says so. Any other error ends it.
     """
+
+
+@contextmanager
+def opening(medium: Medium) -> Iterator[None]:
+    """For reading its content within. Raises NotDescribed where that is gone, or broken."""
+    if medium.data is None:
+        raise NotDescribed(GONE)
+    try:
+        yield
+    except MediaError as problem:
+        raise NotDescribed(str(problem).removeprefix(f"{medium.source}: ").rstrip(".")) from problem

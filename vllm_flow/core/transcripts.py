@@ -7,7 +7,7 @@ recorded to be told again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from vllm_flow.core.media import Audio
@@ -53,6 +53,8 @@ class Transcripts:
     """Of several recordings, in their order."""
 
     of: tuple[Transcript, ...]
+    problems: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """By digest, why a recording of an earlier turn could not be heard: a clause without a full stop."""
 
     @property
     def text(self) -> str:
@@ -71,7 +73,7 @@ class Transcriber(Protocol):
 
         language: that is spoken, by its code or its English name; None: the transcriber finds out. tenant: whose
         recording it is; what is remembered of one's makes no other's transcript come sooner. Raises EngineError for
-        what its model cannot do, MediaError for a recording without content, ModelError when it was closed.
+        what its model cannot do, NotDescribed for a recording that cannot be heard, ModelError when it was closed.
         """
         ...
 

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from vllm_flow.core.describing import NotDescribed
-from vllm_flow.core.errors import MediaError
+from vllm_flow.core.describing import opening
 from vllm_flow.core.media import Image
 
 if TYPE_CHECKING:
@@ -51,9 +50,5 @@ class Looking(Generic[Found]):
     def _picture(self, image: Image) -> Picture:
         from vllm_flow.media import pixels
 
-        if image.data is None:
-            raise NotDescribed("its content is not here any more")
-        try:
+        with opening(image):
             return pixels(image)
-        except MediaError as problem:
-            raise NotDescribed(str(problem).removeprefix(f"{image.source}: ").rstrip(".")) from problem

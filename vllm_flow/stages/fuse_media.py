@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from vllm_flow.core.describing import GONE
 from vllm_flow.core.descriptions import NOTHING, NOUNS, Described, Descriptions, each_medium, named
 from vllm_flow.core.errors import SourceError
 from vllm_flow.core.media import Medium
@@ -71,12 +72,13 @@ class Describe:
         earlier = context.messages if context is not None else turn.history
         lines, left_out = dict[str, tuple[str, ...]](), list[LeftOut]()
         for medium in each_medium((*earlier, turn.message)):
-            if medium.kind in own:
+            asked = medium in turn.message.media
+            if medium.kind in own and (asked or medium.data is not None):
                 continue
             if any(medium.digest in one.texts for one in given):
                 lines[medium.digest] = tuple(self._lines(medium, given, left_out))
                 continue
-            why = self._undescribed(medium, given, medium in turn.message.media)
+            why = f"{named(medium)}: {GONE}" if medium.kind in own else self._undescribed(medium, given, asked)
             left_out.append(LeftOut("media", f"{NOUNS[medium.kind]}s", 1, why))
             lines[medium.digest] = (f"[this {NOUNS[medium.kind]} could not be described]",)
         return Described(lines, tuple(left_out))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from vllm_flow.core.describing import GONE
 from vllm_flow.core.descriptions import NOUNS, Described, each_medium, named
 from vllm_flow.core.media import MediaKind, Medium
 from vllm_flow.core.options import at_least
@@ -38,13 +39,16 @@ class Native:
     def run(self, turn: Turn, *, context: Context | None = None) -> Described:
         earlier = context.messages if context is not None else turn.history
         said = (*earlier, turn.message)
-        newest = [one for message in reversed(said) for one in reversed(message.media)]
+        lost = [one for one in each_medium(earlier) if one.data is None and one not in turn.message.media]
+        newest = [one for message in reversed(said) for one in reversed(message.media) if one not in lost]
         older = (*_beyond(newest, "image", self.images), *_beyond(newest, "audio", self.sounds))
-        gone = [one for one in each_medium(said) if one.digest in older]
+        gone = [one for one in each_medium(said) if one.digest in older or one in lost]
         lines = {one.digest: (f"[this {NOUNS[one.kind]} is not shown any more]",) for one in gone}
         return Described(lines, tuple(LeftOut("media", f"{NOUNS[one.kind]}s", 1, self._why(one)) for one in gone))
 
     def _why(self, medium: Medium) -> str:
+        if medium.data is None:
+            return f"{named(medium)}: {GONE}"
         most = self.images if medium.kind == "image" else self.sounds
         return f"{named(medium)}: only the newest {most} {NOUNS[medium.kind]}s are shown"
 

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from vllm_flow.core.descriptions import Descriptions
+from vllm_flow.core.describing import NotDescribed
+from vllm_flow.core.descriptions import Descriptions, each_medium, named
 from vllm_flow.core.errors import SourceError
 from vllm_flow.core.files import replaced
 from vllm_flow.core.media import Audio
 from vllm_flow.core.options import OptionProblem
 from vllm_flow.core.registry import stage
+from vllm_flow.core.resources import Engine
 from vllm_flow.core.spec import Path as Place
 from vllm_flow.core.subtitles import ENDINGS, Form, rendered
 from vllm_flow.core.transcripts import Task, Transcriber, TranscriberOptions, Transcript, Transcripts
@@ -25,7 +27,10 @@ OTHER = "Leave it out, or choose another model: transcriber.path=FOLDER or trans
 @stage("describe/speech")
 @dataclass(frozen=True)
 class Speech:
-    """What is said in the turn's recordings, each with its times; and in those of earlier turns, with a context."""
+    """What is said in the turn's recordings, each with its times; and in those of earlier turns, with a context.
+
+    Nothing where a model that hears is wired to `model`. An earlier recording that is gone is no reason to fail.
+    """
 
     language: str | None = None
     """That is spoken, by its code or its English name, such as `de`; null: the transcriber finds out."""
@@ -43,15 +48,28 @@ class Speech:
             what = f"the transcriber's model knows '{only}' alone, and translates nothing"
             yield (), f"`task`: {what}. {OTHER}"
 
-    async def run(self, turn: Turn, transcriber: Transcriber, *, context: Context | None = None) -> Transcripts:
+    async def run(
+        self, turn: Turn, transcriber: Transcriber, *, context: Context | None = None, model: Engine | None = None
+    ) -> Transcripts:
+        """Raises SourceError for a recording of the turn itself that cannot be heard."""
+        if model is not None and "audio" in model.describe().get("media", ()):
+            return Transcripts(())
+        found, problems = dict[str, Transcript](), dict[str, str]()
+
+        async def hear(sound: Audio) -> None:
+            try:
+                found[sound.digest] = await transcriber.transcribe(sound, language=self.language, task=self.task)
+            except NotDescribed as problem:
+                if sound in turn.message.media:
+                    raise SourceError(f"{named(sound)}: {problem}. Give it again.") from problem
+                problems[sound.digest] = str(problem)
+
         messages = (*(context.messages if context else ()), turn.message)
-        sounds = {one.digest: one for message in messages for one in message.media if isinstance(one, Audio)}
+        sounds = [one for one in each_medium(messages, "audio") if isinstance(one, Audio)]
         async with asyncio.TaskGroup() as group:
-            asked = [
-                group.create_task(transcriber.transcribe(one, language=self.language, task=self.task))
-                for one in sounds.values()
-            ]
-        return Transcripts(tuple(task.result() for task in asked))
+            for one in sounds:
+                group.create_task(hear(one))
+        return Transcripts(tuple(found[one.digest] for one in sounds if one.digest in found), problems)
 
 
 @stage("describe/heard")
@@ -60,7 +78,7 @@ class Heard:
     """Transcripts, for `fuse/describe` to put in the place of the recordings, so that any model reads them."""
 
     def run(self, transcripts: Transcripts) -> Descriptions:
-        return Descriptions("transcript", {one.digest: one.text for one in transcripts.of})
+        return Descriptions("transcript", {one.digest: one.text for one in transcripts.of}, transcripts.problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +108,9 @@ class Write:
             yield OptionProblem(("folder",), "it is empty. Name a folder, or null for none.")
 
     def run(self, transcripts: Transcripts) -> Written:
-        """Raises SourceError for a turn without recordings, and for a file that cannot be written."""
+        """Raises SourceError for a turn without recordings, and for what cannot be heard or written."""
+        for problem in transcripts.problems.values():
+            raise SourceError(f"a recording of an earlier turn: {problem}. Give it again.")
         if not transcripts.of:
             raise SourceError("there is no recording to write down. Give one: input.audio=FILE.")
         texts = [rendered(one, self.form) for one in transcripts.of]

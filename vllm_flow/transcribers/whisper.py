@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from vllm_flow.core.describing import opening
 from vllm_flow.core.errors import EngineError, FlowError, ModelError, told
 from vllm_flow.core.media import Audio
 from vllm_flow.core.transcripts import Task, Transcript
@@ -111,7 +112,8 @@ class WhisperTranscriber:
             if recording is None:
                 return
             try:
-                sound = samples(recording.audio, self._loaded.rate_hz)
+                with opening(recording.audio):
+                    sound = samples(recording.audio, self._loaded.rate_hz)
                 recording.begin(sound, self._loaded, self._options.overlap_s)
                 here.append(recording)
             except FlowError as error:

@@ -152,6 +152,21 @@ def test_files_are_named_as_the_recordings_are(tmp_path: Path, monkeypatch: pyte
     ).read_text() == "WEBVTT\n\n00:00:00.000 --> 00:00:00.700\nThis is talks/a.mp3.\n"
 
 
+def test_recordings_of_one_name_in_several_turns_keep_a_file_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write, ana, ben = (
+        Write(folder="out"),
+        replace(heard(A), source="/ana/b.wav"),
+        replace(heard(B), source="/ben/b.wav"),
+    )
+    files = [write.run(Transcripts((one,))).files for one in (ana, ben, ana)]
+    assert files == [("out/b.txt",), ("out/b-bbbbbbbb.txt",), ("out/b.txt",)]
+    assert [Path(name).read_text() for (name,) in files[:2]] == ["This is talks/a.mp3.\n", "This is talks/b.mp3.\n"]
+    assert Write(folder="out").run(Transcripts((ben,))).files == ("out/b.txt",), "of another run"
+
+
 def test_what_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from vllm_flow.core.describing import NotDescribed
@@ -101,7 +102,8 @@ class Write:
     """text: a line for each stretch of speech. srt, vtt: with their times. json: with their times, for programs."""
     folder: str | None = None
     """In the working directory, where a file for each recording is written: talks/a.mp3 → FOLDER/talks/a.srt, in the
-    place of one that is there. null: nowhere."""
+    place of one that is there. Of two recordings of one name in a run the later has part of its digest in its file's.
+    null: nowhere."""
 
     def problems(self) -> Iterator[OptionProblem]:
         if self.folder is not None and not self.folder.strip():
@@ -117,6 +119,11 @@ class Write:
         files = () if self.folder is None else tuple(self._files(transcripts.of, texts, self.folder))
         return Written("\n".join(texts).rstrip("\n"), transcripts.of, files)
 
+    @cached_property
+    def _whose(self) -> dict[Path, str]:
+        """The recording's digest, of each file that this run has written so far."""
+        return {}
+
     def _files(self, transcripts: Sequence[Transcript], texts: Sequence[str], folder: str) -> Iterator[str]:
         """Their names, when they are written."""
         try:
@@ -124,10 +131,9 @@ class Write:
             place = (here / folder).resolve()
             if not place.is_relative_to(here):
                 raise SourceError(f"{folder}: it lies outside of the working directory. Name a folder in it.")
-            of = dict[str, str]()
             for one, text in zip(transcripts, texts, strict=True):
                 name = f"{_stem(one)}{ENDINGS[self.form]}"
-                if of.setdefault(name, one.digest) != one.digest:
+                if self._whose.setdefault(place / name, one.digest) != one.digest:
                     name = f"{_stem(one)}-{one.digest[:8]}{ENDINGS[self.form]}"
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
                 with replaced(place / name) as file:

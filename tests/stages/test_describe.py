@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from vllm_flow.core.descriptions import Described, Descriptions
 from vllm_flow.core.errors import SourceError
 from vllm_flow.core.ledger import Entry
 from vllm_flow.core.library import Library
-from vllm_flow.core.messages import Message, Text, assistant
+from vllm_flow.core.messages import Message, Text, assistant, user
 from vllm_flow.core.segments import Item, LeftOut
 from vllm_flow.core.values import Context, Turn
 from vllm_flow.engines.echo import EchoEngine
@@ -156,6 +157,25 @@ def test_a_long_description_is_cut_and_that_is_said_to_both() -> None:
     fused = check_stage(Describe(most=8), turn=LOOK, read=read)
     assert fused.lines == {CAT.digest: ("read: All that [… 16 characters left out]",)}
     assert fused.left_out == (LeftOut("media", "characters", 16, "cat.png: `most` is 8"),)
+
+
+@pytest.mark.parametrize("share", ["question", "history"])
+def test_a_description_that_is_cut_stays_in_its_fence_and_goes_before_what_the_user_wrote(share: str) -> None:
+    engine, described = EchoEngine(), Described({CAT.digest: (f"read: {' '.join(map(str, range(100)))}",)})
+    later = (replace(LOOK, message=user("And now?")), Context((LOOK.message, assistant("A cat."))))
+    turn, context = (LOOK, Context()) if share == "question" else later
+    for budget in range(40, 100, 3):
+        chat = Chat(budget=budget, shares={share: {"overflow": "cut"}})
+        prompt = check_stage(chat, turn=turn, context=context, engine=engine, described=described)
+        assert engine.count(prompt) <= budget
+        text = prompt.messages[0].text
+        found = re.fullmatch(
+            r"<picture>\n\[cat.png\]\nread: [\d ]+ \[… (\d+) tokens left out\]\n</picture>\nWhat is this\?", text
+        )
+        assert found, text
+        (gone,) = [one.tokens for one in prompt.ledger.left_out]
+        assert gone == int(found[1]) == 100 - len(text[: found.start(1)].split("read: ")[1].split()[:-1])
+        assert [one.sources for one in prompt.ledger.entries if one.segment == "media"] == [("cat.png (read)",)]
 
 
 def test_the_ledger_counts_what_stands_in_the_place_of_media_wherever_it_stands() -> None:

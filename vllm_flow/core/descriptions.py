@@ -59,18 +59,18 @@ class Described:
                 continue
             ends = place + 1 == len(parts) or parts[place + 1].text.startswith("\n")
             lines = self.lines[part.digest]
-            text = fenced(part, lines)
+            fence, text = fenced(part, lines)
             first, last = "" if not before or before.endswith("\n") else "\n", "" if ends else "\n"
-            yield Told(f"{first}{text}{last}", f"{named(part)} ({_way(lines)})")
+            yield Told(f"{first}{text}{last}", f"{named(part)} ({_way(lines)})", fence)
             before = last or text
 
 
-def fenced(medium: Medium, lines: Sequence[str]) -> str:
-    """The lines between a fence that they do not spell themselves, below the name that the medium was given."""
+def fenced(medium: Medium, lines: Sequence[str]) -> tuple[str, str]:
+    """A fence that the lines do not spell themselves, and they in it, below the name that the medium was given."""
     named = [f"[{' '.join(medium.source.split())}]"] if medium.source else []
     said = [*named, *lines]
     fence = fence_of(NOUNS[medium.kind], said)
-    return "\n".join((f"<{fence}>", *said, f"</{fence}>"))
+    return fence, "\n".join((f"<{fence}>", *said, f"</{fence}>"))
 
 
 def named(medium: Medium) -> str:

@@ -15,7 +15,7 @@ from vllm_flow.core.costs import Costs, by_spot
 from vllm_flow.core.errors import ContextOverflow
 from vllm_flow.core.layout import HISTORY, QUESTION, SYSTEM, Block, Laid, Layout, Spot
 from vllm_flow.core.ledger import Ledger, Measured
-from vllm_flow.core.messages import Part, Text
+from vllm_flow.core.messages import Part, Text, Told
 from vllm_flow.core.segments import LeftOut
 from vllm_flow.core.values import Prompt
 
@@ -135,22 +135,23 @@ class _Fitting:
                 continue
             item, left = one.cut
             left -= self.costs.spots.get((place, item, -1), 0)
-            for number, part in enumerate(self.layout.blocks[place].parts(item)):
+            parts = enumerate(self.layout.blocks[place].parts(item))
+            for number, part in sorted(parts, key=lambda one: isinstance(one[1], Told)):  # their own words stay longer
                 spot, cost = (place, item, number), self.costs.spots.get((place, item, number), 0)
                 if cost > left:
-                    text = _shortened(part.text, cost, left - MARK_TOKENS)
+                    begun, end = _begun(part, cost, left - MARK_TOKENS)
                     marks[spot] = self.marks.get(spot, cost - max(0, left - MARK_TOKENS))
-                    cuts[spot] = (Text(text), Text(f"{' ' if text else ''}[… {marks[spot]} tokens left out]"))
+                    mark = Text(f"{' ' if begun.text else ''}[… {marks[spot]} tokens left out]")
+                    cuts[spot] = (begun, mark, *end)
                 left = max(0, left - cost)
         self.marks = marks
         return cuts
 
     def _gone(self, spot: Spot, laid: Laid, found: Measured) -> int:
-        """How many tokens of a cut part are not there: all but those of the text before the mark."""
-        for spots, tokens in zip(laid.spots, found.parts, strict=True):
-            if spot in spots:
-                return self.costs.spots[spot] - tokens[spots.index(spot)]
-        return self.costs.spots[spot]
+        """How many tokens of a cut part are not there: all but those of the text before the mark and behind it."""
+        both = zip(laid.spots, found.parts, strict=True)
+        own = [count for spots, tokens in both for one, count in zip(spots, tokens, strict=True) if one == spot]
+        return self.costs.spots[spot] - sum(own[:1]) - sum(own[2:])
 
     def _told(self, laid: Laid, found: Measured, kept: Sequence[Kept]) -> Prompt:
         ledger = laid.prompt.ledger or Ledger(())
@@ -176,6 +177,17 @@ class _Fitting:
 def _lowered(claim: Claim, over: int) -> Claim:
     most = claim.share.most
     return claim if most is None or not over else replace(claim, share=replace(claim.share, most=max(0, most - over)))
+
+
+def _begun(part: Part, cost: int, room: int) -> tuple[Part, tuple[Text, ...]]:
+    """What stands of a part before the mark, and what behind it closes a fence that was opened."""
+    if not isinstance(part, Told) or not part.fence:
+        return Text(_shortened(part.text, cost, room)), ()
+    end = part.text.rindex(f"\n</{part.fence}>")
+    closing = part.text[end:]
+    text = _shortened(part.text, cost, room - cost * len(closing) // len(part.text))[:end]
+    whole = f"<{part.fence}>" in text
+    return replace(part, text=text if whole else ""), (Text(closing),) if whole else ()
 
 
 def _shortened(text: str, cost: int, room: int) -> str:

@@ -25,6 +25,8 @@ class Told(Text):
 
     source: str = ""
     """What the medium was called by whoever gave it, and how it came to be words."""
+    fence: str = ""
+    """The tag that it stands in; what is left of it when it is cut stands in it, too."""
 
 
 Part = Text | Image | Audio | ToolCall | ToolResult

@@ -90,6 +90,18 @@ def test_what_cannot_run_is_not_drawn(flag: str, capsys: pytest.CaptureFixture[s
     assert not Path("a.svg").exists()
 
 
+def test_what_another_stage_left_over_is_told_with_what_leaves_it_out(capsys: pytest.CaptureFixture[str]) -> None:
+    native = ["pipeline=vqa", "engine=echo", "graph.described.use=fuse/native"]
+    code, _, err = check(capsys, *native, "graph.described.image=1")
+    assert code == 2
+    assert (
+        "there is no option 'undescribed'. Options: images, sounds. If it is left over from another stage, ~graph.described.undescribed leaves it out.\n"
+    ) in err
+    assert "'image'. Did you mean 'images'? Options: images, sounds.\n" in err
+    gone = ["~graph.described.undescribed", "~graph.seen", "~graph.read"]
+    assert check(capsys, *native, *gone)[0] == 0
+
+
 def test_the_values_are_shown_even_so(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = check(capsys, "--config", "sampling.temperature=-1")
     assert (code, err) == (2, "sampling.temperature (command line): -1 does not fit. It takes a number of 0 or more.\n")

@@ -78,7 +78,7 @@ class Parts:
             self.fault(path, f"{entry.name}: {_unread(error)}.")
             return None
         for one in found:
-            self.fault((*path, *one.path), one.problem)
+            self.fault((*path, *one.path), f"{one.problem}{self._left_over(path, one.path)}")
         if found:
             return None
         try:
@@ -89,6 +89,14 @@ class Parts:
         for inner, problem in own_problems(made):
             self.fault((*path, *inner), problem)
         return made
+
+    def _left_over(self, path: Path, option: Path) -> str:
+        """What to do about an option of a file in which the `use` of its entry is not: mappings merge."""
+        file = self.spec.origin((*path, *option)).rpartition(":")[0]
+        here = self.spec.origin((*path, "use")).rpartition(":")[0] == file
+        if here or not file or path[:1] != ("graph",) or len(option) != 1:
+            return ""
+        return f" If it is left over from another stage, ~{'.'.join((*path, *option))} leaves it out."
 
     def ports(self, path: Path, entry: registry.Entry, kind: registry.Registry) -> Ports | None:
         """What the class asks for and makes; None after saying why that cannot be read."""

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
-from transformers.utils import logging
 
 from vllm_flow.core.describing import Tag
-from vllm_flow.core.errors import ModelError
 from vllm_flow.core.media import Image
 from vllm_flow.describers.looking import Looking
 from vllm_flow.models.digest import digests
+from vllm_flow.models.quiet import reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -54,20 +53,11 @@ class PictureTagger:
 
 
 def _loaded(place: Path | str, revision: str | None, where: str) -> tuple[Any, Any]:
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     given = {"local_files_only": isinstance(place, Path), **({"revision": revision} if revision else {})}
-    try:
+    with reading(where, "Give a classifier of pictures as transformers saves it."):
         model = AutoModelForImageClassification.from_pretrained(
             place, use_safetensors=True, dtype=torch.float32, **given
         )
         # Pillow's, whatever else is installed: another library's pixels differ in the last bits
         processor = AutoImageProcessor.from_pretrained(place, backend="pil", **given)
-    except Exception as cause:  # both raise whatever a malformed file or a hub out of reach makes them
-        first = str(cause).partition("\n")[0].rstrip(".")
-        what = f"it cannot be read: {type(cause).__name__}: {first}"
-        raise ModelError(f"{where}: {what}. Give a classifier of pictures as transformers saves it.") from cause
-    finally:
-        if bars:
-            logging.enable_progress_bar()
     return model.eval(), processor

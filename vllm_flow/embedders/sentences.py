@@ -20,13 +20,13 @@ import numpy
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel
-from transformers.utils import logging
 
 from vllm_flow.core.embedding import Kind
 from vllm_flow.core.errors import ModelError
 from vllm_flow.embedders.kept import Kept
 from vllm_flow.models.digest import digests
 from vllm_flow.models.progress import tell
+from vllm_flow.models.quiet import reading
 from vllm_flow.seam.control import is_control
 from vllm_flow.seam.names import moved
 from vllm_flow.seam.seals import SEAL, Seals
@@ -130,18 +130,9 @@ def _identity(options: Sentences, folder: Path, pooling: str, window: int) -> st
 
 
 def _loaded(folder: Path, where: str) -> tuple[Any, Tokenizer]:
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
+    with reading(where, "Give a folder as sentence-transformers writes it."):
         model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception as cause:  # both raise whatever a malformed file makes them
-        first = str(cause).partition("\n")[0].rstrip(".")
-        what = f"it cannot be read: {type(cause).__name__}: {first}"
-        raise ModelError(f"{where}: {what}. Give a folder as sentence-transformers writes it.") from cause
-    finally:
-        if bars:
-            logging.enable_progress_bar()
     added = tokenizer.get_added_tokens_decoder().items()
     names = {token_id: one.content for token_id, one in added if is_control(one.content, one.special)}
     return model.eval(), moved(tokenizer, Seals(names))  # as it is saved it cuts at 128 tokens, silently

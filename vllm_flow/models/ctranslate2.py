@@ -15,6 +15,7 @@ from typing import Any
 import numpy
 
 from vllm_flow.core.errors import ModelError
+from vllm_flow.models.quiet import quiet
 
 VERSION = 6
 """Of the file's form; from 5 on an array says its type and size."""
@@ -35,24 +36,19 @@ def convert(source: Path, folder: Path, where: str) -> None:
     Raises ModelError, which begins with `where`, when a file is not what it should be.
     """
     from transformers import WhisperFeatureExtractor, WhisperProcessor
-    from transformers.utils import logging
 
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
         settings = json.loads((source / "config.json").read_text("utf-8"))
         words = _words(source / "tokenizer.json")
         model = _model(read((source / "model.bin").read_bytes()), words)
         processor = WhisperProcessor(WhisperFeatureExtractor(feature_size=model.config.num_mel_bins), words)
         model.generation_config = _generation(settings, model.config, words)
-        model.save_pretrained(folder)
-        processor.save_pretrained(folder)
+        with quiet():
+            model.save_pretrained(folder)
+            processor.save_pretrained(folder)
     except (ValueError, KeyError, TypeError, struct.error, UnicodeDecodeError) as cause:
         what = f"{source.name} is no Whisper of CTranslate2: {type(cause).__name__}: {str(cause).rstrip('.')}"
         raise ModelError(f"{where}: {what}. Give a folder with {', '.join(NEEDED)}.") from cause
-    finally:
-        if bars:
-            logging.enable_progress_bar()
 
 
 def read(content: bytes) -> dict[str, numpy.ndarray[Any, Any]]:

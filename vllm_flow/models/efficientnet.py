@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vllm_flow.core.errors import ModelError
+from vllm_flow.models.quiet import quiet
 
 HEADS = 3
 """A mark, a version, and the machine's sizes stand before what is meant."""
@@ -50,46 +51,51 @@ def convert(file: Path, labels: Path, folder: Path, where: str) -> None:
 
     labels: JSON, from the number of each label to its names. Raises ModelError, which begins with `where`.
     """
-    import torch
-    from transformers import BitImageProcessorPil, EfficientNetConfig, EfficientNetForImageClassification
-    from transformers.utils import logging
-
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        numbers = numbers_in(file)
-        names = {int(number): said.partition(",")[0] for number, said in json.loads(labels.read_bytes()).items()}
-        config = EfficientNetConfig(
-            image_size=SIZE,
-            width_coefficient=1.0,
-            depth_coefficient=1.0,
-            hidden_dim=1280,
-            hidden_act="relu6",
-            squeeze_expansion_ratio=1e-9,  # one channel: it weighs nothing
-            id2label=names,
-            label2id={name: number for number, name in names.items()},
-        )
-        model = EfficientNetForImageClassification(config)
-        found = {_renamed(name): torch.from_numpy(one) for name, one in numbers.items()}
-        model.load_state_dict({**_weighing(model.state_dict()), **found})
-        model.save_pretrained(folder)
-        prepared = BitImageProcessorPil(
-            size={"shortest_edge": SIZE + 32},
-            crop_size={"height": SIZE, "width": SIZE},
-            resample=3,  # bicubic
-            image_mean=[127 / 255] * 3,
-            image_std=[128 / 255] * 3,
-        )
-        prepared.save_pretrained(folder)
+        with quiet():
+            _network(numbers_in(file), json.loads(labels.read_bytes())).save_pretrained(folder)
+            _preparation().save_pretrained(folder)
     except OSError:
         raise  # the disk's fault, not the file's
     except Exception as cause:  # torch and transformers raise whatever a malformed file makes them
         first = str(cause).partition("\n")[0].rstrip(".")
         what = f"{file.name} cannot be read: {type(cause).__name__}: {first}"
         raise ModelError(f"{where}: {what}. The table of packages is wrong.") from cause
-    finally:
-        if bars:
-            logging.enable_progress_bar()
+
+
+def _network(numbers: Mapping[str, Any], labels: Mapping[str, str]) -> Any:
+    """With these numbers, by their names in the file; the first of the names that a label has is the one it keeps."""
+    import torch
+    from transformers import EfficientNetConfig, EfficientNetForImageClassification
+
+    names = {int(number): said.partition(",")[0] for number, said in labels.items()}
+    config = EfficientNetConfig(
+        image_size=SIZE,
+        width_coefficient=1.0,
+        depth_coefficient=1.0,
+        hidden_dim=1280,
+        hidden_act="relu6",
+        squeeze_expansion_ratio=1e-9,  # one channel: it weighs nothing
+        id2label=names,
+        label2id={name: number for number, name in names.items()},
+    )
+    model = EfficientNetForImageClassification(config)
+    found = {_renamed(name): torch.from_numpy(one) for name, one in numbers.items()}
+    model.load_state_dict({**_weighing(model.state_dict()), **found})
+    return model
+
+
+def _preparation() -> Any:
+    """What makes of a picture what the network reads."""
+    from transformers import BitImageProcessorPil
+
+    return BitImageProcessorPil(
+        size={"shortest_edge": SIZE + 32},
+        crop_size={"height": SIZE, "width": SIZE},
+        resample=3,  # bicubic
+        image_mean=[127 / 255] * 3,
+        image_std=[128 / 255] * 3,
+    )
 
 
 def numbers_in(file: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm_flow.core.errors import ModelError
+from vllm_flow.models.quiet import quiet
 
 
 def convert(file: Path, folder: Path, where: str) -> None:
@@ -18,15 +19,13 @@ def convert(file: Path, folder: Path, where: str) -> None:
     Raises ModelError, which begins with `where`, when the file is not what it should be.
     """
     from transformers import AutoTokenizer
-    from transformers.utils import logging
 
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        model = _read(file)
-        tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name, local_files_only=True)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        with quiet():
+            model = _read(file)
+            tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name, local_files_only=True)
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
     except OSError:
         raise  # the disk's fault, not the file's
     except Exception as cause:  # transformers and gguf raise whatever a malformed file makes them
@@ -35,9 +34,6 @@ def convert(file: Path, folder: Path, where: str) -> None:
             f"{where}: {file.name} cannot be read as GGUF: {type(cause).__name__}: {first}. Give a complete .gguf file "
             "of a text model that transformers knows."
         ) from cause
-    finally:
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _read(file: Path) -> Any:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
-from transformers.utils import logging
 
-from vllm_flow.core.errors import ModelError
 from vllm_flow.models.digest import digests
+from vllm_flow.models.quiet import reading
 
 if TYPE_CHECKING:
     from vllm_flow.transcribers.options import Whisper
@@ -58,9 +57,7 @@ def load(options: Whisper) -> Loaded:
     place, where = options.place()
     from_hub = {} if isinstance(place, Path) else {"revision": options.revision}
     local = {"local_files_only": isinstance(place, Path), **from_hub}
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
+    with reading(where, "Give a Whisper as `save_pretrained` writes it."):
         dtype = getattr(torch, options.dtype)
         model = WhisperForConditionalGeneration.from_pretrained(place, use_safetensors=True, dtype=dtype, **local)
         processor = WhisperProcessor.from_pretrained(place, **local)
@@ -69,13 +66,6 @@ def load(options: Whisper) -> Loaded:
             settings.no_timestamps_token_id = processor.tokenizer.convert_tokens_to_ids(NO_TIMESTAMPS)
         languages = _plain(getattr(settings, "lang_to_id", None) or {})
         tasks = getattr(settings, "task_to_id", None) or {}
-    except Exception as cause:  # transformers raises whatever a malformed file makes it
-        first = str(cause).partition("\n")[0].rstrip(".")
-        what = f"it cannot be read: {type(cause).__name__}: {first}"
-        raise ModelError(f"{where}: {what}. Give a Whisper as `save_pretrained` writes it.") from cause
-    finally:
-        if bars:
-            logging.enable_progress_bar()
     if options.dtype == "bfloat16":
         _attend_plainly(model.model.decoder)
     name = options.package if options.path is None and options.package else (options.hub or Path(place).name)

@@ -5,9 +5,7 @@ No code and no pickle of a model is ever run: remote code is off, and weights ar
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from vllm_flow.core.errors import ModelError
 from vllm_flow.models.digest import digests
 from vllm_flow.models.locate import Folder, Hub, locate
 from vllm_flow.models.progress import tell
+from vllm_flow.models.quiet import quiet
 from vllm_flow.models.senses import senses
 from vllm_flow.models.spec import Model
 
@@ -127,20 +126,3 @@ def _why(source: Folder | Hub, cause: Exception) -> str:
             "transformers knows, with its tokenizer, as `save_pretrained` writes it."
         )
     return f"model.hub: {source.name} cannot be had: {type(cause).__name__}: {first}. {NO_HUB}"
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without transformers' progress bars and the hub's lines about its retries: one error says it all in the end."""
-    from transformers.utils import logging as bars
-
-    hub, shown = logging.getLogger("huggingface_hub"), bars.is_progress_bar_enabled()
-    level = hub.level
-    hub.setLevel(logging.ERROR)
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hub.setLevel(level)
-        if shown:
-            bars.enable_progress_bar()

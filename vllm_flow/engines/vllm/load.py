@@ -23,11 +23,12 @@ from vllm_flow.engines.shaping import Shapes, hf_tokenizer
 from vllm_flow.engines.transformers.load import context_length, decoder, end_ids
 from vllm_flow.engines.transformers.render import Renderer
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
-from vllm_flow.engines.transformers.weights import NO_HUB, quiet
+from vllm_flow.engines.transformers.weights import NO_HUB
 from vllm_flow.engines.vllm.options import Vllm
 from vllm_flow.models.digest import digests
 from vllm_flow.models.locate import Folder, Hub, locate
 from vllm_flow.models.progress import tell
+from vllm_flow.models.quiet import quiet
 
 if TYPE_CHECKING:
     from vllm.v1.engine.llm_engine import LLMEngine

@@ -102,17 +102,16 @@ def test_what_is_no_classifier_is_said_in_a_line(folder: Path, tmp_path: Path) -
     )
 
 
-def test_options_that_name_no_classifier_or_two_are_refused() -> None:
+def test_options_that_name_no_classifier_are_refused_and_of_several_sources_one_counts() -> None:
     def problems(**options: str) -> list[str]:
         return [getattr(one, "problem", one) for one in Classifier(**options).problems()]
 
     assert (
         problems(path="anywhere") == problems(hub="google/vit-base-patch16-224") == problems(package="imagenet") == []
     )
-    assert problems() == ["nothing says where the weights are. Give one of package (imagenet), path and hub."]
-    assert problems(package="imagenet", hub="a/b") == [
-        "package and hub both name weights. Give one of package (imagenet), path and hub."
-    ]
+    assert problems() == ["nothing says where the weights are. Give package (imagenet), path or hub."]
+    assert problems(package="imagenet", hub="a/b") == []
+    assert Classifier(package="imagenet", hub="a/b")._place() == ("a/b", "tagger.hub: a/b")
     assert problems(package="imagnet") == [
         "there is no packaged tagger 'imagnet'. Did you mean 'imagenet'? There are: imagenet."
     ]

@@ -14,6 +14,7 @@ import pytest
 
 from tests.transcribers.peer import Peer
 from tests.transcribers.tiny import LANGUAGES, recording, sound, tiny_whisper
+from vllm_flow.config import compose
 from vllm_flow.core.describing import NotDescribed
 from vllm_flow.core.errors import ConfigError, EngineError, ModelError
 from vllm_flow.core.media import Audio
@@ -252,8 +253,6 @@ def faults(stage: dict[str, Any], **options: Any) -> list[str]:
 def test_weights_that_nobody_knows_are_refused_before_anything_runs() -> None:
     none = "nothing says where the weights are. Give package (whisper-tiny.en), path or hub."
     assert faults({}) == [f"resources.transcriber: {none}"]
-    both = "package and hub both name weights. Keep one and set the other to null."
-    assert faults({}, package="whisper-tiny.en", hub="x/y") == [f"resources.transcriber: {both}"]
     assert faults({}, package="whisper-tiny") == [
         "resources.transcriber.package: there is no packaged transcriber 'whisper-tiny'. Did you mean "
         "'whisper-tiny.en'? There are: whisper-tiny.en."
@@ -269,3 +268,11 @@ def test_what_the_packaged_model_cannot_do_is_refused_before_anything_runs() -> 
     package = {"use": "transcriber/whisper", "package": "whisper-tiny.en"}
     english = {"said": {"use": "describe/speech", "language": "English"}}
     Pipeline.build(RunSpec("x", english, "said", resources={"transcriber": package}))
+
+
+def test_a_name_on_the_hub_counts_more_than_the_package_that_the_shipped_choice_names() -> None:
+    german = ["pipeline=transcribe", "transcriber.hub=a/whisper", "graph.transcripts.language=de"]
+    options = Pipeline.build(compose(german)).resources["transcriber"].options
+    assert (options.package, options.place(), options.only_language()) == (
+        "whisper-tiny.en", ("a/whisper", "transcriber.hub: a/whisper"), None,
+    )  # fmt: skip

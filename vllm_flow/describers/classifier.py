@@ -33,10 +33,11 @@ class PictureTagger:
         return await self._looking(image, tenant)
 
     def describe(self) -> Mapping[str, Any]:
-        name = self._options.package if self._options.path is None else Path(self._place).name
+        options = self._options
+        name = Path(self._place).name if options.path is not None else options.hub or options.package
         return {
             "tagger": "transformers",
-            "model": name or str(self._place),
+            "model": name,
             "labels": len(self._labels),
             **(digests(self._place) if isinstance(self._place, Path) else {"revision": self._options.revision}),
         }

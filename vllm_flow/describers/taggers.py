@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 from vllm_flow.core.describing import Tagger
-from vllm_flow.core.errors import ModelError, listed, nearest
+from vllm_flow.core.errors import listed, nearest
 from vllm_flow.core.options import OptionProblem, at_least
 from vllm_flow.core.registry import resource
+from vllm_flow.models.folders import folder_with
 from vllm_flow.models.packages import TAGGERS
 from vllm_flow.models.pull import pull
 
@@ -27,7 +28,7 @@ class Classifier:
     path: str | None = None
     """A folder with config.json, preprocessor_config.json and model.safetensors; counts more than the others."""
     hub: str | None = None
-    """A model of the Hugging Face hub, such as `google/vit-base-patch16-224`."""
+    """A model of the Hugging Face hub, such as `google/vit-base-patch16-224`; counts more than `package`."""
     revision: str | None = None
     """Branch, tag or commit on the hub; null: its main branch."""
     most: Annotated[int, at_least(1)] = 20
@@ -36,12 +37,11 @@ class Classifier:
     """Of how many pictures the labels are remembered: what has been looked at once is not looked at again."""
 
     def problems(self) -> Iterator[OptionProblem | str]:
-        if self.path is not None:
+        if self.path is not None or self.hub is not None:
             return
-        if (self.package is None) == (self.hub is None):
-            what = "nothing says where the weights are" if self.package is None else "package and hub both name weights"
-            yield f"{what}. Give one of package ({listed(TAGGERS)}), path and hub."
-        elif self.package is not None and self.package not in TAGGERS:
+        if self.package is None:
+            yield f"nothing says where the weights are. Give package ({listed(TAGGERS)}), path or hub."
+        elif self.package not in TAGGERS:
             close = nearest(self.package, TAGGERS)
             problem = f"there is no packaged tagger '{self.package}'.{close} There are: {listed(TAGGERS)}."
             yield OptionProblem(("package",), problem)
@@ -59,10 +59,4 @@ class Classifier:
         if self.path is None:
             return pull(str(self.package)), f"tagger.package: {self.package}"
         where = f"tagger.path: {self.path}"
-        folder = Path(self.path).expanduser()
-        if not folder.is_dir():
-            raise ModelError(f"{where}: there is no such folder. Give one with {', '.join(NEEDED)} in it.")
-        for name in NEEDED:
-            if not (folder / name).is_file():
-                raise ModelError(f"{where}: there is no {name} in it. Give a folder with {', '.join(NEEDED)}.")
-        return folder, where
+        return folder_with(where, self.path, NEEDED), where

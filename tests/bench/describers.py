@@ -18,11 +18,15 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFilter, ImageFont
 
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+
+from tests.distance import distance
 from vllm_flow.core.describing import PageReader
 from vllm_flow.core.media import Image
 from vllm_flow.describers import Classifier, Rapid, Tesseract
@@ -103,16 +107,6 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
         return found
     folder = importlib.resources.files("matplotlib") / "mpl-data" / "fonts" / "ttf"
     return ImageFont.truetype(str(folder / name), size)
-
-
-def distance(left: str, right: str) -> int:
-    """Levenshtein's: insertions, deletions and substitutions."""
-    row = list(range(len(right) + 1))
-    for place, one in enumerate(left, start=1):
-        before, row[0] = row[0], place
-        for number, other in enumerate(right, start=1):
-            before, row[number] = row[number], min(row[number] + 1, row[number - 1] + 1, before + (one != other))
-    return row[-1]
 
 
 def squeezed(text: str) -> str:

@@ -24,6 +24,8 @@ import numpy
 import soundfile
 import soxr
 
+from tests.distance import distance
+
 RATE_HZ = 16_000
 WHEEL, SPHINX, PRAAT = (
     "moonshine-voice==0.1.5 --hash=sha256:1ed9e0ccf94be4845d69e7fa862dcf4c8b5801a758796966494c694f48184496",
@@ -107,14 +109,8 @@ def words(text: str) -> list[str]:
 
 
 def errors(reference: str, text: str) -> int:
-    """Words that were changed, lost or added: their Levenshtein distance."""
-    said, heard = words(reference), words(text)
-    row = list(range(len(heard) + 1))
-    for place, word in enumerate(said, start=1):
-        corner, row[0] = row[0], place
-        for at, other in enumerate(heard, start=1):
-            corner, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, corner + (word != other))
-    return row[-1]
+    """Words that were changed, lost or added."""
+    return distance(words(reference), words(text))
 
 
 def _members(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -96,10 +96,16 @@ def test_every_row_that_is_wrong_is_told_with_its_line() -> None:
         "things.jsonl:9: popularity: 'much' is no number. Write one, or leave it out.",
         "things.jsonl: 2 rows more are wrong. Mend these first.",
     ]
-    write({"id": "e", "title": "x" * 201, "text": "y"}, {"id": "f", "title": "x", "text": "\ud83d"})
+    large = [
+        {"id": name, "title": "x", "text": "y", "popularity": number}
+        for name, number in (("g", 10**400), ("h", -1e301))
+    ]
+    write({"id": "e", "title": "x" * 201, "text": "y"}, {"id": "f", "title": "x", "text": "\ud83d"}, *large)
     assert refused() == [
         "things.jsonl:1: title: it has more than 200 characters. Shorten it.",
         "things.jsonl:2: text: it has half of a character in it. Write both halves.",
+        f"things.jsonl:3: popularity: 1{'0' * 56}... is too large a number. Write a smaller one.",
+        "things.jsonl:4: popularity: -1e+301 is too large a number. Write a smaller one.",
     ]
 
 
@@ -123,6 +129,9 @@ def test_all_faults_are_found_before_anything_runs() -> None:
         "graph.found.path: thing.jsonl: there is no such place. Did you mean 'things.jsonl'? There: things.jsonl.",
     ]
     assert problems({"path": "."}) == ["graph.found.path: .: it is a folder. Name a file of JSON lines."]
+    if hasattr(os, "mkfifo"):
+        os.mkfifo("pipe")
+        assert problems({"path": "pipe"}) == ["graph.found.path: pipe: it is no file. Name a file of JSON lines."]
     assert problems({"path": "things.jsonl", "text": "{text}"}) == [
         "graph.found.text: it lacks {title}, which is what a model says when it recommends one. Write it in.",
     ]

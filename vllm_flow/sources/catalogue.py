@@ -7,7 +7,6 @@ would be worse. What a row says beside what is needed is kept.
 from __future__ import annotations
 
 import codecs
-import math
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,6 +26,8 @@ TOLD = 8
 """So many faults of a file are told one by one; the others are counted."""
 LONGEST = 200
 """In characters: what a title, or an id, may have. A model has to write it out."""
+MOST_POPULAR = 1e300
+"""So that the difference of any two is a number, too."""
 UNWRITTEN = ("Cc", "Cs", "Zl", "Zp")
 """Categories of characters that no line has: control characters, halves of pairs, line and paragraph separators."""
 
@@ -70,8 +71,9 @@ class JsonLines:
 
     def run(self) -> Catalogue:
         path = found(self.path, self.roots)
-        if path.is_dir():
-            raise SourceError(f"{self.path}: it is a folder. Name a file of JSON lines.")
+        if not path.is_file():  # a pipe would be waited for
+            what = "a folder" if path.is_dir() else "no file"
+            raise SourceError(f"{self.path}: it is {what}. Name a file of JSON lines.")
         state = path.stat()
         if state.st_size > self.max_bytes:
             raise SourceError(f"{self.path}: it is longer than {self.max_bytes} bytes. Raise max_bytes.")
@@ -136,16 +138,17 @@ class _Reading:
         return offer
 
     def _said(self, row: dict[str, Any]) -> str:
-        cells = {name: _cell(_column(row, name), name) for name in self.template.columns}
-        text = "".join(before + (cells[name] if name is not None else "") for before, name in self.template.pieces)
+        text = self.template.fill({name: _cell(_column(row, name), name) for name in self.template.columns})
         return _whole(text, "text").strip()
 
     def _popular(self, row: dict[str, Any]) -> float | None:
         value = row.get(self.options.popularity)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{self.options.popularity}: {shown(value)} is no number. Write one, or leave it out.")
+        if abs(value) > MOST_POPULAR:
+            raise ValueError(f"{self.options.popularity}: {shown(value)} is too large a number. Write a smaller one.")
         return float(value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from vllm_flow.config import compose
+from vllm_flow.core.pipeline import Pipeline
+from vllm_flow.core.values import Turn
+from vllm_flow.sources import JsonLines
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -161,6 +167,23 @@ def test_the_tools_that_the_readme_offers_are_those_and_no_others(tmp_path: Path
     offered = yaml.safe_load(composed.partition("\ncontext\t")[0])["resources"]["tools"]["offer"]
     assert set(offered) == {"clock", "weather"}
     assert composed.endswith("no faults.\n")
+
+
+def test_what_the_readme_says_of_a_catalogue_and_of_rows_with_sounds_has_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("FILE.jsonl").write_text('{"id": 1, "title": "Emma", "text": "A matchmaker."}', encoding="utf-8")
+    Path("rows.jsonl").write_text('{"audio": "talk.ogg"}', encoding="utf-8")
+    shutil.copy(ROOT / "pipelines" / "transcribe" / "sense_and_sensibility.ogg", "talk.ogg")
+    (asked,) = re.findall(r"`vllm-flow chat (pipeline=recommend .*?)`", README)
+    nodes = Pipeline.build(compose(shlex.split(asked))).graph.nodes
+    (catalogue,) = (node.stage.run() for node in nodes if isinstance(node.stage, JsonLines))
+    assert catalogue.offers[0].text == "Emma: A matchmaker."
+    (given,) = re.findall(r"`(input.path=rows.*?)` takes many", README)
+    (row,) = Pipeline.build(compose(["pipeline=transcribe", *given.split()])).turns()
+    assert isinstance(row, Turn)
+    assert row.message.shown == "[audio talk.ogg]"
 
 
 def test_the_folders_that_the_readme_names_are_there() -> None:

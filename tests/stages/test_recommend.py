@@ -128,11 +128,15 @@ def test_a_name_that_this_turn_says_and_nobody_knows_is_refused_and_one_from_bef
 def test_what_was_said_last_counts() -> None:
     rows = [
         {"key": key, "value": value, "turn": number, "told": True}
-        for number, (key, value) in enumerate([("whale", "liked"), ("WHALE", "liked"), ("bride", "liked")], start=1)
+        for number, (key, value) in enumerate([("whale", "liked"), ("bride", "liked"), ("Whale", "disliked")], start=1)
     ]
-    stage = Candidates(most=6, disliked=("whale",), against=0.0)
-    assert found(stage, "", Context(state={"memory": {"known": rows[:1]}}))[0] == "island"
-    assert found(stage, "", Context(state={"memory": {"known": rows[2:]}}))[0] == "manor"
+
+    def first(count: int, **options: Any) -> str:
+        context = Context(state={"memory": {"known": rows[:count]}})
+        return found(Candidates(most=6, against=0.0, **options), "", context)[0]
+
+    assert first(1, disliked=("whale",)) == "island"
+    assert (first(2), first(3)) == ("pirates", "manor")
 
 
 def test_options_are_held_to_the_catalogue_before_anything_runs(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -340,6 +340,14 @@ def test_room_is_left_for_what_is_said_of_tools_and_for_as_much_as_is_asked_for(
         f"the prompt takes {6 + told} tokens, and the budget is 60: system 2, question 4, tools {told}. Nothing of it may "
         "give way. Choose more, or a shorter question."
     )
+    kept = Chat(shares={"tools": {"least": 95}})
+    assert check_stage(kept, **{**given, "engine": Reading(500)}).messages == (*context(*TALK).messages, ASK.message)
+    with pytest.raises(ContextOverflow) as caught:
+        check_stage(kept, **{**given, "engine": Reading(100)})
+    assert str(caught.value) == (
+        "the prompt takes 135 tokens, and the model reads 100: history 36, question 4, tools 95. Nothing of it may give "
+        "way. Choose more, or let something give way, such as `shares: {history: {overflow: oldest}}`."
+    )
 
 
 def test_of_tools_a_share_says_nothing_but_how_much_room_there_is_and_only_where_there_are_any() -> None:
@@ -351,6 +359,10 @@ def test_of_tools_a_share_says_nothing_but_how_much_room_there_is_and_only_where
     assert list(chat.problems()) == list(chat.check(Echo(), offered=Functions({}))) == []
     assert list(chat.check(Echo())) == [
         ((), "`shares.tools`: no tools are known here. Add `from: {offered: tools}`, or leave it out.")
+    ]
+    why = "the engine cannot count the tokens of a prompt. Leave it out, or choose another engine"
+    assert list(chat.check(Blind(), offered=Functions({}))) == [
+        ((), f"`shares.tools.least`: {why}, such as engine=transformers.")
     ]
 
 

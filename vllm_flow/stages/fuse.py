@@ -66,6 +66,7 @@ class Chat:
         if engine is not None and engine.capabilities().measures:
             return
         limits = [f"shares.{name}.most" for name, share in self.shares.items() if share.get("most") is not None]
+        limits += ["shares.tools.least"] if self._kept_for_tools else []
         for name in (*(["budget"] if self.budget is not None else []), *limits):
             why = (
                 "the engine cannot count the tokens of a prompt" if engine else "there is no engine to count the tokens"
@@ -106,16 +107,19 @@ class Chat:
             return prompt
         return replace(prompt, ledger=replace(prompt.ledger, left_out=(*before, *prompt.ledger.left_out)))
 
+    @property
+    def _kept_for_tools(self) -> int:
+        return int(self.shares.get(TOOLS, {}).get("least", 0))
+
     def _shared(self, name: str, share: Share) -> Share:
         return replace(share, **self.shares[name]) if name in self.shares else share
 
     def _fitted(self, layout: Layout, engine: Engine | None, room: Room | None, specs: tuple[ToolSpec, ...]) -> Prompt:
         limited = [block.name for block in layout.blocks if block.share.most is not None]
         yielding = any(block.share.overflow != "error" for block in layout.blocks)
-        if self.budget is None and not limited and (room is None or not yielding):
+        if self.budget is None and not limited and (room is None or not (yielding or self._kept_for_tools)):
             return layout.laid().prompt  # nothing to allot: should it be too long, the engine says so
-        least = self.shares.get(TOOLS, {}).get("least", 0)
-        return fitted(layout, with_room(measuring(engine).measure, specs, least), room)
+        return fitted(layout, with_room(measuring(engine).measure, specs, self._kept_for_tools), room)
 
     def _room(self, engine: Engine, schedule: Schedule | None) -> Room | None:
         reads = engine.describe().get("context_length")

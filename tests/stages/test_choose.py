@@ -95,6 +95,13 @@ def test_two_of_one_title_are_told_apart_by_their_ids() -> None:
     assert engine.asked[0].shape == Shape(choices=("Emma [a]", "Emma [b]", "Ball"))
 
 
+def test_a_title_that_looks_like_one_with_an_id_takes_no_others_place() -> None:
+    shelf = Catalogue.of((Offer("a", "Emma", "x"), Offer("b", "Emma", "y"), Offer("c", "Emma [a]", "z")))
+    items = Segment("candidates", tuple(Item(one.text, one.id) for one in shelf.offers))
+    reply = chosen(Choose(most=3, why=None), Chooser(), items, catalogue=shelf)
+    assert [one["id"] for one in reply.data["recommended"]] == ["c", "b", "a"]
+
+
 @pytest.mark.parametrize(
     ("sentence", "fits"),
     [

@@ -161,7 +161,8 @@ class _Choosing:
 def _called(offers: Sequence[Offer]) -> dict[str, Offer]:
     """What the model is to say for each: its title, with the id where two have the same."""
     titles = [one.title for one in offers]
-    return {one.title if titles.count(one.title) == 1 else f"{one.title} [{one.id}]": one for one in offers}
+    found = {one.title if titles.count(one.title) == 1 else f"{one.title} [{one.id}]": one for one in offers}
+    return found if len(found) == len(offers) else {f"{one.title} [{one.id}]": one for one in offers}
 
 
 def _line(offer: Offer, why: str | None) -> str:

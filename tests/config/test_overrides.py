@@ -210,6 +210,14 @@ def test_a_text_beside_a_path_is_a_template_of_its_rows(overrides: tuple[str, st
     assert project.compose(*overrides).input == {"use": "input/file", "path": "b.csv", "text": "Q: {a}"}
 
 
+def test_an_option_of_what_nobody_chose_is_told_with_what_there_is_to_choose(project: Project) -> None:
+    what = "it is an option of what {}=… chooses, and nothing is chosen. Choose one of: {}."
+    assert project.faults("reader.language=de", "documents.paths=[a.md]") == [
+        f"graph.documents.paths (command line): {what.format('documents', 'files')}",
+        f"resources.reader.language (command line): {what.format('reader', 'rapidocr, tesseract')}",
+    ]
+
+
 def test_repeat_is_part_of_the_content_only_when_there_is_one(project: Project) -> None:
     plain, once, thrice = project.compose(), project.compose("sweep.repeat=1"), project.compose("sweep.repeat=3")
     assert (plain.repeat, once.repeat, thrice.repeat) == (1, 1, 3)

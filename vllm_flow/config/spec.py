@@ -80,9 +80,23 @@ def _checked(composition: Composition, loader: FlowLoader) -> dict[str, Any]:
     if not faults:
         faults += [_fault(path, PROBLEM, origins) for path in secrets_in(values)]
         faults += [_fault(one.path, one.problem, origins) for one in problems(Settings, values)]
+    if not faults:
+        faults += [_fault(path, problem, origins) for path, problem in _of_nothing(values, composition, loader)]
     if faults:
         raise ConfigError(faults)
     return values
+
+
+def _of_nothing(values: Mapping[str, Any], composition: Composition, loader: FlowLoader) -> Iterator[tuple[Keys, str]]:
+    """Options of a group from which nothing is chosen, such as of a tagger where there is none."""
+    for name, group in loader.groups.items():
+        if len(group.place) != 2 or composition.choices.get(name) is not None:
+            continue
+        table, key = group.place
+        given = values.get(table, {}).get(key)
+        if isinstance(given, Mapping) and given and "use" not in given:
+            what = f"it is an option of what {name}=… chooses, and nothing is chosen"
+            yield (table, key, next(iter(given))), f"{what}. Choose one of: {listed(group.comments)}."
 
 
 def _nested(graph: Any, origins: Origins, changing: Origins, loader: FlowLoader, faults: list[Fault]) -> dict[str, Any]:

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from vllm_flow.core.moving import Moving, Now, Steered
     from vllm_flow.core.registry import metric, schedule, stage, tool
     from vllm_flow.core.resources import Clock, Engine, Store
+    from vllm_flow.core.results import Result, TurnFailed
     from vllm_flow.core.sampling import Sampling
     from vllm_flow.core.sampling_plan import SamplingPlan
     from vllm_flow.core.schedule import Schedule
     from vllm_flow.core.segments import Item, Segment, Share
-    from vllm_flow.core.values import Completion, Context, Prompt, Result, Score, Turn, TurnFailed, Usage
+    from vllm_flow.core.values import Completion, Context, Prompt, Score, Turn, Usage
     from vllm_flow.media import read_medium
     from vllm_flow.session import Session, Stream, build, load, node, run_sweep
 
@@ -46,9 +47,10 @@ HOMES = {
     "vllm_flow.core.resources": "Clock Engine Store",
     "vllm_flow.core.sampling": "Sampling",
     "vllm_flow.core.sampling_plan": "SamplingPlan",
+    "vllm_flow.core.results": "Result TurnFailed",
     "vllm_flow.core.schedule": "Schedule",
     "vllm_flow.core.segments": "Item Segment Share",
-    "vllm_flow.core.values": "Completion Context Prompt Result Score Turn TurnFailed Usage",
+    "vllm_flow.core.values": "Completion Context Prompt Score Turn Usage",
     "vllm_flow.media": "read_medium",
     "vllm_flow.session": "Session Stream build load node run_sweep",
 }

@@ -12,7 +12,7 @@ import vllm_flow
 from vllm_flow.adapters.variants import Variants
 from vllm_flow.core.errors import ConfigError, FlowError
 from vllm_flow.core.messages import assistant, user
-from vllm_flow.core.values import Result
+from vllm_flow.core.results import Result
 from vllm_flow.session import Session
 
 TINY = ["model=custom", "engine.device=cpu", "sampling=plain", "sampling.max_tokens=8"]

@@ -7,7 +7,8 @@ import pytest
 from vllm_flow.cli import screen as screens
 from vllm_flow.core.events import TokenMade, TurnDone, TurnStarted
 from vllm_flow.core.messages import user
-from vllm_flow.core.values import Completion, Result, Token, Turn, Usage
+from vllm_flow.core.results import Result
+from vllm_flow.core.values import Completion, Token, Turn, Usage
 
 
 def test_the_count_waits_for_the_answer_that_is_being_shown(

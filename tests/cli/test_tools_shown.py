@@ -7,8 +7,9 @@ import pytest
 from vllm_flow.cli.screen import Screen
 from vllm_flow.core.events import TokenMade, ToolUsed, TurnDone, TurnStarted
 from vllm_flow.core.messages import user
+from vllm_flow.core.results import Result
 from vllm_flow.core.tool_values import ToolCall, ToolResult
-from vllm_flow.core.values import Completion, Finish, Result, Token, Turn, Usage
+from vllm_flow.core.values import Completion, Finish, Token, Turn, Usage
 
 TURN = Turn("c", user("Weather?"), number=1)
 CALL = ToolCall("weather", {"place": "Oslo", "day": "today"})

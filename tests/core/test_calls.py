@@ -19,11 +19,12 @@ from vllm_flow.core.heard import moment_from_json, moment_to_json
 from vllm_flow.core.messages import user
 from vllm_flow.core.record import Record
 from vllm_flow.core.recorded import read
+from vllm_flow.core.results import Result
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.schedule import Course
 from vllm_flow.core.seeds import derive_seed
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Completion, Context, InForce, Prompt, Result, Token, Turn, Usage
+from vllm_flow.core.values import Completion, Context, InForce, Prompt, Token, Turn, Usage
 from vllm_flow.engines.echo import pieces, token_id
 from vllm_flow.testing import schedule
 

@@ -16,7 +16,8 @@ from vllm_flow.core.likelihoods import Alternative, Scored, TokenLikelihood
 from vllm_flow.core.media import Audio, Image
 from vllm_flow.core.message_json import message_from_json
 from vllm_flow.core.messages import Message, Text, assistant, system, user
-from vllm_flow.core.values import BadRow, Completion, Failure, Result, Turn, Usage
+from vllm_flow.core.results import Failure, Result
+from vllm_flow.core.values import BadRow, Completion, Turn, Usage
 
 DONE = {
     "text": "Hi",

@@ -10,7 +10,8 @@ import pytest
 
 from vllm_flow.core.flow import AHEAD, Flow, Item
 from vllm_flow.core.messages import user
-from vllm_flow.core.values import BadRow, Result, Turn
+from vllm_flow.core.results import Result
+from vllm_flow.core.values import BadRow, Turn
 
 
 def turn(conversation: str, index: int) -> Turn:

@@ -17,8 +17,9 @@ from vllm_flow.core.events import Inferred, TurnDone, TurnStarted
 from vllm_flow.core.files import new_folder
 from vllm_flow.core.messages import user
 from vllm_flow.core.record import Record
+from vllm_flow.core.results import Failure, Result
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Completion, Failure, Result, Turn, Usage
+from vllm_flow.core.values import Completion, Turn, Usage
 
 SPEC = RunSpec(
     "dialogue", {"reply": {"use": "infer/generate"}}, "reply", resources={"engine": {"token": "${secret:A}"}}

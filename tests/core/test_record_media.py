@@ -13,9 +13,10 @@ from vllm_flow.core.media import Audio, Image
 from vllm_flow.core.messages import Message, Text, assistant, user
 from vllm_flow.core.record import Record
 from vllm_flow.core.recorded import read
+from vllm_flow.core.results import Result
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Prompt, Result, Turn
+from vllm_flow.core.values import Prompt, Turn
 
 CAT = Image("a" * 64, 3, 2, "cat.png", b"the cat")
 BEEP = Audio("b" * 64, 16000, 800, data=b"the beep")

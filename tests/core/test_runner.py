@@ -15,10 +15,11 @@ from vllm_flow.core.errors import EngineError, RecordError
 from vllm_flow.core.events import Called, Committed, Event, Inferred, NodeDone, Opened, TokenMade, TurnDone, TurnStarted
 from vllm_flow.core.messages import Text, user
 from vllm_flow.core.registry import resource
+from vllm_flow.core.results import Result
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.seeds import derive_seed
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import BadRow, Completion, Result, Turn
+from vllm_flow.core.values import BadRow, Completion, Turn
 
 DIALOGUE = {
     "context": {"use": "context/full"},

@@ -16,10 +16,11 @@ from vllm_flow.core.errors import EngineError
 from vllm_flow.core.events import Event, Inferred, NodeDone, TokenMade, TurnDone, TurnStarted
 from vllm_flow.core.flow import Item
 from vllm_flow.core.messages import Text, user
+from vllm_flow.core.results import Failure, Result
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.seeds import derive_seed
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Failure, Result, Turn
+from vllm_flow.core.values import Turn
 
 DIALOGUE = {
     "context": {"use": "context/full"},

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from vllm_flow.core.messages import Text, user
-from vllm_flow.core.values import Completion, Failure, Result, Score, Turn, TurnFailed, Usage
+from vllm_flow.core.results import Failure, Result, TurnFailed
+from vllm_flow.core.values import Completion, Score, Turn, Usage
 
 TURN = Turn("a", user("Hi"), number=2)
 

@@ -14,10 +14,11 @@ from vllm_flow.core.errors import ConfigError
 from vllm_flow.core.messages import Text, user
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.registry import stage
+from vllm_flow.core.results import Result
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Completion, Result, Turn
+from vllm_flow.core.values import Completion, Turn
 
 
 @pytest.fixture(autouse=True)

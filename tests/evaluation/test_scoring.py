@@ -17,7 +17,7 @@ from vllm_flow.core.answers import Answer
 from vllm_flow.core.errors import ConfigError, RecordError
 from vllm_flow.core.messages import assistant, user
 from vllm_flow.core.recorded import read
-from vllm_flow.core.values import Failure
+from vllm_flow.core.results import Failure
 from vllm_flow.evaluation.answers import answers_of
 from vllm_flow.evaluation.scores import Prompt, stacked
 from vllm_flow.evaluation.scoring import score_run

@@ -17,7 +17,7 @@ import pytest
 import vllm_flow
 from tests import fakes
 from vllm_flow.core.errors import EngineError, RecordError
-from vllm_flow.core.values import TurnFailed
+from vllm_flow.core.results import TurnFailed
 
 from .conftest import FAKE, fake, rows, run_of
 

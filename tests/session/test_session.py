@@ -19,7 +19,7 @@ from tests import fakes
 from vllm_flow import Session, Text, Turn, assistant, cli, user
 from vllm_flow.core.errors import ConfigError, EngineError, FlowError, InputError, ModelError
 from vllm_flow.core.registry import resource, stage
-from vllm_flow.core.values import TurnFailed
+from vllm_flow.core.results import TurnFailed
 from vllm_flow.engines import Echo, EchoEngine
 from vllm_flow.testing import prompt
 

@@ -12,7 +12,7 @@ import vllm_flow
 from tests import fakes
 from vllm_flow import Session
 from vllm_flow.core.errors import FlowError
-from vllm_flow.core.values import TurnFailed
+from vllm_flow.core.results import TurnFailed
 
 from .conftest import fake
 

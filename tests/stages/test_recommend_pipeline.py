@@ -9,7 +9,7 @@ import pytest
 
 from tests.embedders.tiny import tiny_sentences
 from vllm_flow.config import compose
-from vllm_flow.core.values import Result
+from vllm_flow.core.results import Result
 from vllm_flow.session import Session
 
 SHORT = ["pipeline=recommend", "engine=echo", "graph.reply.why=null"]

@@ -29,7 +29,8 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from vllm_flow.adapters.variants import Variants
 from vllm_flow.core.errors import ConfigError, EngineError, Fault, FlowError, listed, shown
 from vllm_flow.core.messages import Message, Text
-from vllm_flow.core.values import Completion, Result
+from vllm_flow.core.results import Result
+from vllm_flow.core.values import Completion
 from vllm_flow.session import Session, load
 
 SAME = ("temperature", "top_p", "top_k", "max_tokens", "frequency_penalty", "presence_penalty", "logit_bias")

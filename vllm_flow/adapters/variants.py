@@ -16,8 +16,9 @@ from typing import Any, Self
 
 from vllm_flow.core.errors import FlowError
 from vllm_flow.core.messages import Message
+from vllm_flow.core.results import Result
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Result, Turn
+from vllm_flow.core.values import Turn
 from vllm_flow.session import Session
 
 LOGPROBS = ("infer/generate", "infer/sample")

@@ -24,8 +24,9 @@ from vllm_flow.core.files import new_folder
 from vllm_flow.core.media import Medium
 from vllm_flow.core.messages import user
 from vllm_flow.core.resources import Store
+from vllm_flow.core.results import TurnFailed
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Turn, TurnFailed
+from vllm_flow.core.values import Turn
 from vllm_flow.session import Session
 
 HELP = """usage: vllm-flow chat [-c [NAME]] [key=value ...]

@@ -16,8 +16,9 @@ from vllm_flow.cli.words import is_terminal, json_line, visible
 from vllm_flow.core.events import Called, Event, NodeDone, TokenMade, ToolUsed, TurnDone, TurnStarted
 from vllm_flow.core.ledger import Ledger
 from vllm_flow.core.record_rows import result_row
+from vllm_flow.core.results import Result
 from vllm_flow.core.segments import LeftOut
-from vllm_flow.core.values import Completion, Context, Prompt, Result, Turn
+from vllm_flow.core.values import Completion, Context, Prompt, Turn
 
 SHOWN_WHOLE = 20
 """After this many turns on a terminal only a count goes on; the replies are in the record."""

@@ -21,8 +21,8 @@ from vllm_flow.cli.words import is_terminal, json_line, visible
 from vllm_flow.core.events import Event, Inferred, Observer, Opened, TurnDone
 from vllm_flow.core.record import Record
 from vllm_flow.core.record_rows import result_row
+from vllm_flow.core.results import Result
 from vllm_flow.core.surroundings import unsteady
-from vllm_flow.core.values import Result
 from vllm_flow.sweep.index import swept_in, varied
 from vllm_flow.sweep.points import Outcome, Point
 

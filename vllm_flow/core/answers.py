@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm_flow.core.messages import Message
-from vllm_flow.core.values import Failure, FinishReason
+from vllm_flow.core.results import Failure
+from vllm_flow.core.values import FinishReason
 
 
 @dataclass(frozen=True, slots=True)

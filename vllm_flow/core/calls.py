@@ -17,9 +17,10 @@ from typing import Any
 from vllm_flow.core.codec import to_json
 from vllm_flow.core.events import Called, Event, Heard, NodeDone, TokenMade, TurnDone, TurnStarted
 from vllm_flow.core.heard import moment_to_json
+from vllm_flow.core.results import Result
 from vllm_flow.core.sampling import in_force
 from vllm_flow.core.schedule import Schedule
-from vllm_flow.core.values import Result, Token, Turn
+from vllm_flow.core.values import Token, Turn
 
 Row = dict[str, Any]
 Emit = Callable[[Row, Result | None], None]

@@ -10,7 +10,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vllm_flow.core.values import Completion, Result
+from vllm_flow.core.results import Result
+from vllm_flow.core.values import Completion
 
 Row = dict[str, Any]
 CONVERSATIONS = 1024

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm_flow.core.ledger import Ledger
+from vllm_flow.core.results import Result
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.tool_values import ToolCall, ToolResult
-from vllm_flow.core.values import Completion, FinishReason, Request, Result, Token, Turn, Usage
+from vllm_flow.core.values import Completion, FinishReason, Request, Token, Turn, Usage
 
 
 @dataclass(frozen=True, slots=True)

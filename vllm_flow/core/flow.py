@@ -13,7 +13,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from vllm_flow.core.values import BadRow, Result, Turn
+from vllm_flow.core.results import Result
+from vllm_flow.core.values import BadRow, Turn
 
 Item = Turn | BadRow
 T = TypeVar("T")

@@ -26,11 +26,12 @@ from vllm_flow.core.files import ELSEWHERE, held, private_file, replaced
 from vllm_flow.core.ledger import Ledger
 from vllm_flow.core.media_of import MEDIA, keep_media, media_in, media_of
 from vllm_flow.core.record_rows import commits_row, result_row, shown, timing_row, turn_key
+from vllm_flow.core.results import Result
 from vllm_flow.core.revision import Revision, Revisions
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.surroundings import surroundings
 from vllm_flow.core.unfinished import Unfinished
-from vllm_flow.core.values import Context, Prompt, Result
+from vllm_flow.core.values import Context, Prompt
 
 FORMAT = 2
 FILES = ("results", "timings", "events", "calls")

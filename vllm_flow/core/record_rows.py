@@ -8,7 +8,8 @@ from typing import Any
 from vllm_flow.core.codec import to_json
 from vllm_flow.core.events import Committed, Inferred
 from vllm_flow.core.json_checks import ALONG
-from vllm_flow.core.values import Completion, Result, Turn
+from vllm_flow.core.results import Result
+from vllm_flow.core.values import Completion, Turn
 
 
 def result_row(result: Result) -> dict[str, Any]:

@@ -26,11 +26,12 @@ from vllm_flow.core.messages import user
 from vllm_flow.core.numbering import begun_next
 from vllm_flow.core.pipeline import Pipeline, Resource
 from vllm_flow.core.resources import Store
+from vllm_flow.core.results import Failure, Result
 from vllm_flow.core.shown import Said
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.telling import Telling
 from vllm_flow.core.unfinished import Commit
-from vllm_flow.core.values import BadRow, Failure, Result, Turn
+from vllm_flow.core.values import BadRow, Turn
 from vllm_flow.core.walk import Walk
 
 log = logging.getLogger("vllm_flow")

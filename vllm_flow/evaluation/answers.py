@@ -15,8 +15,8 @@ from vllm_flow.core.answers import Answer
 from vllm_flow.core.errors import RecordError
 from vllm_flow.core.message_json import message_from_json
 from vllm_flow.core.recorded import Recorded
+from vllm_flow.core.results import Failure
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Failure
 
 RESULTS, TIMINGS = "results.jsonl", "timings.jsonl"
 Timing = tuple[float, float]

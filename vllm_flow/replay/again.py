@@ -17,9 +17,10 @@ from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.ports import fits
 from vllm_flow.core.recorded import Recorded, Row
 from vllm_flow.core.resources import Store
+from vllm_flow.core.results import Result
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Result, Turn
+from vllm_flow.core.values import Turn
 
 MEMORY = {"use": "store/memory"}
 ADAPTERS = "adapters"

@@ -13,9 +13,10 @@ from vllm_flow.core.ledger import Ledger
 from vllm_flow.core.messages import Text, user
 from vllm_flow.core.record_rows import text_in
 from vllm_flow.core.recorded import Recorded, Row
+from vllm_flow.core.results import Failure, Result
 from vllm_flow.core.segments import LeftOut
 from vllm_flow.core.tool_values import ToolCall, ToolResult
-from vllm_flow.core.values import Completion, Context, Failure, Prompt, Result, Token, Turn
+from vllm_flow.core.values import Completion, Context, Prompt, Token, Turn
 
 ENDS = ("turn done", "turn failed", "turn served from the store")
 

@@ -18,11 +18,11 @@ from vllm_flow.core.engines import Engines
 from vllm_flow.core.events import Event, Opened
 from vllm_flow.core.record_rows import result_row
 from vllm_flow.core.recorded import Recorded
+from vllm_flow.core.results import Result
 from vllm_flow.core.revision import Revisions
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
 from vllm_flow.core.surroundings import code_of, git_state, unsteady, versions
-from vllm_flow.core.values import Result
 from vllm_flow.replay.again import Recalled, answered_again, in_memory, turns_of
 from vllm_flow.replay.differences import Difference, Pass, difference
 

@@ -25,8 +25,9 @@ from vllm_flow.core.files import new_folder
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.messages import Message, user
 from vllm_flow.core.pipeline import Pipeline
+from vllm_flow.core.results import Result, TurnFailed
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.values import Before, Prompt, Result, Turn, TurnFailed
+from vllm_flow.core.values import Before, Prompt, Turn
 from vllm_flow.session.asked import Asked, Saying
 from vllm_flow.session.background import PATIENCE_S, Background
 from vllm_flow.session.desk import Desk

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 from vllm_flow.core.errors import FlowError
-from vllm_flow.core.values import Result, TurnFailed
+from vllm_flow.core.results import Result, TurnFailed
 from vllm_flow.session.background import Background
 
 

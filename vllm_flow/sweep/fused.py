@@ -20,10 +20,10 @@ from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import FlowError
 from vllm_flow.core.events import Observer
 from vllm_flow.core.record import Record
+from vllm_flow.core.results import TurnFailed
 from vllm_flow.core.revision import Revisions
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.unfinished import Unfinished
-from vllm_flow.core.values import TurnFailed
 from vllm_flow.sweep.groups import by_engines, shared
 from vllm_flow.sweep.logs import point_log
 from vllm_flow.sweep.points import Outcome, Point

@@ -22,7 +22,8 @@ from vllm_flow.adapters.variants import Variants
 from vllm_flow.core.errors import EngineError, FlowError, listed
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.messages import Message, Text, user
-from vllm_flow.core.values import Prompt, Result
+from vllm_flow.core.results import Result
+from vllm_flow.core.values import Prompt
 from vllm_flow.session import Session, load
 from vllm_flow.session.background import Background
 from vllm_flow.stages.fuse import Plain

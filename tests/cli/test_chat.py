@@ -346,6 +346,12 @@ def test_what_is_shown_in_a_chat_goes_with_what_is_said_next_and_is_kept(tmp_pat
         "/save c.jsonl",
         "/save c.jsonl",
         "/save d.jsonl",
+        "/image a cat.png",
+        "/image -",
+        "/image -",
+        "/image a cat.png",
+        "and now?",
+        "/undo",
     ]
     (tmp_path / "d.media").touch()
     said = flow(tmp_path, *ECHO, input="\n".join([*lines, "/undo", "/image a cat.png"]))
@@ -355,6 +361,8 @@ def test_what_is_shown_in_a_chat_goes_with_what_is_said_next_and_is_kept(tmp_pat
     assert "a cat.png: it is an image. Write /image a cat.png\n" in said.stderr
     assert "[image a cat.png] goes with what you say next." in said.stderr
     assert "     user  [image a cat.png] what is it?" in said.stderr
+    assert "[image a cat.png] is taken back.\n/image -: no image waits for what you say next" in said.stderr
+    assert said.stderr.count("\na cat.png: read by the model itself\n") == 1
     assert "/save: c.jsonl exists. Choose another name.\n/save: d.media exists. Choose another name.\n" in said.stderr
     assert not (tmp_path / "d.jsonl").exists()
     assert "Taken back: [image a cat.png] what is it?" in said.stderr

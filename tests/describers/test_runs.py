@@ -45,8 +45,9 @@ def newest(kind: str = "runs") -> Path:
 
 
 def test_a_picture_is_told_in_words_recorded_and_told_again(run: Run) -> None:
-    code, out, _ = run(*ECHO, "input.image=red.png", "input.text=Well?")
+    code, out, error = run(*ECHO, "input.image=red.png", "input.text=Well?")
     assert code == 0
+    assert error.startswith("red.png: described (seen: by tiny)\n")
     lines = out.rstrip("\n").split("\n")
     assert (lines[0], lines[1], lines[3], lines[4]) == ("<picture>", "[red.png]", "</picture>", "Well?")
     label, probability = lines[2].removeprefix("seen: ").rsplit(" (", 1)
@@ -88,8 +89,9 @@ def test_what_was_shown_before_is_described_again_in_the_history(run: Run) -> No
 
 
 def test_all_points_of_a_sweep_are_told_the_same(run: Run) -> None:
-    code, *_ = run("-m", *ECHO, "sampling.temperature=0,1", "input.image=blue.png", "input.text=Well?")
+    code, _, error = run("-m", *ECHO, "sampling.temperature=0,1", "input.image=blue.png", "input.text=Well?")
     assert code == 0
+    assert error.count("blue.png: described (seen: by tiny)\n") == 1
     told = [read(point).results()[0]["value"]["text"] for point in sorted(newest("sweeps").glob("[01]"))]
     assert len(told) == 2
     assert told[0] == told[1]

@@ -122,6 +122,7 @@ class Chat:
             pass  # the screen has said so
         except KeyboardInterrupt:
             self.screen.stopped()
+        self.screen.say_ways()
 
     def set(self, override: str) -> None:
         """Change the configuration and go on. Raises ConfigError, and changes nothing, when it has faults."""

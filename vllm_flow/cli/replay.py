@@ -144,6 +144,7 @@ def _change(recorded: Recorded, words: Sequence[str], *, as_json: bool) -> int:
             runner.observers = (record, screen)
             with loading_shown(), runner, asyncio.Runner() as loop:
                 loop.run(_to_the_end(runner, asked))
+    screen.say_ways()
     screen.status(f"\n{summary(record.answered, record.failed)}: {shown(record.folder)}")
     return 1 if screen.failed else 0
 

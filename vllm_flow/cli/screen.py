@@ -19,6 +19,7 @@ from vllm_flow.core.record_rows import result_row
 from vllm_flow.core.results import Result
 from vllm_flow.core.segments import LeftOut
 from vllm_flow.core.values import Completion, Context, Prompt, Turn
+from vllm_flow.core.ways import Ways
 
 SHOWN_WHOLE = 20
 """After this many turns on a terminal only a count goes on; the replies are in the record."""
@@ -46,8 +47,10 @@ class Screen:
         self._live = False
         self._several = False
         self._first: str | None = None
+        self._ways = Ways()
 
     def __call__(self, event: Event) -> None:
+        self._ways(event)
         match event:
             case TurnStarted(turn):
                 self._start(turn)
@@ -69,6 +72,11 @@ class Screen:
         """The person stopped the answer that was being shown."""
         self._focus = None
         self.status("\n(stopped; /retry answers again)")
+
+    def say_ways(self) -> None:
+        """How what was shown reached the model, as far as that was not said before."""
+        for line in self._ways.lines():
+            self.status(line)
 
     def status(self, text: str) -> None:
         """A line for the person, beside the answers."""

@@ -23,6 +23,7 @@ from vllm_flow.core.record import Record
 from vllm_flow.core.record_rows import result_row
 from vllm_flow.core.results import Result
 from vllm_flow.core.surroundings import unsteady
+from vllm_flow.core.ways import Ways
 from vllm_flow.sweep.index import swept_in, varied
 from vllm_flow.sweep.points import Outcome, Point
 
@@ -53,6 +54,7 @@ class OneWatch:
         return (self._screen,)
 
     def end(self, outcome: Outcome) -> None:
+        self._screen.say_ways()
         if outcome.status == "finished":
             self._screen.status(f"\n{summary(outcome.answered, outcome.failed)}: {shown(outcome.folder)}")
 
@@ -86,6 +88,7 @@ class SweepWatch:
         self._said: dict[Path, list[Result]] = {one.folder: [] for one in points}
         self._answers = 0
         self._reasons: set[str] = set()
+        self._ways = Ways()
         self._live: Any = None
         self._ended = self._finished = 0
 
@@ -105,6 +108,8 @@ class SweepWatch:
     ) -> None:
         if self._live is not None:
             self._live.__exit__(kind, error, trace)
+        for line in self._ways.lines():
+            self._say(line)
         if error is None:
             self._print_answers()
         else:
@@ -133,7 +138,7 @@ class SweepWatch:
                 row.turns += 1
                 self._done(point, row, event.result)
 
-        return (hear,)
+        return (hear, self._ways)
 
     def end(self, outcome: Outcome) -> None:
         row = self._rows[outcome.folder]

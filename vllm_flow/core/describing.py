@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from vllm_flow.core.errors import MediaError
 from vllm_flow.core.media import Image, Medium
+from vllm_flow.core.transcripts import Transcriber
 
 GONE = "its content is not here any more"
 Box = tuple[float, float, float, float]
@@ -73,6 +74,13 @@ class PageReader(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def called(describer: Tagger | PageReader | Transcriber) -> str:
+    """What its users call it: its model, or the library that has one."""
+    about = describer.describe()
+    found = next((about[key] for key in ("model", "tagger", "reader", "transcriber") if about.get(key)), "")
+    return str(found)
 
 
 class NotDescribed(MediaError):

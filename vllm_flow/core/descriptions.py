@@ -18,6 +18,8 @@ NOUNS: Mapping[str, str] = {"image": "picture", "audio": "recording"}
 """What people call them, and the fences."""
 NOTHING: Mapping[str, str] = {"seen": "nothing for certain", "read": "no text", "transcript": "no speech"}
 """By mark, what is told where there was nothing to be said."""
+FAILED = "[this failed]"
+"""What is told where one describer of several could say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Descriptions:
     """By digest. Empty where there is nothing to be said."""
     problems: Mapping[str, str] = field(default_factory=dict, hash=False)
     """By digest, why a medium could not be described: a clause without a full stop."""
+    by: str = field(default="", compare=False)
+    """What the describer is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Described:
     """By digest."""
     left_out: tuple[LeftOut, ...] = ()
     """Media that nobody could describe: the model is told that they were there."""
+    by: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
+    """By mark, what the describer is called."""
 
     def told(self, messages: Iterable[Message]) -> tuple[Message, ...]:
         """The messages with words in the place of media, each on lines of its own. Media that are not here stay."""
@@ -49,6 +55,11 @@ class Described:
         """What is said of each medium in them, without fences; nothing of one that is not here."""
         found = (self.lines[one.digest] for one in each_medium(messages) if one.digest in self.lines)
         return tuple("\n".join(lines) for lines in found)
+
+    def describers(self, digest: str) -> tuple[str, ...]:
+        """Who described this medium, and how: `read: by rapidocr`. Empty for one that nobody did."""
+        marks = (_mark(line) for line in self.lines.get(digest, ()) if not line.endswith(FAILED))
+        return tuple(f"{mark}: by {self.by[mark]}" if self.by.get(mark) else mark for mark in marks if mark)
 
     def _parts(self, parts: Sequence[Part]) -> Iterator[Part]:
         before = ""
@@ -80,8 +91,12 @@ def named(medium: Medium) -> str:
 
 def _way(lines: Sequence[str]) -> str:
     """How it came to be words, for the ledger."""
-    marks = [line.partition(":")[0] for line in lines if not line.startswith("[")]
-    return ", ".join(marks) or "not described"
+    return ", ".join(filter(None, map(_mark, lines))) or "not described"
+
+
+def _mark(line: str) -> str:
+    """Empty where the line says that there is nothing to be told."""
+    return "" if line.startswith("[") else line.partition(":")[0]
 
 
 def each_medium(messages: Iterable[Message], kind: MediaKind | None = None) -> tuple[Medium, ...]:

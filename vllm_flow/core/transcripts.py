@@ -55,6 +55,8 @@ class Transcripts:
     of: tuple[Transcript, ...]
     problems: Mapping[str, str] = field(default_factory=dict, hash=False)
     """By digest, why a recording of an earlier turn could not be heard: a clause without a full stop."""
+    by: str = field(default="", compare=False)
+    """What the transcriber is called."""
 
     @property
     def text(self) -> str:

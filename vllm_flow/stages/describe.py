@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from vllm_flow.core.describing import Line, NotDescribed, PageReader, Tag, Tagger
+from vllm_flow.core.describing import Line, NotDescribed, PageReader, Tag, Tagger, called
 from vllm_flow.core.descriptions import Descriptions, each_medium
 from vllm_flow.core.media import Image
 from vllm_flow.core.options import at_least, between
@@ -28,7 +28,9 @@ def pictures(turn: Turn, context: Context | None, engine: Engine | None) -> tupl
     return tuple(one for one in each_medium((*earlier, turn.message), "image") if isinstance(one, Image))
 
 
-async def described(mark: str, images: Sequence[Image], describe: Callable[[Image], Awaitable[str]]) -> Descriptions:
+async def described(
+    mark: str, by: str, images: Sequence[Image], describe: Callable[[Image], Awaitable[str]]
+) -> Descriptions:
     """Of each picture what is said of it, or why nothing can be."""
     texts, problems = dict[str, str](), dict[str, str]()
 
@@ -41,7 +43,7 @@ async def described(mark: str, images: Sequence[Image], describe: Callable[[Imag
     async with asyncio.TaskGroup() as group:
         for image in images:
             group.create_task(one(image))
-    return Descriptions(mark, {one.digest: texts[one.digest] for one in images if one.digest in texts}, problems)
+    return Descriptions(mark, {one.digest: texts[one.digest] for one in images if one.digest in texts}, problems, by)
 
 
 @stage("describe/tags")
@@ -63,7 +65,7 @@ class Tags:
         async def describe(image: Image) -> str:
             return ", ".join(self._labels(await tagger.tags(image)))
 
-        return await described("seen", pictures(turn, context, engine), describe)
+        return await described("seen", called(tagger), pictures(turn, context, engine), describe)
 
     def _labels(self, tags: Sequence[Tag]) -> Iterator[str]:
         for tag in tags[: self.most]:
@@ -93,7 +95,7 @@ class Ocr:
         async def describe(image: Image) -> str:
             return self._text(await reader.read(image))
 
-        return await described("read", pictures(turn, context, engine), describe)
+        return await described("read", called(reader), pictures(turn, context, engine), describe)
 
     def _text(self, lines: Sequence[Line]) -> str:
         clear = [line.text for line in lines if line.confidence > self.above]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from vllm_flow.core.describing import GONE
-from vllm_flow.core.descriptions import NOTHING, NOUNS, Described, Descriptions, each_medium, named
+from vllm_flow.core.descriptions import FAILED, NOTHING, NOUNS, Described, Descriptions, each_medium, named
 from vllm_flow.core.errors import SourceError
 from vllm_flow.core.media import Medium
 from vllm_flow.core.options import at_least
@@ -81,13 +81,13 @@ class Describe:
             why = f"{named(medium)}: {GONE}" if medium.kind in own else self._undescribed(medium, given, asked)
             left_out.append(LeftOut("media", f"{NOUNS[medium.kind]}s", 1, why))
             lines[medium.digest] = (f"[this {NOUNS[medium.kind]} could not be described]",)
-        return Described(lines, tuple(left_out))
+        return Described(lines, tuple(left_out), {one.mark: one.by for one in given})
 
     def _lines(self, medium: Medium, given: Sequence[Descriptions], left_out: list[LeftOut]) -> Iterator[str]:
         for one in given:
             if problem := one.problems.get(medium.digest):
                 left_out.append(LeftOut("media", "descriptions", 1, f"{named(medium)}: {one.mark}: {problem}"))
-                yield f"{one.mark}: [this failed]"
+                yield f"{one.mark}: {FAILED}"
             if (text := one.texts.get(medium.digest)) is None:
                 continue
             if self.most is not None and len(text) > self.most:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from vllm_flow.core.describing import NotDescribed
+from vllm_flow.core.describing import NotDescribed, called
 from vllm_flow.core.descriptions import Descriptions, each_medium, named
 from vllm_flow.core.errors import SourceError
 from vllm_flow.core.files import replaced
@@ -70,7 +70,8 @@ class Speech:
         async with asyncio.TaskGroup() as group:
             for one in sounds:
                 group.create_task(hear(one))
-        return Transcripts(tuple(found[one.digest] for one in sounds if one.digest in found), problems)
+        heard = tuple(found[one.digest] for one in sounds if one.digest in found)
+        return Transcripts(heard, problems, called(transcriber))
 
 
 @stage("describe/heard")
@@ -79,7 +80,8 @@ class Heard:
     """Transcripts, for `fuse/describe` to put in the place of the recordings, so that any model reads them."""
 
     def run(self, transcripts: Transcripts) -> Descriptions:
-        return Descriptions("transcript", {one.digest: one.text for one in transcripts.of}, transcripts.problems)
+        texts = {one.digest: one.text for one in transcripts.of}
+        return Descriptions("transcript", texts, transcripts.problems, transcripts.by)
 
 
 @dataclass(frozen=True, slots=True)

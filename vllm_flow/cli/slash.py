@@ -37,8 +37,8 @@ HELP = {
     "retry": "/retry                             another answer to the last turn",
     "good": "/good                              the last answer was good: schedules may follow it",
     "bad": "/bad                               the last answer was bad",
-    "image": "/image cat.png                     show a picture with the next thing you say",
-    "audio": "/audio talk.wav                    let it be heard with the next thing you say",
+    "image": "/image cat.png                     show a picture with the next thing you say; /image - takes it back",
+    "audio": "/audio talk.wav                    let it be heard with the next thing you say; /audio - takes it back",
     "remember": "/remember city=Oslo                remember a fact from the next thing you say on",
     "forget": "/forget city                       forget it",
     "facts": "/facts                             what is remembered",
@@ -137,11 +137,21 @@ class Slash:
             raise FlowError(f"/{kind}: {MISSING}")
         if not path:
             raise FlowError(f"/{kind}: the file is missing. Write, for example, {HELP[kind].split('  ')[0]}")
+        if path == "-":
+            self._take_back(kind)
+            return
         medium = gate.read(path)
         if medium.kind != kind:
             raise FlowError(f"{path}: it is {A_KIND[medium.kind]}. Write /{medium.kind} {path}")
         self.chat.shown.append(medium)
         self.chat.screen.status(f"{medium.shown} goes with what you say next.")
+
+    def _take_back(self, kind: str) -> None:
+        """The one that came last."""
+        last = next((place for place, one in enumerate(reversed(self.chat.shown), 1) if one.kind == kind), None)
+        if last is None:
+            raise FlowError(f"/{kind} -: no {kind} waits for what you say next, so there is nothing to take back.")
+        self.chat.screen.status(f"{self.chat.shown.pop(-last).shown} is taken back.")
 
     def good(self, rest: str) -> None:
         self._like(1.0)

@@ -44,6 +44,18 @@ def test_what_is_written_once_makes_its_folder_and_none_above(tmp_path: Path) ->
     assert not (tmp_path / "deleted").exists()
 
 
+def test_what_lies_elsewhere_already_is_named_twice_and_each_name_can_go(tmp_path: Path) -> None:
+    first, second = tmp_path / "a" / "cat.png", tmp_path / "b" / "cat.png"
+    written_once(first, b"the cat")
+    written_once(second, b"the cat", first)
+    assert first.samefile(second)
+    first.unlink()
+    assert second.read_bytes() == b"the cat"
+    written_once(first, b"the cat", tmp_path / "gone.png")  # as where no file can have two names
+    assert first.read_bytes() == b"the cat"
+    assert not first.samefile(second)
+
+
 def test_who_holds_a_folder_takes_away_what_a_killed_one_left_half_written(tmp_path: Path) -> None:
     for name in (".run.json.0a1b.new", ".other.json.0a1b.new", "run.json"):
         (tmp_path / name).write_text("{", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,12 @@ def test_all_points_of_a_sweep_are_told_the_same(run: Run) -> None:
     code, _, error = run("-m", *ECHO, "sampling.temperature=0,1", "input.image=blue.png", "input.text=Well?")
     assert code == 0
     assert error.count("blue.png: described (seen: by tiny)\n") == 1
-    told = [read(point).results()[0]["value"]["text"] for point in sorted(newest("sweeps").glob("[01]"))]
+    points = sorted(newest("sweeps").glob("[01]"))
+    told = [read(point).results()[0]["value"]["text"] for point in points]
     assert len(told) == 2
     assert told[0] == told[1]
+    first, second = (next((point / "media").iterdir()) for point in points)
+    assert first.samefile(second)
+    shutil.rmtree(points[0])
+    assert second.read_bytes() == drawn("blue").data
+    assert run("replay", str(points[1]), "--verify")[:2] == (0, "the answer is equal\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -39,14 +39,19 @@ def replaced(path: Path) -> Iterator[IO[str]]:
         raise
 
 
-def written_once(path: Path, data: bytes) -> None:
+def written_once(path: Path, data: bytes, twin: Path | None = None) -> None:
     """A file whose name says what is in it: it is there whole or not at all, and one that is there stays.
 
     Its folder is made, and none above that: a record that was deleted while it was written is not to come back in part.
+    twin: where the same may lie already; then both names are of one file, if the file system can do that.
     """
     if path.exists():
         return
     path.parent.mkdir(exist_ok=True, mode=0o700)
+    if twin is not None:
+        with suppress(OSError):  # it is gone by now, on another disk, or has as many names as there may be
+            os.link(twin, path)
+            return
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

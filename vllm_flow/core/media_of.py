@@ -52,15 +52,30 @@ def with_content(turn: Turn, content: Content) -> Turn:
     return replace(turn, message=_filled(turn.message, content), history=history)
 
 
-def keep_media(media: Iterable[Medium], folder: Path) -> None:
-    """Write them into the folder, as far as they are known and not there yet. Raises OSError."""
-    for medium in media:
-        if medium.data is not None:
-            written_once(folder / file_of(medium), medium.data)
+class Shelf:
+    """Where media are kept, in one folder or in those of many records.
+
+    Each folder holds all that it was given, and can be moved and deleted by itself; each content is on the disk once
+    all the same, where the file system knows hard links.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[str, Path] = {}
+        """By name of a file, the folder that it was put into last."""
+
+    def keep(self, media: Iterable[Medium], folder: Path) -> None:
+        """Put them into the folder, as far as they are known and not there yet. Raises OSError."""
+        for medium in media:
+            name = file_of(medium)
+            if medium.data is None or (folder / name).exists():
+                continue
+            place = self._places.get(name)
+            written_once(folder / name, medium.data, place and place / name)
+            self._places[name] = folder
 
 
 def content_in(folder: Path) -> Content:
-    """What `keep_media` wrote into that folder. The content raises OSError when it is there and cannot be read."""
+    """What a shelf put into that folder. The content raises OSError when it is there and cannot be read."""
 
     def content(medium: Medium) -> bytes | None:
         try:

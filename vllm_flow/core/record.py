@@ -24,7 +24,7 @@ from vllm_flow.core.errors import RecordError
 from vllm_flow.core.events import Committed, Event, Inferred, NodeDone, Opened, Reconfigured, TurnDone, TurnStarted
 from vllm_flow.core.files import ELSEWHERE, held, private_file, replaced
 from vllm_flow.core.ledger import Ledger
-from vllm_flow.core.media_of import MEDIA, keep_media, media_in, media_of
+from vllm_flow.core.media_of import MEDIA, Shelf, media_in, media_of
 from vllm_flow.core.record_rows import commits_row, result_row, shown, timing_row, turn_key
 from vllm_flow.core.results import Result
 from vllm_flow.core.revision import Revision, Revisions
@@ -44,7 +44,7 @@ class Record:
     Raises RecordError when the folder cannot be written: a run without its record is not worth its time.
     One process writes a folder at a time. With `resume` what is in it goes on, and `unfinished` is that, or None; with
     `retry_errors` failed turns are to be answered again. `revised` tells the revision of the project, and `about` is
-    written into run.json beside what is known of every run.
+    written into run.json beside what is known of every run. Records with one `shelf` keep each medium once.
     """
 
     def __init__(
@@ -56,8 +56,10 @@ class Record:
         retry_errors: bool = False,
         revised: Callable[[RunSpec], Revision | None] | None = None,
         about: Mapping[str, Any] | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self.folder = folder
+        self._shelf = shelf or Shelf()
         self.revision = (revised or Revisions())(spec)
         self._last_index = -1
         self._commits: dict[tuple[str, int | None], list[Committed]] = {}
@@ -150,7 +152,7 @@ class Record:
                 row = {"event": "reconfigured", "change": change, "fingerprint": spec.fingerprint, "at": _now()}
                 self._line("events", row)
             case TurnStarted(turn):
-                keep_media(media_of(turn).values(), self.folder / MEDIA)
+                self._shelf.keep(media_of(turn).values(), self.folder / MEDIA)
                 self._line("events", {"event": "turn started", "index": turn.index, **turn_key(turn), "at": _now()})
             case NodeDone(turn, node, Context() as context):
                 told = {"messages": len(context.messages), "dropped": context.dropped}
@@ -173,7 +175,7 @@ class Record:
         self.answered += result.failure is None
         if kept := self._commits.pop((result.turn.conversation, result.turn.number), None):
             self._line("commits", commits_row(result, kept))  # before the result: a result is a turn that is done
-        keep_media(media_in(result.value), self.folder / MEDIA)
+        self._shelf.keep(media_in(result.value), self.folder / MEDIA)
         self._line("results", result_row(result))
         kind = "turn failed" if result.failure else "turn served from the store" if result.stored else "turn done"
         told = {"index": result.turn.index, "at": _now(), "seconds": round(seconds, 6), **shown(result)}

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from vllm_flow.core.engines import Engines
 from vllm_flow.core.errors import FlowError
 from vllm_flow.core.events import Observer
+from vllm_flow.core.media_of import Shelf
 from vllm_flow.core.record import Record
 from vllm_flow.core.results import TurnFailed
 from vllm_flow.core.revision import Revisions
@@ -65,6 +66,7 @@ class Fused:
     """Stop all at the first turn or point that fails; the others end as interrupted, and can be resumed."""
     _ended: dict[int, Outcome] = field(default_factory=dict)
     _revised: Revisions = field(default_factory=Revisions)
+    _shelf: Shelf = field(default_factory=Shelf)
 
     def run(self, points: Sequence[Point]) -> list[Outcome]:
         """What became of each point, in their order. One that fails is told in its outcome, and the others go on.
@@ -160,8 +162,14 @@ class Fused:
                 return _failed(point, error, *counts)
 
     def _record(self, point: Point) -> Record:
-        resume, again = point.resume, point.retry_errors
-        return Record(point.folder, point.spec, resume=resume, retry_errors=again, revised=self._revised)
+        return Record(
+            point.folder,
+            point.spec,
+            resume=point.resume,
+            retry_errors=point.retry_errors,
+            revised=self._revised,
+            shelf=self._shelf,
+        )
 
     async def _answer(self, job: _Job, unfinished: Unfinished | None, share: int) -> None:
         turns = job.turns

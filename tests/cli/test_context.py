@@ -14,6 +14,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from tests.pictures import drawn
 from vllm_flow.cli import main
 from vllm_flow.cli.context import HELP, VERBS
 from vllm_flow.core.archive import Kept, KeptTurn
@@ -98,7 +99,13 @@ def test_show_prints_what_was_said_and_with_all_what_was_taken_back(store: Sqlit
     data = json.loads(said("show", "bob", "--all", "--json")[1])
     assert [one["turn"]["number"] for one in data["turns"]] == [1, 2, 3]
     assert [one["turn"]["message"]["content"] for one in data["taken_back"]] == ["gone"]
-    assert "taken_back" not in json.loads(said("show", "bob", "--json")[1])
+    assert not {"taken_back", "media"} & set(json.loads(said("show", "bob", "--json")[1]))
+    cat = drawn("red", "cat.png", size=(3, 2))
+    store.begin(Turn("cat", user("Well?", cat), number=1))
+    (media,) = json.loads(said("show", "cat", "--json")[1])["media"]
+    assert media == {
+        "type": "image", "digest": cat.digest, "width": 3, "height": 2, "source": "cat.png", "bytes": len(cat.data or b"")
+    }  # fmt: skip
 
 
 def test_search_finds_words_and_shows_where(store: SqliteStore, said: Said) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from vllm_flow.core.codec import to_json
 from vllm_flow.core.errors import ConfigError, Fault, FlowError, StoreError, nearest
 from vllm_flow.core.files import replaced
 from vllm_flow.core.resources import StoredTurn
-from vllm_flow.stores.kept_json import kept_of, line_of
+from vllm_flow.stores.kept_json import kept_of, line_of, row_to_show
 from vllm_flow.stores.retention import days_ago, expired, prune, quiet_for
 from vllm_flow.stores.words import Query
 
@@ -41,7 +40,7 @@ def show_(opened: Opened, words: Sequence[str]) -> int:
     back = opened.store.taken_back(name) if "all" in opened.flags else ()
     if "json" in opened.flags:
         taken_back = {"taken_back": to_json(back)} if "all" in opened.flags else {}
-        print(json_line({**json.loads(line_of(kept)), **taken_back}))
+        print(json_line({**row_to_show(kept), **taken_back}))
         return 0
     print(f"{printed(kept.title)} ({printed(name)}), last written {_time(kept.written)}")
     for one in kept.turns:

@@ -7,17 +7,18 @@ a store keeps content by its digest, for all conversations that show it.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from vllm_flow.core.archive import Kept, KeptTurn
-from vllm_flow.core.codec import completion_from_json, encode, turn_from_json
+from vllm_flow.core.codec import completion_from_json, encode, to_json, turn_from_json
 from vllm_flow.core.errors import MediaError
 from vllm_flow.core.gate import Gate
 from vllm_flow.core.json_checks import brief, check_keys, list_from_json, text_from_json
 from vllm_flow.core.json_text import decode
 from vllm_flow.core.media import Medium
+from vllm_flow.core.media_json import medium_to_json
 from vllm_flow.core.media_of import media_of, with_content
 
 AS_IT_WAS = "Take the line as it was exported."
@@ -25,10 +26,26 @@ AS_IT_WAS = "Take the line as it was exported."
 
 def line_of(kept: Kept) -> str:
     """One line of ASCII. Raises ValueError for what JSON cannot hold."""
+    shown = {one.digest: one.data for one in _shown(kept) if one.data is not None}
+    return encode(_row(kept, {key: b64encode(data).decode() for key, data in shown.items()}))
+
+
+def row_to_show(kept: Kept) -> dict[str, Any]:
+    """For whoever looks at it: of what it shows only what that is, and how many bytes are kept of it."""
+    media = ({**medium_to_json(one), "bytes": None if one.data is None else len(one.data)} for one in _shown(kept))
+    row: dict[str, Any] = to_json(_row(kept, list(media)))
+    return row
+
+
+def _row(kept: Kept, media: object) -> dict[str, object]:
     written = kept.written.astimezone(UTC).isoformat(timespec="milliseconds")
-    shown = {key: one.data for turn in kept.turns for key, one in media_of(turn.turn).items() if one.data is not None}
-    media = {"media": {key: b64encode(data).decode() for key, data in shown.items()}} if shown else {}
-    return encode({"conversation": kept.name, "title": kept.title, "written": written, "turns": kept.turns, **media})
+    row: dict[str, object] = {"conversation": kept.name, "title": kept.title, "written": written, "turns": kept.turns}
+    return {**row, "media": media} if media else row
+
+
+def _shown(kept: Kept) -> Iterable[Medium]:
+    """Each once."""
+    return {key: one for turn in kept.turns for key, one in media_of(turn.turn).items()}.values()
 
 
 def kept_of(line: str, gate: Gate) -> Kept:

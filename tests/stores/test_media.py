@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from base64 import b64encode
 from contextlib import closing
@@ -79,6 +80,20 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"store.path ({path}): the image 'cat.png' is damaged (its checksum does not match). Put back a copy."
     )
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["in the same turn", "in another"])
+def test_what_is_damaged_is_written_anew_when_it_is_shown_again_and_what_is_whole_stays(
+    tmp_path: Path, number: int
+) -> None:
+    path = tmp_path / "c.sqlite"
+    with closing(Sqlite(str(path)).open()) as store, closing(apsw.Connection(str(path))) as other:
+        show(store, "ann", 1, CAT)
+        other.execute("UPDATE media SET data = ?", (b"the bat",))
+        show(store, "ann", number, CAT)
+        assert [one.data for one in store.turns("ann")[0].turn.message.media] == [b"the cat"]
+        show(store, "bob", 1, dataclasses.replace(CAT, data=b"the rat"))
+        assert kept_in(path) == [b"the cat"]
 
 
 def test_an_answer_is_kept_and_a_conversation_deleted_whole_though_a_picture_is_damaged(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from vllm_flow.core.media import Medium
 from vllm_flow.core.media_of import media_of, with_content
 from vllm_flow.core.values import Turn
 
-KEEP = "INSERT OR IGNORE INTO media (digest, data, checksum) VALUES (?, ?, ?)"
+KEEP = """INSERT INTO media (digest, data, checksum) VALUES (?, ?, ?)
+    ON CONFLICT (digest) DO UPDATE SET data = excluded.data, checksum = excluded.checksum"""
 SHOW = "INSERT OR IGNORE INTO shown (turn, digest) SELECT ?, digest FROM media WHERE digest = ?"
 CONTENT = "SELECT data, checksum FROM media WHERE digest = ?"
 HIDE = "DELETE FROM shown WHERE turn IN (SELECT id FROM turns WHERE conversation = ?)"
@@ -28,9 +29,9 @@ class Media:
         self._where = where
 
     def keep(self, row: int, turn: Turn) -> None:
-        """What the turn shows, whose row this is."""
+        """What the turn shows, whose row this is. What is kept of it stays, unless it is damaged."""
         for medium in media_of(turn).values():
-            if medium.data is not None:
+            if medium.data is not None and not self._is_whole(medium):
                 self._run(KEEP, medium.digest, medium.data, zlib.crc32(medium.data))
             self._run(SHOW, row, medium.digest)
 
@@ -42,6 +43,9 @@ class Media:
         """Of a conversation whose turns are about to go."""
         self._run(HIDE, conversation)
         self._run(DROP)
+
+    def _is_whole(self, medium: Medium) -> bool:
+        return any(zlib.crc32(data) == checksum for data, checksum in self._run(CONTENT, medium.digest))
 
     def _content(self, medium: Medium) -> bytes | None:
         for data, checksum in self._run(CONTENT, medium.digest):

@@ -120,6 +120,10 @@ class Rows:
         self._media.keep(rowid, turn)
         self._index(rowid, turn, reply)
 
+    def show_again(self, row: TurnRow, turn: Turn) -> None:
+        """Mend what is damaged of what the row's turn shows; here it is once more."""
+        self._media.keep(row.id, turn)
+
     def answer(self, row: TurnRow, turn: Turn, reply: Completion, state: str | None) -> None:
         """Write the turn too: its `sample` says which answer this is."""
         before, kept = self.written_in(row).reply, as_kept(turn)

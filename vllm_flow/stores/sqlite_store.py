@@ -66,6 +66,7 @@ class SqliteStore:
         kept = as_kept(turn)
         with self._writing():
             if (row := self._rows.one(turn)) is not None:
+                self._rows.show_again(row, kept)
                 stored = self._rows.stored(row)
                 check_same(turn, stored.turn)
                 return stored

@@ -155,3 +155,21 @@ def test_a_conversation_is_exported_and_imported_with_what_it_shows(tmp_path: Pa
     assert str(caught.value) == (
         f"media.{red.digest}: it has 8 × 8 pixels, and at most 63 are read. Make it smaller, or raise max_pixels."
     )
+
+
+def test_what_a_turn_only_names_it_shows_as_soon_as_anybody_has_shown_it() -> None:
+    with closing(MemoryStore()) as store:
+        named = dataclasses.replace(CAT, data=None)
+        show(store, "ann", 1, named)
+        show(store, "ann", 2, named)
+        assert store.undo("ann")
+        assert [one.data for one in store.turns("ann")[0].turn.message.media] == [None]
+        show(store, "bob", 1, CAT)
+        assert [one.data for one in store.turns("ann")[0].turn.message.media] == [b"the cat"]
+        assert [one.data for one in store.taken_back("ann")[0].turn.message.media] == [b"the cat"]
+        show(store, "eve", 1, named)
+        assert [one.data for one in store.turns("eve")[0].turn.message.media] == [b"the cat"]
+        for name in ("ann", "bob", "eve"):
+            store.delete(name)
+        show(store, "ann", 1, named)
+        assert [one.data for one in store.turns("ann")[0].turn.message.media] == [None]

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from bisect import insort
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
 from itertools import count
@@ -24,7 +23,9 @@ from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import StoredTurn
 from vllm_flow.core.values import Completion, Turn
 from vllm_flow.stores import rules
+from vllm_flow.stores.contents import Contents
 from vllm_flow.stores.rules import as_json, as_kept, check_same, is_answered, key_of
+from vllm_flow.stores.talk import Talk
 from vllm_flow.stores.words import Query
 
 P = ParamSpec("P")
@@ -43,28 +44,6 @@ class Memory:
         return MemoryStore()
 
 
-@dataclass(slots=True)
-class _Conversation:
-    title: str = ""
-    written_ms: int = 0
-    numbers: list[int] = field(default_factory=list)
-    """Ascending."""
-    turns: dict[int, StoredTurn] = field(default_factory=dict)
-    states: dict[int, str] = field(default_factory=dict)
-    """JSON left by each answered turn."""
-    begun: dict[int, int] = field(default_factory=dict)
-    """When each turn was begun, in the order of all turns of the store."""
-    taken_back: list[tuple[int, StoredTurn]] = field(default_factory=list)
-    """When each was begun, and the turn."""
-
-    def put(self, serial: int, stored: StoredTurn, state: str | None) -> None:
-        number = stored.turn.number or 0
-        self.turns[number], self.begun[number] = stored, serial
-        if state is not None:
-            self.states[number] = state
-        insort(self.numbers, number)
-
-
 def _one_at_a_time(method: Callable[Concatenate[MemoryStore, P], T]) -> Callable[Concatenate[MemoryStore, P], T]:
     @wraps(method)
     def locked(store: MemoryStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -81,7 +60,8 @@ class MemoryStore:
     """It ends with the process, so a run's record keeps what is needed to go on."""
 
     def __init__(self) -> None:
-        self._conversations: dict[str, _Conversation] = {}
+        self._conversations: dict[str, Talk] = {}
+        self._contents = Contents()
         self._serials = count()
         self._lock = RLock()
 
@@ -97,20 +77,20 @@ class MemoryStore:
 
     @_one_at_a_time
     def state(self, conversation: str) -> Mapping[str, Any]:
-        known = self._conversations.get(conversation, _Conversation())
+        known = self._conversations.get(conversation, Talk())
         latest = next((number for number in reversed(known.numbers) if number in known.states), None)
         return {} if latest is None else dict(decode(known.states[latest]))
 
     @_one_at_a_time
     def begin(self, turn: Turn) -> StoredTurn:
         name, number = key_of(turn)
-        known = self._conversations.setdefault(name, _Conversation())
+        known = self._conversations.setdefault(name, Talk())
         if (stored := known.turns.get(number)) is not None:
             check_same(turn, stored.turn)
             return stored
         if not known.numbers and not rules.is_titled(known.title, (gone for _, gone in known.taken_back)):
             known.title = rules.opening(turn.message)
-        stored = StoredTurn(as_kept(turn), None)
+        stored = StoredTurn(self._kept(turn), None)
         known.put(next(self._serials), stored, None)
         self._written(name, known)
         return stored
@@ -128,7 +108,7 @@ class MemoryStore:
             if stored.reply != reply or known.states.get(number) != text:
                 raise rules.answered_otherwise(turn)
             return
-        known.turns[number] = StoredTurn(as_kept(turn), reply)
+        known.turns[number] = StoredTurn(self._kept(turn), reply)
         known.states[number] = text
         self._written(name, known)
 
@@ -139,7 +119,7 @@ class MemoryStore:
         if known is None or number not in known.turns or is_answered(known.turns[number].reply):
             return
         check_same(turn, known.turns[number].turn)
-        known.turns[number] = StoredTurn(as_kept(turn), dataclasses.replace(partial, finish_reason="interrupted"))
+        known.turns[number] = StoredTurn(self._kept(turn), dataclasses.replace(partial, finish_reason="interrupted"))
         known.states.pop(number, None)
         self._written(name, known)
 
@@ -189,7 +169,7 @@ class MemoryStore:
         rules.check_fork(self.turns(conversation), conversation, number)
         if to in self._conversations:
             raise rules.taken(to)
-        fresh = _Conversation(known.title)
+        fresh = Talk(known.title)
         for one in known.numbers if number is None else known.numbers[: known.numbers.index(number) + 1]:
             stored = known.turns[one]
             copied = StoredTurn(dataclasses.replace(stored.turn, conversation=to), stored.reply)
@@ -214,10 +194,10 @@ class MemoryStore:
             if self.dump(kept.name).turns == kept.turns:
                 return False
             raise rules.taken(kept.name)
-        fresh = _Conversation(kept.title)
+        fresh = Talk(kept.title)
         for one in kept.turns:
             state = None if one.state is None else as_json(one.turn, one.state)
-            fresh.put(next(self._serials), StoredTurn(one.turn, one.reply), state)
+            fresh.put(next(self._serials), StoredTurn(self._kept(one.turn), one.reply), state)
         self._written(kept.name, fresh)
         fresh.written_ms = rules.milliseconds(kept.written)
         return True
@@ -228,17 +208,27 @@ class MemoryStore:
         if known is None or (before is not None and known.written_ms >= rules.milliseconds(before)):
             return False
         del self._conversations[conversation]
+        self._contents.leave(known.all(), (turn for one in self._conversations.values() for turn in one.all()))
         return True
 
     def close(self) -> None:
         self._conversations.clear()
+        self._contents = Contents()
 
-    def _known(self, conversation: str) -> _Conversation:
+    def _known(self, conversation: str) -> Talk:
         if (known := self._conversations.get(conversation)) is None:
             raise rules.unknown(conversation)
         return known
 
-    def _written(self, name: str, known: _Conversation) -> None:
+    def _kept(self, turn: Turn) -> Turn:
+        """As it is kept. What it shows, all turns have from now on that show the same."""
+        turn = as_kept(turn)
+        if self._contents.take(turn):
+            for known in self._conversations.values():
+                known.fill(self._contents)
+        return self._contents.filled(turn)
+
+    def _written(self, name: str, known: Talk) -> None:
         self._conversations.pop(name, None)
         self._conversations[name] = known
         known.written_ms = time.time_ns() // 1_000_000

@@ -68,6 +68,10 @@ def what_was_shown_comes_back_with_its_content(store: Store) -> None:
     same("content of the message", [one.data for one in found.message.media], [image.data, audio.data, None])
     same("sources of the message", [one.source for one in found.message.media], ["cat.png", "", ""])
     same("content of the history", [one.data for one in found.history[0].media], [image.data])
+    shown = Image("c" * 64, 1, 1, data=b"seen")
+    store.begin(Turn("ann", Message("user", (shown,)), number=3))
+    found = store.turns("ann")[0].turn
+    same("content that a later turn brought", [one.data for one in found.message.media][2], b"seen")
     with refused("begin of a turn that shows another", TurnConflict):
         store.begin(replace(turn, message=Message("user", (audio, Text("What is it?"), audio, known))))
 

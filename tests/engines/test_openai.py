@@ -96,8 +96,11 @@ def test_pictures_are_sent_in_their_place_and_what_cannot_be_sent_is_refused(ser
         with pytest.raises(EngineError) as caught:
             reply(server, Message("user", (medium,)))
         assert str(caught.value) == expected
+    with pytest.raises(EngineError, match=r"^the engine 'openai' reads no images with this model: tea\.png\. Choose"):
+        reply(server, shown, how={"media": ()})
     assert server.asked == []
     assert options(server).capabilities().media == {"image"}
+    assert options(server, media=()).capabilities().media == frozenset()
 
 
 def test_a_text_is_not_sent_to_a_server_that_would_put_a_template_around_it(server: ChatServer) -> None:

@@ -26,8 +26,6 @@ from vllm_flow.engines.chat_messages import InParts, chat_messages
 
 Name = Literal["openai", "vllm", "common"]
 KNOWN = frozenset(one.name for one in dataclasses.fields(Sampling))
-MEDIA = frozenset({"image"})
-"""What is sent. Sounds are not: they are kept as FLAC, which OpenAI's service does not take."""
 SEED_BITS = 2**63 - 1
 """Servers read a seed as a signed 64-bit number."""
 
@@ -56,8 +54,8 @@ class Dialect:
     def token_ids(self) -> bool:
         return "return_token_ids" in self.fields
 
-    def capabilities(self, seeds: bool) -> Capabilities:
-        """seeds: whether the server is sent any."""
+    def capabilities(self, seeds: bool, media: frozenset[str] = frozenset()) -> Capabilities:
+        """seeds: whether the server is sent any. media: which kinds it is sent."""
         return Capabilities(
             sampling=(self.takes & KNOWN) | {"max_tokens"},
             logprobs=self.logprobs,
@@ -69,7 +67,7 @@ class Dialect:
             counts=False,
             shapes=self.shapes,
             tools=True,
-            media=MEDIA,
+            media=media,
         )
 
     def check(self, now: Sampling) -> None:

@@ -17,7 +17,7 @@ from vllm_flow.core.taking import check_media, check_plain, check_shape
 from vllm_flow.core.values import Prompt, Request, Token
 from vllm_flow.engines.loop_thread import LoopThread
 from vllm_flow.engines.openai.answer import AGAIN, Answer
-from vllm_flow.engines.openai.dialects import DIALECTS, MEDIA
+from vllm_flow.engines.openai.dialects import DIALECTS
 from vllm_flow.engines.openai.failures import Passing, Place
 from vllm_flow.engines.openai.options import OpenAI
 
@@ -47,7 +47,7 @@ class OpenAIEngine:
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
         check_plain(self, request)
         check_shape(self, request, self._dialect.shapes)
-        check_media(self, request.prompt, MEDIA)
+        check_media(self, request.prompt, self._options.media)
         async with aclosing(self._thread.stream(self._answer(request))) as tokens:
             async for token in tokens:
                 yield token

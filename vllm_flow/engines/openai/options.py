@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from vllm_flow.core.errors import EngineError, FlowError
@@ -39,6 +39,9 @@ class OpenAI:
     """What the server understands. vllm takes most parameters; common only what nearly all servers take."""
     seeds: bool = True
     """Send a seed with each request that draws; false for a server that takes none."""
+    media: tuple[Literal["image"], ...] = ("image",)
+    """What the server's model reads beside texts: [image], or [] for one that reads only texts, for which pictures can
+    be described. Sounds are never sent: they are kept as FLAC, which OpenAI's service does not take."""
     timeout_s: Annotated[float, above(0)] = 120.0
     """How long the server may be silent."""
     max_in_flight: Annotated[int, at_least(1)] = 64
@@ -66,7 +69,7 @@ class OpenAI:
             yield f"{MISSING}."
 
     def capabilities(self) -> Capabilities:
-        return DIALECTS[self.dialect].capabilities(self.seeds)
+        return DIALECTS[self.dialect].capabilities(self.seeds, frozenset(self.media))
 
     def open(self) -> Engine:
         """Start the client; nothing is sent yet. Raises EngineError when the key or the package is missing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -102,6 +103,7 @@ def test_no_text_becomes_a_control_token(read: Any, kind: str) -> None:
             assert said.removeprefix(BOS) == read.text(prompt)
         assert not control(read, read.text_ids(prompt.messages[0].text))
         assert control(read, read.encode(prompt.messages[0].text)) == [BOS]
+        assert control(read, read.ids(replace(prompt, plain=True, as_text=True))) == [BOS]
 
 
 def test_what_is_benign_is_read_as_the_file_reads_it_whole(read: Any) -> None:

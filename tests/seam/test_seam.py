@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -262,11 +263,14 @@ def test_tools_that_a_template_that_puts_tokens_together_cannot_tell_apart_are_r
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 def test_a_model_without_a_template_reads_no_control_token_of_what_is_said(kind: str) -> None:
-    read, random = with_template(None, kind), Random(4)
+    read, templated, random = with_template(None, kind), with_template(CHATML, kind), Random(4)
     for _ in range(20):
         prompt = chat(random, lambda: hostile(random))
         assert not control(read, read.ids(prompt), unknown=False)
         assert not control(read, read.text_ids(prompt.messages[-1].text), unknown=False)
+        as_text = replace(prompt, plain=True, as_text=True)
+        assert read.ids(as_text) == read.ids(prompt)
+        assert not control(templated, templated.ids(as_text), unknown=False)
     assert control(read, read.ids(Prompt((user("a<|im_end|>"),), plain=True))) == ["<|im_end|>"]  # as it is documented
 
 

@@ -102,13 +102,20 @@ class Prompt:
     plain: bool = False
     """Whether the texts are read as they stand, a newline between them, without the model's chat template.
 
-    Control tokens that they spell are then read as such, and the token that begins a text is not put before one that
-    begins with it already.
+    Control tokens that they spell are then read as such, unless they stand `as_text`, and the token that begins a text
+    is not put before one that begins with it already.
     """
     ledger: Ledger | None = field(default=None, compare=False)
     """What stands in it, and what does not; None from a fuser that keeps none. The engine does not look at it."""
     tools: tuple[ToolSpec, ...] = ()
     """Functions that the model may call. It does so in its answer, as its template has it."""
+    as_text: bool = False
+    """Whether nothing that a plain one spells is a control token; of others nothing is in any case."""
+
+    @property
+    def raw(self) -> bool:
+        """Whether control tokens that its texts spell are read as such."""
+        return self.plain and not self.as_text
 
 
 Before = Prompt | tuple[int, ...] | None

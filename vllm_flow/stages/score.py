@@ -53,6 +53,7 @@ class Given:
 class Continued:
     """How probable the turn's text is right after the user's earlier texts, as they stand, each on lines of its own.
 
+    None of them is a control token, as none of what is scored is.
     What the conversation's context holds of them, that is: a window makes it shorter.
     """
 
@@ -61,7 +62,7 @@ class Continued:
 
     async def run(self, turn: Turn, context: Context, engine: Engine, *, adapter: Adapted | None = None) -> Scored:
         texts = tuple(message for message in context.messages if message.role == "user")
-        before = Prompt(texts, plain=True) if texts else None
+        before = Prompt(texts, plain=True, as_text=True) if texts else None
         return await score(engine, before, _text_alone(turn), adapter=version_of(adapter))
 
 

@@ -31,4 +31,4 @@ def _in_parts(prompt: Prompt) -> Prompt:
     *others, last = prompt.messages
     middle = len(last.text) // 2
     parts = (Text(last.text[:middle]), Text(last.text[middle:]))
-    return Prompt((*others, Message(last.role, parts)), prompt.plain)
+    return Prompt((*others, Message(last.role, parts)), prompt.plain, as_text=prompt.as_text)

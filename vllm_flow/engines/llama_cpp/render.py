@@ -66,11 +66,11 @@ class GgufRenderer:
 
     def _read_now(self, prompt: Prompt) -> Encoded:
         text = self.text(prompt)
-        how = _How(prompt.plain or self._format is not None, begun=self._format is not None)  # by the template
-        if prompt.plain:
-            how = _How(True, begun=text.startswith(self._word(self._bos) or "\0"))
+        templated = self._format is not None and not prompt.plain
+        begun = templated or (prompt.raw and text.startswith(self._word(self._bos) or "\0"))
+        how = _How(templated or prompt.raw, begun)
         found = self._tokens(text, how)
-        if not prompt.plain and (control := self._seals.spelled(text)):
+        if not prompt.raw and (control := self._seals.spelled(text)):
             ours = sealed(self._seals, prompt, text, control, Reader(self._written, self._seals.spelled))
             found = found if ours is None else self._read_sealed(ours, how.begun)
         if not found and self._bos >= 0:

@@ -95,10 +95,10 @@ class Renderer:
 
     def _read_now(self, prompt: Prompt) -> Encoded:
         text = self.text(prompt)
-        begun = self._templated(prompt) or (prompt.plain and text.startswith(self._tokenizer.bos_token or "\0"))
+        begun = self._templated(prompt) or (prompt.raw and text.startswith(self._tokenizer.bos_token or "\0"))
         read = self._words.read(text, special=not begun)
         encoded = read.encoded
-        if read.control and not prompt.plain:
+        if read.control and not prompt.raw:
             reader = Reader(self._written, self._words.found)
             ours = sealed(self._words.seals, prompt, text, read.control, reader)
             encoded = encoded if ours is None else self._words.read_sealed(ours, special=not begun)

@@ -44,6 +44,15 @@ class Fit:
     why_plain: str = ""
     """Empty for the fast way."""
 
+    def facts(self, compiled: bool, same: bool) -> dict[str, Any]:
+        """For the record. compiled: whether decoding is. same: whether a row is the same in any company."""
+        return {
+            "packed_layers": len(self.packed),
+            "batching": f"none: {self.why_plain}" if self.why_plain else "continuous",
+            "compiled": compiled,
+            "deterministic": same and not compiled,
+        }
+
 
 @torch.inference_mode()
 def fitted(model: Any, *, lean: bool | None = None) -> Fit:

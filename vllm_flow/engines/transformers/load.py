@@ -64,12 +64,7 @@ def load(  # noqa: PLR0917  the options of the engine
             trials.keep({**found, "lean": network.lean is not None})
         if compiles:
             compile_decoding(fit, weights)
-        facts |= {
-            "packed_layers": len(fit.packed),
-            "batching": f"none: {fit.why_plain}" if fit.why_plain else "continuous",
-            "compiled": compiles,
-            "deterministic": same and not compiles,
-        }
+        facts |= fit.facts(compiles, same)
         del fit  # and with it the layers as they were before packing
         give_back()
         loaded = _ready(model, network, weights, reads, facts, senses=senses, attention=own_attention)

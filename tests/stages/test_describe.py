@@ -143,6 +143,13 @@ def test_what_the_model_reads_itself_stays_as_it_is() -> None:
     assert fused.told((both.message,))[0].parts[0] is CAT
 
 
+def test_of_what_the_model_reads_itself_only_the_newest_is_shown() -> None:
+    fused = check_stage(Describe(undescribed="error", images=1), turn=LOOK, context=BEFORE, engine=Seeing())
+    assert fused.lines == {SIGN.digest: ("[this picture is not shown any more]",)}
+    assert fused.left_out == (LeftOut("media", "pictures", 1, "sign.png: only the newest picture is shown"),)
+    assert check_stage(Describe(images=2), turn=LOOK, context=BEFORE, engine=Seeing()).lines == {}
+
+
 def test_what_the_model_would_read_itself_and_is_gone_is_told_of() -> None:
     before = Context((Message("user", (forgotten(SIGN),)), assistant("Open.")))
     fused = check_stage(Describe(undescribed="error"), turn=LOOK, context=before, engine=Seeing())

@@ -20,6 +20,7 @@ from vllm_flow.core.resources import Engine, EngineOptions
 from vllm_flow.core.segments import LeftOut
 from vllm_flow.core.spec import Path
 from vllm_flow.core.values import Context, Turn
+from vllm_flow.stages.fuse_native import not_shown, too_many
 
 DESCRIBERS: dict[str, str] = {
     "image": "reader=rapidocr for what is written in it, tagger=imagenet for what it shows",
@@ -43,6 +44,10 @@ class Describe:
     turn fails. One of an earlier turn is told of."""
     most: Annotated[int | None, at_least(1)] = None
     """How many characters of what one describer says; the rest is left out, and that is said. null: all."""
+    images: Annotated[int | None, at_least(0)] = None
+    """How many of the pictures that the model reads itself, the newest; null: all."""
+    sounds: Annotated[int | None, at_least(0)] = None
+    """How many of the recordings that the model hears itself, the newest; null: all."""
 
     def advise(
         self,
@@ -69,18 +74,24 @@ class Describe:
     ) -> Described:
         given = [one for one in (seen, read, heard) if one is not None]
         own = () if engine is None else engine.describe().get("media", ())
-        earlier = context.messages if context is not None else turn.history
+        said = (*(context.messages if context is not None else turn.history), turn.message)
+        asked = turn.message.media
+        shown = [one for message in reversed(said) for one in reversed(message.media)]
+        newest = [one for one in shown if one.kind in own and (one in asked or one.data is not None)]
+        older = too_many(newest, {"image": self.images, "audio": self.sounds})
         lines, left_out = dict[str, tuple[str, ...]](), list[LeftOut]()
-        for medium in each_medium((*earlier, turn.message)):
-            asked = medium in turn.message.media
-            if medium.kind in own and (asked or medium.data is not None):
+        for medium in each_medium(said):
+            if medium in newest and medium.digest not in older:
                 continue
             if any(medium.digest in one.texts for one in given):
                 lines[medium.digest] = tuple(self._lines(medium, given, left_out))
                 continue
-            why = f"{named(medium)}: {GONE}" if medium.kind in own else self._undescribed(medium, given, asked)
-            left_out.append(LeftOut("media", f"{NOUNS[medium.kind]}s", 1, why))
-            lines[medium.digest] = (f"[this {NOUNS[medium.kind]} could not be described]",)
+            why = older.get(medium.digest) or (
+                GONE if medium.kind in own else self._why(medium, given, medium in asked)
+            )
+            left_out.append(LeftOut("media", f"{NOUNS[medium.kind]}s", 1, f"{named(medium)}: {why}"))
+            undescribed = f"[this {NOUNS[medium.kind]} could not be described]"
+            lines[medium.digest] = (not_shown(medium) if medium.digest in older else undescribed,)
         return Described(lines, tuple(left_out), {one.mark: one.by for one in given})
 
     def _lines(self, medium: Medium, given: Sequence[Descriptions], left_out: list[LeftOut]) -> Iterator[str]:
@@ -96,11 +107,11 @@ class Describe:
                 text = f"{text[: self.most].rstrip()} [… {gone} characters left out]"
             yield f"{one.mark}: {text or NOTHING.get(one.mark, 'nothing')}"
 
-    def _undescribed(self, medium: Medium, given: Sequence[Descriptions], asked: bool) -> str:
-        """Why. Raises SourceError where that is an error."""
+    def _why(self, medium: Medium, given: Sequence[Descriptions], asked: bool) -> str:
+        """It is not described. Raises SourceError where that is an error."""
         problems = [one.problems[medium.digest] for one in given if medium.digest in one.problems]
         why = problems[0] if problems else f"nothing here describes a {NOUNS[medium.kind]}"
         if asked and self.undescribed == "error":
             right = "Show it again" if problems else f"Choose {DESCRIBERS[medium.kind]}, {NATIVE}"
             raise SourceError(f"{named(medium)}: {why}. {right}.")
-        return f"{named(medium)}: {why}"
+        return why

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -41,19 +41,25 @@ class Native:
         said = (*earlier, turn.message)
         lost = [one for one in each_medium(earlier) if one.data is None and one not in turn.message.media]
         newest = [one for message in reversed(said) for one in reversed(message.media) if one not in lost]
-        older = (*_beyond(newest, "image", self.images), *_beyond(newest, "audio", self.sounds))
-        gone = [one for one in each_medium(said) if one.digest in older or one in lost]
-        lines = {one.digest: (f"[this {NOUNS[one.kind]} is not shown any more]",) for one in gone}
-        return Described(lines, tuple(LeftOut("media", f"{NOUNS[one.kind]}s", 1, self._why(one)) for one in gone))
-
-    def _why(self, medium: Medium) -> str:
-        if medium.data is None:
-            return f"{named(medium)}: {GONE}"
-        most = self.images if medium.kind == "image" else self.sounds
-        return f"{named(medium)}: only the newest {most} {NOUNS[medium.kind]}s are shown"
+        why = {one.digest: GONE for one in lost} | too_many(newest, {"image": self.images, "audio": self.sounds})
+        gone = [one for one in each_medium(said) if one.digest in why]
+        return Described(
+            {one.digest: (not_shown(one),) for one in gone},
+            tuple(LeftOut("media", f"{NOUNS[one.kind]}s", 1, f"{named(one)}: {why[one.digest]}") for one in gone),
+        )
 
 
-def _beyond(newest: Sequence[Medium], kind: MediaKind, most: int | None) -> tuple[str, ...]:
-    """Digests of those that are too many, each counted once, where it was shown last."""
-    digests = dict.fromkeys(one.digest for one in newest if one.kind == kind)
-    return () if most is None else tuple(digests)[most:]
+def not_shown(medium: Medium) -> str:
+    """What stands in the place of one."""
+    return f"[this {NOUNS[medium.kind]} is not shown any more]"
+
+
+def too_many(newest: Sequence[Medium], most: Mapping[MediaKind, int | None]) -> dict[str, str]:
+    """Digests of those that are too many, and why. Each counts once, where it was shown last."""
+    found = dict[str, str]()
+    for kind, count in most.items():
+        digests = dict.fromkeys(one.digest for one in newest if one.kind == kind)
+        noun = NOUNS[kind]
+        why = f"only the newest {noun} is shown" if count == 1 else f"only the newest {count} {noun}s are shown"
+        found |= {} if count is None else dict.fromkeys(list(digests)[count:], why)
+    return found

@@ -21,6 +21,9 @@ ROOT = Path(__file__).parent.parent
 # Read when torch is loaded, here and in every process a test starts: threads that wait for each other sleep instead of
 # spinning, without which a machine that does anything else beside the tests makes them five times as slow.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Some surroundings forbid Python to keep what it compiled. Each of the many processes that the tests start would then
+# compile the whole package again, which takes a third of its time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session")

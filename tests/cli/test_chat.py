@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.cli.test_command import COMMAND, POSIX, SLOW, flow
+from tests.cli.test_command import COMMAND, POSIX, SLOW, as_process
+from tests.command import flow
 from vllm_flow.core.errors import listed
 from vllm_flow.core.messages import assistant, user
 from vllm_flow.core.plugins import load_built_in
@@ -28,10 +29,10 @@ ECHO = ("chat", "engine=echo", "store.path=kept.sqlite")
 
 
 def test_a_chat_answers_remembers_and_goes_on(tmp_path: Path) -> None:
-    first = flow(tmp_path, *ECHO, input="hello there\n\nagain\n")
+    first = as_process(tmp_path, *ECHO, input="hello there\n\nagain\n")
     assert (first.returncode, first.stdout) == (0, "hello there\nagain\n")
     name = first.stderr.split("Conversation ")[1].split(";")[0]
-    second = flow(tmp_path, *ECHO, "-c", input="third\n/context\n")
+    second = as_process(tmp_path, *ECHO, "-c", input="third\n/context\n")
     assert f"Going on with {name}, 2 turns so far." in second.stderr
     assert "6 messages, 8 tokens as a prompt" in second.stderr
     assert Sqlite(str(tmp_path / "kept.sqlite")).open().last_conversation() == name
@@ -48,7 +49,7 @@ def test_the_slash_commands_do_what_help_says(tmp_path: Path) -> None:
         "/save kept.jsonl",
         "/bye",
     ]
-    said = flow(tmp_path, *ECHO, input="\n".join(lines))
+    said = flow(tmp_path, *ECHO, typed="\n".join(lines))
     assert said.returncode == 0
     assert said.stdout == "one two three\nfour\nfour\n"
     assert "sampling.max_tokens is now 1" in said.stderr
@@ -71,7 +72,7 @@ def test_a_chat_remembers_and_forgets_what_it_is_told(tmp_path: Path) -> None:
         "/remember a=b",
         "/bye",
     ]
-    said = flow(tmp_path, *ECHO, "context=facts", input="\n".join(lines))
+    said = flow(tmp_path, *ECHO, "context=facts", typed="\n".join(lines))
     assert (said.returncode, said.stderr.count("Nothing is remembered yet.")) == (0, 2)
     assert "city is Oslo, from what you say next on." in said.stderr
     assert "\ncity: Oslo\n" in said.stderr
@@ -89,19 +90,19 @@ def test_a_chat_remembers_and_forgets_what_it_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_remembered_or_forgotten_is_said(tmp_path: Path, line: str, problem: str) -> None:
-    said = flow(tmp_path, *ECHO, "context=facts", input=f"/remember city=Oslo\nhello\n{line}\n")
+    said = flow(tmp_path, *ECHO, "context=facts", typed=f"/remember city=Oslo\nhello\n{line}\n")
     assert problem in said.stderr
 
 
 def test_a_chat_without_facts_says_how_to_have_them(tmp_path: Path) -> None:
-    said = flow(tmp_path, *ECHO, input="/remember city=Oslo\n/facts\n/forget city\n")
+    said = flow(tmp_path, *ECHO, typed="/remember city=Oslo\n/facts\n/forget city\n")
     what = "this pipeline keeps no facts. Choose one that does, such as pipeline=dialogue context=facts."
     assert said.stderr.count(what) == 3
 
 
 def test_a_chat_branches_and_goes_on_in_either(tmp_path: Path) -> None:
     lines = ["one", "two", "three", "/title My numbers", "/undo", "/fork 1", "another two", "/search two"]
-    said = flow(tmp_path, *ECHO, input="\n".join(lines))
+    said = flow(tmp_path, *ECHO, typed="\n".join(lines))
     assert (said.returncode, said.stdout.splitlines()) == (0, ["one", "two", "three", "another two"])
     told = said.stderr.splitlines()
     fork = told[2].removeprefix("Now in ").partition(";")[0]
@@ -120,19 +121,19 @@ def test_a_chat_branches_and_goes_on_in_either(tmp_path: Path) -> None:
     assert [one.turn.text for one in store.turns(fork)] == ["one", "another two"]
     assert [one.turn.text for one in store.taken_back(name)] == ["three"]
     store.close()
-    back = flow(tmp_path, *ECHO, "-c", name, input="three again\n")
+    back = flow(tmp_path, *ECHO, "-c", name, typed="three again\n")
     assert (back.stdout, back.stderr.splitlines()[0]) == ("three again\n", f"Going on with {name}, 2 turns so far.")
 
 
 def test_a_search_that_finds_much_says_so(tmp_path: Path) -> None:
-    said = flow(tmp_path, *ECHO, input="\n".join([*(f"rain {number}" for number in range(11)), "/search rain"]))
+    said = flow(tmp_path, *ECHO, typed="\n".join([*(f"rain {number}" for number in range(11)), "/search rain"]))
     *found, more, _ = said.stderr.splitlines()
     assert more == "There are more than these 20. Give another word."
     assert [line.partition(", ")[2] for line in found[:2]] == [
         f"turn 11, {one}: rain 10" for one in ("assistant", "user")
     ]
     assert len(found) == 20
-    exactly = flow(tmp_path, *ECHO, "store.path=other.sqlite", input="rain\n" * 10 + "/search rain\n")
+    exactly = flow(tmp_path, *ECHO, "store.path=other.sqlite", typed="rain\n" * 10 + "/search rain\n")
     assert (len(exactly.stderr.splitlines()), "There are more" in exactly.stderr) == (21, False)
 
 
@@ -145,7 +146,7 @@ def test_a_search_that_finds_much_says_so(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_gone_on_with_is_said(tmp_path: Path, words: tuple[str, ...], code: int, told: str) -> None:
-    said = flow(tmp_path, *ECHO, *words, input="hi\n")
+    said = flow(tmp_path, *ECHO, *words, typed="hi\n")
     assert (said.returncode, said.stdout, said.stderr) == (code, "", told)
 
 
@@ -172,7 +173,7 @@ def test_what_cannot_be_gone_on_with_is_said(tmp_path: Path, words: tuple[str, .
     ],
 )  # fmt: skip
 def test_a_command_that_cannot_be_done_says_why_and_the_chat_goes_on(tmp_path: Path, line: str, words: str) -> None:
-    said = flow(tmp_path, *ECHO, input=f"{line}\nstill here\n")
+    said = flow(tmp_path, *ECHO, typed=f"{line}\nstill here\n")
     assert (said.returncode, said.stdout.removeprefix("hi\n")) == (0, "still here\n")
     name = said.stderr.split("Conversation ")[1].split(";")[0]
     assert said.stderr.splitlines()[0] == words.replace("NAME", name)
@@ -184,7 +185,7 @@ def test_the_context_shown_is_what_the_last_prompt_was_made_of(tmp_path: Path) -
         "graph.prompt.budget=12",
         "graph.prompt.shares={history: {overflow: oldest}}",
     ]
-    said = flow(tmp_path, *ECHO, *words, input="one two three\nfour five\n/context\nsix\n/context\n")
+    said = flow(tmp_path, *ECHO, *words, typed="one two three\nfour five\n/context\nsix\n/context\n")
     assert (said.returncode, said.stdout) == (0, "one two three\nfour five\nsix\n")
     lines = said.stderr.splitlines()
     start = lines.index("The last prompt:")
@@ -209,7 +210,7 @@ def test_the_context_shown_is_what_the_last_prompt_was_made_of(tmp_path: Path) -
 
 
 def test_a_change_that_cannot_be_made_leaves_the_chat_as_it_was(tmp_path: Path) -> None:
-    said = flow(tmp_path, *ECHO, input="/set store.path .\nstill here\nand here\n/context\n")
+    said = flow(tmp_path, *ECHO, typed="/set store.path .\nstill here\nand here\n/context\n")
     assert (said.returncode, said.stdout) == (0, "still here\nand here\n")
     assert said.stderr.splitlines()[0] == (
         f"store.path ({tmp_path}): it is a folder. Name a file, such as conversations.sqlite in it."
@@ -218,7 +219,7 @@ def test_a_change_that_cannot_be_made_leaves_the_chat_as_it_was(tmp_path: Path) 
 
 
 def test_what_is_thought_of_an_answer_goes_with_the_next_turn(tmp_path: Path) -> None:
-    said = flow(tmp_path, *ECHO, input="one\n/bad\n/good\ntwo\n/retry\nthree\n/bad\n/bye\n")
+    said = flow(tmp_path, *ECHO, typed="one\n/bad\n/good\ntwo\n/retry\nthree\n/bad\n/bye\n")
     assert said.stdout == "one\ntwo\ntwo\nthree\n"
     assert said.stderr.splitlines()[0] == "Noted. It goes with what you say next."
     assert said.stderr.splitlines()[-2] == (
@@ -245,7 +246,7 @@ def test_a_line_that_cannot_be_read_costs_that_line(tmp_path: Path) -> None:
 
 
 def test_what_only_a_job_of_hydra_reads_is_refused(tmp_path: Path) -> None:
-    said = flow(tmp_path, *ECHO, "hydra.run.dir=there", input="hi\n")
+    said = flow(tmp_path, *ECHO, "hydra.run.dir=there", typed="hi\n")
     assert (said.returncode, said.stdout) == (2, "")
     assert said.stderr == (
         "hydra.run.dir (command line): a chat is no job of Hydra's, so nothing would read this. Leave it out; "
@@ -258,7 +259,7 @@ def test_another_answer_is_asked_with_the_history_that_came_with_the_turn(tmp_pa
     store = Sqlite(str(tmp_path / "kept.sqlite")).open()
     store.begin(Turn("a", user("Who am I?"), history, number=1))
     store.close()
-    said = flow(tmp_path, *ECHO, "-c", input="/retry\n/context\n")
+    said = flow(tmp_path, *ECHO, "-c", typed="/retry\n/context\n")
     assert said.stderr.startswith("Going on with a, 1 turn so far.\n")
     assert (said.returncode, said.stdout) == (0, "Who am I?\n")
     assert "user  My name is Ann." in said.stderr
@@ -281,13 +282,13 @@ def test_ctrl_c_while_a_change_loads_leaves_the_chat_as_it_was(tmp_path: Path) -
 
 
 def test_going_on_with_nothing_is_one_line(tmp_path: Path) -> None:
-    said = flow(tmp_path, *ECHO, "-c", input="hi\n")
+    said = flow(tmp_path, *ECHO, "-c", typed="hi\n")
     assert (said.returncode, said.stdout) == (1, "")
     assert said.stderr == ("vllm-flow: chat -c: no conversation is stored here yet. Start one with `vllm-flow chat`.\n")
 
 
 def test_a_chat_leaves_the_record_of_a_run(tmp_path: Path) -> None:
-    flow(tmp_path, *ECHO, input="hello\n/set sampling.temperature 0.5\n")
+    flow(tmp_path, *ECHO, typed="hello\n/set sampling.temperature 0.5\n")
     (folder,) = tmp_path.glob("outputs/runs/*/*-dialogue-chat-*")
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert (run["status"], run["turns"]["answered"]) == ("finished", 1)
@@ -354,7 +355,7 @@ def test_what_is_shown_in_a_chat_goes_with_what_is_said_next_and_is_kept(tmp_pat
         "/undo",
     ]
     (tmp_path / "d.media").touch()
-    said = flow(tmp_path, *ECHO, input="\n".join([*lines, "/undo", "/image a cat.png"]))
+    said = flow(tmp_path, *ECHO, typed="\n".join([*lines, "/undo", "/image a cat.png"]))
     assert said.returncode == 0
     assert "/image: the file is missing. Write, for example, /image cat.png\n" in said.stderr
     assert "nothing.png: there is no such place." in said.stderr

@@ -1,4 +1,4 @@
-"""The command as a person meets it: real processes in an empty folder, what they print, what they leave, how they end."""
+"""The command as a person meets it, in an empty folder: what it prints, what it leaves, and how its process ends."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from tests import shipped
+from tests.command import flow
 
 COMMAND = [sys.executable, "-m", "vllm_flow"]
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and modes are those of POSIX")
 
 
-def flow(folder: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def as_process(folder: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own."""
     return subprocess.run(
         [*COMMAND, *words], cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False, **options
     )
@@ -87,7 +89,7 @@ def test_neither_help_nor_check_nor_ls_imports_torch(tmp_path: Path) -> None:
 
 
 def test_the_sample_conversation_is_answered_and_recorded(tmp_path: Path) -> None:
-    said = flow(tmp_path, "pipeline=dialogue", "engine=echo")
+    said = as_process(tmp_path, "pipeline=dialogue", "engine=echo")
     assert said.returncode == 0
     assert said.stdout.splitlines() == [
         "What is the capital of France?",
@@ -111,7 +113,7 @@ def test_the_sample_conversation_is_answered_and_recorded(tmp_path: Path) -> Non
 
 @POSIX
 def test_a_record_is_its_owners_alone(tmp_path: Path) -> None:
-    flow(tmp_path, "engine=echo")
+    as_process(tmp_path, "engine=echo")
     modes = {path.name: path.stat().st_mode & 0o077 for path in only_run(tmp_path).rglob("*")}
     assert set(modes.values()) == {0}
 
@@ -125,7 +127,7 @@ def test_the_same_request_leaves_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_lines_from_a_pipe_are_answered_and_json_is_what_the_record_holds(tmp_path: Path) -> None:
-    said = flow(tmp_path, "input=stdin", "engine=echo", "--json", input="hi\nthere\n")
+    said = as_process(tmp_path, "input=stdin", "engine=echo", "--json", input="hi\nthere\n")
     assert said.returncode == 0
     assert said.stdout == (only_run(tmp_path) / "results.jsonl").read_text(encoding="utf-8")
     assert [row["value"]["text"] for row in map(json.loads, said.stdout.splitlines())] == ["hi", "there"]
@@ -162,7 +164,7 @@ def test_columns_of_a_file_make_the_questions_and_each_may_be_asked_again(tmp_pa
 
 
 def test_a_sweep_runs_every_point_in_its_own_folder(tmp_path: Path) -> None:
-    said = flow(tmp_path, "-m", "engine=echo", "sampling.temperature=0.2,1.0", "input.text=hi")
+    said = as_process(tmp_path, "-m", "engine=echo", "sampling.temperature=0.2,1.0", "input.text=hi")
     assert said.returncode == 0, said.stderr
     points = sorted(tmp_path.glob("outputs/sweeps/*/*/[0-9]"))
     assert [point.name for point in points] == ["0", "1"]
@@ -346,7 +348,7 @@ def test_no_acknowledged_turn_is_lost_or_doubled_by_kills(tmp_path: Path, kills:
 
     chance, acknowledged = random.Random(0), []
     words = ["chat", "-c", "engine=echo", "store.path=kept.sqlite"]
-    flow(tmp_path, "chat", "engine=echo", "store.path=kept.sqlite", input="start\n")
+    flow(tmp_path, "chat", "engine=echo", "store.path=kept.sqlite", typed="start\n")
     acknowledged.append("start")
     for kill in range(kills):
         lines = [f"k{kill}-{i}" for i in range(400)]
@@ -390,21 +392,16 @@ def test_an_output_without_room_is_one_line(tmp_path: Path, words: list[str]) ->
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_any_text_is_printed_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     words = ["engine=echo", "input.text=é → 🚢"]
-    surroundings = {**os.environ, "PYTHONIOENCODING": encoding}
-    said = subprocess.run(
-        [*COMMAND, *words], cwd=tmp_path, capture_output=True, encoding=encoding, check=False, env=surroundings
-    )
+    said = flow(tmp_path, *words, encoding=encoding)
     shown = "é → 🚢".encode(encoding, "backslashreplace").decode(encoding)
     assert (said.returncode, said.stdout) == (0, f"{shown}\n")
-    rows = subprocess.run(
-        [*COMMAND, *words, "--json"],
-        cwd=tmp_path,
-        capture_output=True,
-        encoding=encoding,
-        check=False,
-        env=surroundings,
-    )
-    assert json.loads(rows.stdout)["value"]["text"] == "é → 🚢"
+    assert json.loads(flow(tmp_path, *words, "--json", encoding=encoding).stdout)["value"]["text"] == "é → 🚢"
+
+
+def test_a_process_prints_what_the_encoding_of_its_surroundings_cannot_say(tmp_path: Path) -> None:
+    surroundings = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    said = as_process(tmp_path, "engine=echo", "input.text=é → 🚢", env=surroundings)
+    assert (said.returncode, said.stdout) == (0, "\\xe9 \\u2192 \\U0001f6a2\n")
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")

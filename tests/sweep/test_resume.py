@@ -79,7 +79,7 @@ def test_what_is_killed_again_and_again_ends_as_what_was_not(project: Path, kind
         (project / "rows.csv").write_text("\n".join(["who,number", *cells[:9], "short", *cells[9:]]), encoding="utf-8")
         words = [*WORDS, "input.path=rows.csv", "input.text=Turn {number}?", "input.id=who"]
         key = "hydra.run.dir"
-    words.append("graph.slow.seconds=0.1")
+    words.append("graph.slow.seconds=0.05")
     code = main([*words, f"{key}=whole"])
     assert code == (kind == "data set"), "one of its rows is bad"
     for kill in range(kills):
@@ -103,7 +103,7 @@ def killed(words: list[str], folder: Path, chance: random.Random) -> None:
     ) as run:
         while not list(folder.glob("**/run.json")):
             time.sleep(0.02)
-        time.sleep(chance.uniform(0, 0.6) + ("resume" in words) * chance.uniform(0, 1))
+        time.sleep(chance.uniform(0, 0.3) + ("resume" in words) * chance.uniform(0, 0.5))
         run.send_signal(signal.SIGKILL)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import vllm_flow
+from tests import command
 from tests.replay.runs import TINY, newest
 from vllm_flow.cli import main
 from vllm_flow.core.registry import stage
@@ -164,13 +165,9 @@ def test_check_refuses_an_engine_that_holds_answers_to_nothing_of_the_kind(flow:
 
 def test_a_chat_says_that_an_answer_is_not_of_its_shape(folder: Path) -> None:
     words = ["chat", "pipeline=cat", "engine=echo", "store.path=kept.sqlite", "sampling.max_tokens=2"]
-    command = [sys.executable, "-c", "import sys; from vllm_flow.cli import main; sys.exit(main(sys.argv[1:]))", *words]
-    said = subprocess.run(
-        command, cwd=folder, input='{"name": "A",\nTom\n', capture_output=True, text=True, check=False
-    )
+    said = command.flow(folder, *words, typed='{"name": "A",\nTom\n')
     assert said.stdout == f"{CAT_OF_ECHO}\n{CAT_OF_ECHO}\n"
-    asked = '{"name": "A", "age": 3, "more": []}\n'
-    said = subprocess.run(command, cwd=folder, input=asked, capture_output=True, text=True, check=False)
+    said = command.flow(folder, *words, typed='{"name": "A", "age": 3, "more": []}\n')
     assert said.stdout == '{"name": "A",\n'
     problem = (
         "(the answer was cut off before its schema was complete. Raise sampling.max_tokens, or ask for a shorter one.)"

@@ -29,10 +29,10 @@ def test_each_of_24_points_gives_the_same_bytes_alone_together_and_in_another_or
     with Engines() as engines:
         together = Fused(engines, Watched()).run(points(tmp_path / "together", *settings))
         Fused(engines, Watched()).run(points(tmp_path / "turned", *settings)[::-1])
-        for place, setting in enumerate(settings):
-            Fused(engines, Watched()).run(points(tmp_path / f"alone-{place}", setting))
+        for point in points(tmp_path / "alone", *settings):
+            Fused(engines, Watched()).run([point])
     assert [(one.status, one.answered) for one in together] == [("finished", 6)] * 24
-    alone = [results(tmp_path / f"alone-{place}" / "0") for place in range(24)]
+    alone = [results(tmp_path / "alone" / str(place)) for place in range(24)]
     assert [results(tmp_path / "together" / str(place)) for place in range(24)] == alone
     assert [results(tmp_path / "turned" / str(place)) for place in range(24)] == alone
     assert len(set(alone)) > 12, "the settings make a difference"

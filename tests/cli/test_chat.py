@@ -23,8 +23,9 @@ from vllm_flow.core.registry import schedule
 from vllm_flow.core.values import Turn
 from vllm_flow.stores.sqlite import Sqlite
 
+pytestmark = pytest.mark.usefixtures("own_registry")
 load_built_in()
-SCHEDULES = listed(one.name for one in schedule)
+SCHEDULES = listed(one.name for one in schedule if one.cls.__module__.startswith("vllm_flow."))
 ECHO = ("chat", "engine=echo", "store.path=kept.sqlite")
 
 

@@ -16,6 +16,7 @@ import pytest
 from tests import shipped
 from tests.command import flow
 
+pytestmark = pytest.mark.usefixtures("own_registry")
 COMMAND = [sys.executable, "-m", "vllm_flow"]
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and modes are those of POSIX")
 

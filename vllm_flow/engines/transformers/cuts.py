@@ -49,7 +49,7 @@ class Scaling:
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Of these rows' logits, or some of each row's."""
-        return (logits - self.peak) / self.temperature
+        return (logits - self.peak).div_(self.temperature)
 
     def blocks(self, logits: Tensor) -> Iterator[Tensor]:
         """Of all logits, few rows at a time."""

@@ -37,7 +37,7 @@ def in_order(logits: Tensor, width: int) -> Tensor:
     """Ids of each row's first `width` tokens, int64 [rows, width]. logits: [rows, vocab], without NaN."""
     logits = logits.float()
     if logits.device.type == "cpu" and width * FEW <= logits.shape[-1]:
-        places = np.sort(_as_probable(logits, width).numpy(), axis=-1)[:, :width]
+        places = np.sort(_as_probable(logits, width), axis=-1)[:, :width]
         return torch.from_numpy(places & ((1 << ID_BITS) - 1))
     ids = torch.arange(logits.shape[-1], device=logits.device)
     return torch.cat([_first(_places(block, ids), width) for block in few_rows(logits)])
@@ -62,7 +62,7 @@ def _first(places: Tensor, width: int) -> Tensor:
     return first & ((1 << ID_BITS) - 1)
 
 
-def _as_probable(logits: Tensor, width: int) -> Tensor:
+def _as_probable(logits: Tensor, width: int) -> Any:
     """The places of each row's first `width` tokens, and of some that come after them, in no order.
 
     int64 [rows, as many as most rows have], filled up with `LAST`.
@@ -72,11 +72,12 @@ def _as_probable(logits: Tensor, width: int) -> Tensor:
         where, several = _where_first(block.numpy(), width)
         found.append(where + start * logits.shape[-1])
         counts.append(several)
-    where, several = torch.from_numpy(np.concatenate(found)), torch.from_numpy(np.concatenate(counts))
-    rows = torch.arange(len(several)).repeat_interleave(several)
-    places = _places(logits.reshape(-1)[where], where - rows * logits.shape[-1])
-    table = places.new_full((len(logits), int(several.max())), LAST)
-    table[rows, torch.arange(len(rows)) - (several.cumsum(0) - several)[rows]] = places
+    where, several = np.concatenate(found), np.concatenate(counts)
+    ids = where - np.repeat(np.arange(len(several)) * logits.shape[-1], several)
+    their_logits = logits.numpy().reshape(-1).take(where)
+    table = np.full((len(several), several.max()), LAST)
+    # Row after row, as they were found.
+    table[np.arange(several.max()) < several[:, None]] = _places(torch.from_numpy(their_logits), torch.from_numpy(ids))
     return table
 
 

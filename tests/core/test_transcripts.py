@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ import pytest
 from vllm_flow.core.codec import to_json
 from vllm_flow.core.subtitles import FORMS, rendered
 from vllm_flow.core.transcript_json import transcript_from_json
-from vllm_flow.core.transcripts import Spoken, Transcript, Transcripts
+from vllm_flow.core.transcripts import Doubt, Spoken, Transcript, Transcripts
 
 SAID = Transcript("0" * 64, "talk.mp3", 3725.5, "en", (
     Spoken(0.0, 2.12, "Is 1 < 2 & 2 > 1?"), Spoken(2.12, 61.0, "One\nminute."), Spoken(3599.9996, 3725.5, "End --> here."),
 ))  # fmt: skip
+DOUBTED = replace(SAID, doubts=(Doubt(2.12, 61.0, "the model is unsure"),))
 NOTHING = Transcript("0" * 64, "rain.mp3", 4.0, None, ())
 
 
@@ -23,7 +25,7 @@ def test_a_text_is_all_that_was_said() -> None:
     assert Transcripts((SAID, NOTHING)).text == f"{SAID.text}\n"
 
 
-@pytest.mark.parametrize("transcript", [SAID, NOTHING])
+@pytest.mark.parametrize("transcript", [SAID, NOTHING, DOUBTED])
 def test_json_gives_an_equal_one_back(transcript: Transcript) -> None:
     assert transcript_from_json(json.loads(json.dumps(to_json(transcript)))) == transcript
 
@@ -34,9 +36,13 @@ def test_json_gives_an_equal_one_back(transcript: Transcript) -> None:
         ({"spoken": [[0.0, 1.0]]}, "transcript.spoken.0: it has 2 entries. Give start, end and text."),
         ({"spoken": [[0.0, 1.0, 2]]}, "transcript.spoken.0.2: 2 is no text. Put it in quotation marks."),
         ({"spoken": [[-1, 1.0, "a"]]}, "transcript.spoken.0.0: -1 does not fit. Give seconds, 0 or more."),
+        ({"doubts": [[0.0]]}, "transcript.doubts.0: it has 1 entries. Give start, end and why."),
         ({"seconds": True}, "transcript.seconds: true does not fit. Give seconds, 0 or more."),
         ({"language": 3}, "transcript.language: 3 is no text. Put it in quotation marks."),
-        ({"speakers": "x"}, "transcript: there is no key 'speakers'. Keys: digest, language, seconds, source, spoken."),
+        (
+            {"speakers": "x"},
+            "transcript: there is no key 'speakers'. Keys: digest, doubts, language, seconds, source, spoken.",
+        ),
     ],
 )
 def test_what_is_no_transcript_is_said(changed: dict[str, Any], problem: str) -> None:
@@ -66,6 +72,8 @@ def test_json_has_the_names_that_other_programs_use() -> None:
     assert whole["language"] == "en"
     assert whole["text"] == SAID.text
     assert whole["segments"][0] == {"start": 0.0, "end": 2.12, "text": "Is 1 < 2 & 2 > 1?"}
+    doubted = json.loads(rendered(DOUBTED, "json"))
+    assert doubted == {**whole, "doubts": [{"start": 2.12, "end": 61.0, "why": "the model is unsure"}]}
 
 
 def test_text_has_a_line_for_each_piece() -> None:

@@ -15,6 +15,7 @@ from vllm_flow.core.transcripts import Transcript
 from vllm_flow.media import audio_from
 from vllm_flow.transcribers import Whisper
 
+UNGUARDED = {"compression_ratio_threshold": None, "logprob_threshold": None}
 SAMPLE = Path(__file__).parents[2] / "pipelines" / "transcribe" / "sense_and_sensibility.ogg"
 
 
@@ -26,8 +27,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> list[Recorded]:
         pytest.skip(f"the recordings cannot be had: {reason}")
 
 
-def transcribed(given: list[Recorded]) -> list[Transcript]:
-    transcriber = Whisper(package="whisper-tiny.en").open()
+def transcribed(given: list[Recorded], **how: None) -> list[Transcript]:
+    transcriber = Whisper(package="whisper-tiny.en", **how).open()
 
     async def all_of_them() -> list[Transcript]:
         sounds = [recording(one.samples, one.name) for one in given]
@@ -63,6 +64,16 @@ def test_nobody_speaks_in_silence_noise_and_hum(whisper: Path) -> None:
     )  # fmt: skip
     given = [Recorded(str(place), one.astype("float32"), "") for place, one in enumerate(sounds)]
     assert [one.text for one in transcribed(given)] == ["", "", "", ""]
+
+
+@pytest.mark.full
+def test_a_hum_of_which_the_model_makes_the_same_words_again_and_again_is_one_no_more(whisper: Path) -> None:
+    times = numpy.arange(20 * RATE_HZ) / RATE_HZ
+    hum = (0.2 * (times * 130 % 1 - 0.5) * (0.5 + 0.5 * numpy.sin(2 * numpy.pi * 3 * times))).astype("float32")
+    (greedy,), (found,) = (transcribed([Recorded("hum", hum, "")], **how) for how in (UNGUARDED, {}))
+    print(f"greedy: {greedy.text[:60]} …\nguarded: {found.text[:60]} {found.doubts}")
+    assert "BAM BAM BAM BAM" in greedy.text
+    assert "BAM BAM BAM BAM" not in found.text
 
 
 @pytest.mark.full

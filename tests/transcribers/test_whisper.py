@@ -20,7 +20,7 @@ from vllm_flow.core.errors import ConfigError, EngineError, ModelError
 from vllm_flow.core.media import Audio
 from vllm_flow.core.pipeline import Pipeline
 from vllm_flow.core.spec import RunSpec
-from vllm_flow.core.transcripts import Transcript
+from vllm_flow.core.transcripts import Doubt, Transcript
 from vllm_flow.transcribers import Whisper
 from vllm_flow.transcribers.recording import Recording
 
@@ -53,8 +53,9 @@ def transcribed(options: Whisper, *sounds: Audio, together: bool = True, **how: 
 
 
 def plain(path: Path, **options: Any) -> Whisper:
-    """What a model with random weights takes for silence means nothing."""
-    return Whisper(path=str(path), silence=1.0, **options)
+    """What a model with random weights takes for silence means nothing, and it is sure of nothing."""
+    judging = {"compression_ratio_threshold": None, "logprob_threshold": None}
+    return Whisper(path=str(path), silence=1.0, **{**judging, **options})
 
 
 def words(text: str) -> str:
@@ -87,6 +88,17 @@ def test_the_language_is_found_out_where_nobody_says_it(several: Path) -> None:
     found = transcribed(plain(several), *map(recording, sounds))
     assert [words(one.text) for one in found] == [words(peer.written(one, task="transcribe")) for one in sounds]
     assert {one.language for one in found} <= set(LANGUAGES)
+
+
+def test_where_no_temperature_helps_the_best_is_kept_and_doubted(tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sounds = [recording(sound(2.0, 4)), recording(sound(2.0, 0), "")]
+    greedy = [one.text for one in transcribed(plain(tiny), *sounds)]
+    caplog.clear()
+    sure, unsure = transcribed(plain(tiny, logprob_threshold=-2.6), *sounds)
+    assert [sure.text, unsure.text] == greedy
+    first, rest = (f"the model is unsure, with a mean log-probability of {value}" for value in (-2.82, -2.76))
+    assert (sure.doubts, unsure.doubts) == ((), (Doubt(0.0, 1.74, first), Doubt(1.74, 2.0, rest)))
+    assert caplog.messages == [f"a recording, 0.0 to 1.7 s: {first}", f"a recording, 1.7 to 2.0 s: {rest}"]
 
 
 def test_a_long_recording_is_heard_in_windows_and_each_is_what_transformers_hears(tiny: Path) -> None:

@@ -45,7 +45,10 @@ def _json(transcript: Transcript) -> str:
     pieces = [
         {"start": round(one.start_s, 3), "end": round(one.end_s, 3), "text": one.text} for one in transcript.spoken
     ]
+    doubts = [{"start": one.start_s, "end": one.end_s, "why": one.why} for one in transcript.doubts]
     whole = {"text": transcript.text, "language": transcript.language, "segments": pieces}
+    if doubts:
+        whole["doubts"] = doubts
     return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
 
 

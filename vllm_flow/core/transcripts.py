@@ -27,6 +27,16 @@ class Spoken:
     """As it is written, without the blanks around it."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Doubt:
+    """A stretch of a recording in which something else may be said than was written down."""
+
+    start_s: float
+    end_s: float
+    why: str
+    """A clause without a full stop."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transcript:
     """Of one recording, in the order of time."""
@@ -41,6 +51,7 @@ class Transcript:
     """That is spoken, as ISO 639 has it, such as `en`; None from a transcriber that does not know."""
     spoken: tuple[Spoken, ...]
     """Empty where nothing is said."""
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def text(self) -> str:

@@ -1,4 +1,4 @@
-"""Decoding: tokens of several windows at once, by Whisper's rules, each row the most probable at every step.
+"""Decoding: tokens of several windows at once, by Whisper's rules, the most probable at every step or drawn.
 
 Our own loop, and not `generate`, since the first step's logits say two things that it does not give, which language is
 spoken and whether anybody speaks; and since a batch can be left half done. Its tokens are those of `generate`, and the
@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import torch
@@ -68,12 +69,14 @@ class Decoder:
         return codes[int(logits[[self._loaded.languages[code] for code in codes]].argmax())]
 
     @torch.inference_mode()
-    def write(self, states: Any, languages: Sequence[str | None], tasks: Sequence[str]) -> list[Row]:
-        """Of states (rows, positions, width). Raises Stopped."""
+    def write(
+        self, states: Any, languages: Sequence[str | None], tasks: Sequence[str], temperature: float = 0.0
+    ) -> list[Row]:
+        """Of states (rows, positions, width). temperature: of the draws; 0: the most probable. Raises Stopped."""
         prompts = torch.tensor([self._prompt(*one) for one in zip(languages, tasks, strict=True)])
         begin, cache = prompts.shape[1], self._empty()
         logits = self._step(states, prompts[:, :1], cache)
-        found = Rows(prompts, logits.softmax(-1)[:, self._no_speech], self._end, self._most)
+        found = Rows(prompts, logits.softmax(-1)[:, self._no_speech], self._end, self._most, temperature)
         if begin > 1:
             logits = self._step(states, prompts[:, 1:], cache)
         times = self._times(begin)
@@ -116,11 +119,12 @@ class Decoder:
 class Rows:
     """The rows of a batch as they grow. Those that are over stay, writing ends, until half of them are."""
 
-    def __init__(self, prompts: Any, silence: Any, end: int, most: int) -> None:
+    def __init__(self, prompts: Any, silence: Any, end: int, most: int, temperature: float) -> None:
         self.ids = prompts
         self.done: dict[int, Row] = {}
         self._begin, self._end, self._most = prompts.shape[1], end, most
         self._silence, self._sums = silence.tolist(), torch.zeros(len(prompts))
+        self._temperature, self._chance = temperature, Random(temperature)  # noqa: S311  no secret depends on it
         self._rows, self._over = torch.arange(len(prompts)), torch.zeros(len(prompts), dtype=torch.bool)
 
     @property
@@ -128,9 +132,11 @@ class Rows:
         return bool(self._over.all())
 
     def add(self, scores: Any) -> None:
-        """The most probable token of each row; those that are over take none."""
-        best, chosen = scores.log_softmax(-1).max(-1)
-        chosen, self._sums = chosen.masked_fill(self._over, self._end), self._sums + best.masked_fill(self._over, 0)
+        """A token for each row; those that are over take none."""
+        chosen = scores.argmax(-1) if self._temperature == 0 else self._drawn(scores)
+        chosen = chosen.masked_fill(self._over, self._end)
+        sureness = scores.log_softmax(-1).gather(-1, chosen[:, None])[:, 0]
+        self._sums = self._sums + sureness.masked_fill(self._over, 0)
         self.ids = torch.cat((self.ids, chosen[:, None]), 1)
         ending = ((chosen == self._end) | (self.ids.shape[1] >= self._most)) & ~self._over
         for place in ending.nonzero()[:, 0].tolist():
@@ -138,6 +144,12 @@ class Rows:
             sureness, row = float(self._sums[place]) / len(ids), int(self._rows[place])
             self.done[row] = Row(tuple(ids[:-1] if ids[-1] == self._end else ids), sureness, self._silence[row])
         self._over = self._over | ending
+
+    def _drawn(self, scores: Any) -> Any:
+        """All rows by the same number, which depends on step and temperature alone, so that company changes nothing."""
+        shares = (scores / self._temperature).double().softmax(-1).cumsum(-1)
+        point = (1 - self._chance.random()) * shares[:, -1:]  # above 0, so that no token of probability 0 is hit
+        return torch.searchsorted(shares, point)[:, 0]
 
     def pruned(self) -> Any:
         """Which rows stay, when half of them are over, which then take no more time; None when nothing changes."""

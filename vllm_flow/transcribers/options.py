@@ -45,6 +45,11 @@ class Whisper:
     silence: Annotated[float, between(0, 1)] = 0.6
     """Where the model takes a window for silent with more than this probability, and is unsure of what it wrote down of
     it, nothing is; 1: never."""
+    compression_ratio_threshold: Annotated[float | None, at_least(1)] = 2.4
+    """A text so many times as long as it is packed says the same again and again, and is written down anew at rising
+    temperature; null: none is."""
+    logprob_threshold: Annotated[float | None, between(-10, 0)] = -1.0
+    """So is a text whose tokens have a mean natural log-probability below this; null: none is."""
     remembered: Annotated[int, at_least(0)] = 200
     """How many transcripts stay in memory, so that a recording that is asked about again is not heard again."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from typing import Any
 import numpy
 
 from vllm_flow.core.media import Audio
-from vllm_flow.core.transcripts import Spoken, Task, Transcript
+from vllm_flow.core.transcripts import Doubt, Spoken, Task, Transcript
+from vllm_flow.transcribers.hearing import Heard
 from vllm_flow.transcribers.joining import joined
 from vllm_flow.transcribers.loading import Loaded
 from vllm_flow.transcribers.windows import Piece, Window, rest, told, windows
@@ -67,6 +68,7 @@ class Recording:
         self._waiting: list[Part] = []
         self._windows: list[Window] = []
         self._spoken: dict[int, list[Spoken]] = {}
+        self._doubts: list[Doubt] = []
         self._left = 0
 
     def begin(self, sound: Any, loaded: Loaded, overlap_s: float) -> None:
@@ -96,18 +98,21 @@ class Recording:
         rate = self.loaded.rate_hz
         return self._sound[round(window.start_s * rate) : round(window.end_s * rate)]
 
-    def heard(self, part: Part, ids: Sequence[int] | None) -> None:
-        """What was written down of a part; None where nobody speaks in it."""
+    def heard(self, part: Part, heard: Heard) -> None:
+        """What was written down of a part."""
         self._waiting.remove(part)
         window = part.window
-        if ids is not None:
+        if heard.ids is not None:
             begin_s = window.start_s + window.skip_s
-            found = told(ids, self._first_time, 2 * self.loaded.frame_s, window.end_s - begin_s)
+            found = told(heard.ids, self._first_time, 2 * self.loaded.frame_s, window.end_s - begin_s)
             left = rest(window, None if found.reached_s is None else window.skip_s + found.reached_s)
             if left is not None:
                 self._waiting.insert(0, Part(self, left, part.number, part.spectrogram))
             whole = left is None and window.next_s is not None  # the next window hears what is unfinished
             pieces = (*found.pieces, *((found.unfinished,) if whole and found.unfinished else ()))
+            if heard.doubt is not None:
+                end_s = window.end_s if left is None else left.start_s + left.skip_s
+                self._doubts.append(Doubt(round(begin_s, 3), round(end_s, 3), heard.doubt))
             self._spoken.setdefault(part.number, []).extend(self._spelled(pieces, begin_s))
         if not self._waiting:
             with suppress(InvalidStateError):  # it was cancelled
@@ -135,4 +140,5 @@ class Recording:
             spoken = joined(spoken, own, window.start_s, self._windows[number - 1].end_s) if number else own
         language = self.language if self.loaded.languages else "en"
         audio = self.audio
-        return Transcript(audio.digest, audio.source, round(audio.seconds, 3), language, spoken)
+        doubts = tuple(sorted(self._doubts))
+        return Transcript(audio.digest, audio.source, round(audio.seconds, 3), language, spoken, doubts)

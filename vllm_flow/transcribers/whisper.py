@@ -15,14 +15,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from vllm_flow.core.describing import opening
 from vllm_flow.core.errors import EngineError, FlowError, ModelError, told
 from vllm_flow.core.media import Audio
 from vllm_flow.core.transcripts import Task, Transcript
 from vllm_flow.media import samples
-from vllm_flow.transcribers.decoding import Decoder, Row, Stopped
+from vllm_flow.transcribers.decoding import Decoder, Stopped
+from vllm_flow.transcribers.hearing import Heard, Hearing
 from vllm_flow.transcribers.languages import spoken_in
 from vllm_flow.transcribers.loading import Loaded
 from vllm_flow.transcribers.recording import Part, Recording
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from vllm_flow.transcribers.options import Whisper
 
 CLOSED = "it was closed before the recording was heard. Open a new one."
-UNSURE = -0.7
-"""What tiny.en makes up of silence, noise, hum and chimes, mostly `you`, has a mean natural log-probability of -0.78 at
-best. OpenAI's own threshold, -1, lets that pass."""
 log = logging.getLogger("vllm_flow")
 
 
@@ -46,6 +42,7 @@ class WhisperTranscriber:
         self._closed = threading.Event()
         self._hearing: Sequence[Part] = ()
         self._decoder = Decoder(loaded, self._going)
+        self._listener = Hearing(options, self._decoder, loaded.tokenizer)
         self._known: OrderedDict[tuple[str, ...], Transcript] = OrderedDict()
         self._waiting: queue.SimpleQueue[Recording | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="vllm-flow transcriber", daemon=True)
@@ -64,6 +61,8 @@ class WhisperTranscriber:
         recording = Recording(audio, code, task, Future())
         self._waiting.put(recording)
         transcript = await asyncio.wrap_future(recording.future)
+        for doubt in transcript.doubts:
+            log.warning("%s, %.1f to %.1f s: %s", audio.source or "a recording", doubt.start_s, doubt.end_s, doubt.why)
         self._known[key] = transcript
         while len(self._known) > self._options.remembered:
             self._known.popitem(last=False)
@@ -123,7 +122,7 @@ class WhisperTranscriber:
         heard = [part for part in parts if not part.still]
         for part in parts:
             if part.still:
-                part.recording.heard(part, None)
+                part.recording.heard(part, Heard(None))
         if not heard:
             return
         encoded = [self._decoder.encoded(part.features()) for part in heard]
@@ -132,12 +131,5 @@ class WhisperTranscriber:
                 part.recording.language = self._decoder.language(one)
         asked = [part.recording for part in heard]
         languages, tasks = [one.language for one in asked], [one.task for one in asked]
-        for part, row in zip(heard, self._decoder.write(torch.cat(encoded), languages, tasks), strict=True):
-            part.recording.heard(part, None if self._silent(row) else row.ids)
-
-    def _silent(self, row: Row) -> bool:
-        """Neither of both says it alone: speech that begins late in a window looks like silence at first."""
-        if row.silence <= self._options.silence:
-            return False
-        text = self._loaded.tokenizer.decode(row.ids, skip_special_tokens=True)
-        return row.sureness < UNSURE or not any(map(str.isalnum, text))
+        for part, one in zip(heard, self._listener.of(encoded, languages, tasks), strict=True):
+            part.recording.heard(part, one)

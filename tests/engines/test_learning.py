@@ -22,8 +22,8 @@ from vllm_flow.engines.transformers.engine import TransformersEngine
 from vllm_flow.engines.transformers.learning import _seed
 from vllm_flow.engines.transformers.lowrank import begun, targeted, through
 from vllm_flow.engines.transformers.options import DType, Quantize, Transformers
-from vllm_flow.engines.transformers.packed import PackedLinear
 from vllm_flow.engines.transformers.quantized import Int4Linear, Int8Linear
+from vllm_flow.models.packed import PackedLinear
 from vllm_flow.schedules import Cosine, Linear
 
 

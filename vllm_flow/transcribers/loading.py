@@ -12,6 +12,7 @@ import torch
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
 from vllm_flow.models.digest import digests
+from vllm_flow.models.packed import pack
 from vllm_flow.models.quiet import reading
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def load(options: Whisper) -> Loaded:
         tasks = getattr(settings, "task_to_id", None) or {}
     if options.dtype == "bfloat16":
         _attend_plainly(model.model.decoder)
+    pack(model)
     name = Path(place).name if options.path is not None else options.hub or options.package
     facts = {"transcriber": "whisper", "model": name, "dtype": options.dtype, "languages": len(languages) or 1}
     facts |= digests(place) if isinstance(place, Path) else {"revision": options.revision or "main"}

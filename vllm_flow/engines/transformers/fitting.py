@@ -20,8 +20,8 @@ from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.lean import KIN, Lean
 from vllm_flow.engines.transformers.loaded import Span, Unfit
 from vllm_flow.engines.transformers.network import Network
-from vllm_flow.engines.transformers.packed import Replaced, pack, unpack
 from vllm_flow.engines.transformers.plain import PlainNetwork
+from vllm_flow.models.packed import Replaced, pack, unpack
 
 log = logging.getLogger("vllm_flow")
 HALF = 4

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import rms_norm, silu
 
 from vllm_flow.engines.transformers.attention import Look
-from vllm_flow.engines.transformers.packed import PackedLinear, PackedPart
+from vllm_flow.models.packed import PackedLinear, PackedPart
 
 KIN = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """Model types whose forward pass this is; they differ in biases, norms of heads and windows."""

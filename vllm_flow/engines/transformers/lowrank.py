@@ -19,8 +19,8 @@ from torch.nn.functional import linear
 from transformers.pytorch_utils import Conv1D
 
 from vllm_flow.core.errors import EngineError, listed
-from vllm_flow.engines.transformers.packed import REFUSALS, PackedLinear, PackedPart
 from vllm_flow.engines.transformers.quantized import Int4Linear, Int8Linear
+from vllm_flow.models.packed import REFUSALS, PackedLinear, PackedPart
 
 PLAIN = (nn.Linear, Conv1D)
 """Those that give gradients by themselves."""

@@ -10,12 +10,12 @@ from vllm_flow.core.errors import EngineError
 from vllm_flow.engines.transformers.fitting import Fit, fitted
 from vllm_flow.engines.transformers.loaded import Unfit
 from vllm_flow.engines.transformers.network import Network
-from vllm_flow.engines.transformers.packed import unpack
 from vllm_flow.engines.transformers.senses.decoder import Decoder
 from vllm_flow.engines.transformers.senses.reader import Reader
 from vllm_flow.engines.transformers.senses.tower import Tower
 from vllm_flow.engines.transformers.senses.trial import check, trials
 from vllm_flow.engines.transformers.senses.whole import WholeNetwork
+from vllm_flow.models.packed import unpack
 
 log = logging.getLogger("vllm_flow")
 

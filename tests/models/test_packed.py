@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vllm_flow.engines.transformers.packed import PackedLinear, PackedPart, pack, unpack
+from vllm_flow.models.packed import PackedLinear, PackedPart, pack, unpack
 
 ROWS = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
 

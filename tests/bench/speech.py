@@ -1,9 +1,9 @@
 """How fast speech is written down: eight recordings of half a minute, at once and one by one, beside transformers.
 
-    python tests/bench/speech.py [--dtype float32|bfloat16] [--repeats N]
+    python tests/bench/speech.py [--dtype float32|bfloat16] [--rounds N] [--ours]
 
-Times are of the same run on the same machine, and the fastest of N counts. A real-time factor is the time that it took
-over the time that was spoken. Needs the package index, for the weights and for the recordings.
+In each round all ways are taken in turn; the median of the rounds counts, of times and of ratios. A real-time factor is
+the time that it took over the time that was spoken. Needs the package index, for the weights and for the recordings.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,20 +31,16 @@ from vllm_flow.models.cache import models_folder  # noqa: E402
 from vllm_flow.models.pull import pull  # noqa: E402
 from vllm_flow.transcribers import Whisper  # noqa: E402
 
+ALONE, TOGETHER = "vllm-flow, one by one", "vllm-flow, 8 at once"
 FILES, SECONDS = 8, 22.0
 """With the sentence that they end in, they last less than the 30 seconds that the model hears at once."""
 
 
-def fastest(repeats: int, work: Callable[[], Any]) -> tuple[float, Any]:
-    best, found = float("inf"), None
-    for _ in range(repeats):
-        start = time.perf_counter()
-        found = work()
-        best = min(best, time.perf_counter() - start)
-    return best, found
+Way = Callable[[], list[str]]
 
 
-def ours(given: list[Recorded], dtype: Any, repeats: int) -> dict[str, tuple[float, list[str]]]:
+def ours(given: list[Recorded], dtype: Any) -> tuple[dict[str, Way], Callable[[], None]]:
+    """The ways, and what closes them."""
     transcriber = Whisper(package="whisper-tiny.en", dtype=dtype, remembered=0).open()
     sounds = [recording(one.samples, one.name) for one in given]
 
@@ -53,17 +50,11 @@ def ours(given: list[Recorded], dtype: Any, repeats: int) -> dict[str, tuple[flo
     async def one_by_one() -> list[str]:
         return [(await transcriber.transcribe(one)).text for one in sounds]
 
-    try:
-        asyncio.run(one_by_one())
-        return {
-            "vllm-flow, one by one": fastest(repeats, lambda: asyncio.run(one_by_one())),
-            "vllm-flow, 8 at once": fastest(repeats, lambda: asyncio.run(at_once())),
-        }
-    finally:
-        transcriber.close()
+    ways: dict[str, Way] = {ALONE: lambda: asyncio.run(one_by_one()), TOGETHER: lambda: asyncio.run(at_once())}
+    return ways, transcriber.close
 
 
-def theirs(given: list[Recorded], dtype: Any, repeats: int) -> dict[str, tuple[float, list[str]]]:
+def theirs(given: list[Recorded], dtype: Any) -> dict[str, Way]:
     folder = pull("whisper-tiny.en")
     processor = WhisperProcessor.from_pretrained(folder)
     model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
@@ -78,16 +69,14 @@ def theirs(given: list[Recorded], dtype: Any, repeats: int) -> dict[str, tuple[f
             sounds = [one.samples.copy() for one in given]
             return [one["text"] for one in listen(sounds, batch_size=batch, return_timestamps=True)]
 
-    return {
-        "transformers, one by one": fastest(repeats, lambda: written(1)),
-        "transformers, 8 at once": fastest(repeats, lambda: written(FILES)),
-    }
+    return {"transformers, one by one": lambda: written(1), "transformers, 8 at once": lambda: written(FILES)}
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    arguments.add_argument("--repeats", type=int, default=3)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--ours", action="store_true", help="leave transformers out")
     asked = arguments.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -95,17 +84,35 @@ def main() -> None:
     given = [concatenated([one for one in real if one.seconds < 8], SECONDS, seed, (0.2, 0.8)) for seed in range(FILES)]
     spoken = sum(one.seconds for one in given)
     print(f"{FILES} recordings, {spoken:.0f} s, {asked.dtype}, {torch.get_num_threads()} threads")
-    found = ours(given, asked.dtype, asked.repeats) | theirs(given, asked.dtype, asked.repeats)
+    ways, close = ours(given, asked.dtype)
+    if not asked.ours:
+        ways |= theirs(given, asked.dtype)
     total = sum(len(words(one.text)) for one in given)
-    for name, (seconds, texts) in found.items():
-        wrong = sum(errors(one.text, text) for one, text in zip(given, texts, strict=True))
-        print(
-            f"{name:26} {seconds:6.1f} s   factor {seconds / spoken:.3f}   {100 * wrong / total:.1f} % of words wrong"
-        )
-    alone, batch = (found[f"vllm-flow, {name}"][0] for name in ("one by one", "8 at once"))
-    print(f"8 at once against one by one: × {alone / batch:.2f}")
-    print(f"against transformers: × {found['transformers, one by one'][0] / alone:.2f} one by one, "
-          f"× {found['transformers, 8 at once'][0] / batch:.2f} at once")  # fmt: skip
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    wrong: dict[str, int] = {}
+    for way in ways.values():
+        way()  # to warm up
+    for _ in range(asked.rounds):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            texts = way()
+            times[name].append(time.perf_counter() - start)
+            wrong[name] = sum(errors(one.text, text) for one, text in zip(given, texts, strict=True))
+    close()
+    for name, taken in times.items():
+        seconds = median(taken)
+        share = 100 * wrong[name] / total
+        print(f"{name:26} {seconds:6.1f} s   factor {seconds / spoken:.3f}   {share:.1f} % of words wrong")
+    print(f"8 at once against one by one: {compared(times, ALONE, TOGETHER)}")
+    if not asked.ours:
+        print(f"against transformers one by one: {compared(times, 'transformers, one by one', ALONE)}")
+        print(f"against transformers 8 at once: {compared(times, 'transformers, 8 at once', TOGETHER)}")
+
+
+def compared(times: dict[str, list[float]], slow: str, fast: str) -> str:
+    """How many times as fast, round by round."""
+    ratios = [one / other for one, other in zip(times[slow], times[fast], strict=True)]
+    return f"× {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 if __name__ == "__main__":

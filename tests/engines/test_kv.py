@@ -10,8 +10,9 @@ import torch
 
 from tests import tiny
 from vllm_flow.engines.transformers import kv
-from vllm_flow.engines.transformers.kv import KVCache, Plane, Sequence
+from vllm_flow.engines.transformers.kv import KVCache
 from vllm_flow.engines.transformers.network import Network, Span
+from vllm_flow.engines.transformers.slots import Plane, Sequence
 
 TOKENS = range(40, 49)
 

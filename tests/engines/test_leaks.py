@@ -19,12 +19,12 @@ from vllm_flow.core.messages import user
 from vllm_flow.core.values import Prompt, Token
 from vllm_flow.engines.transformers.attention import Chunk, Decode
 from vllm_flow.engines.transformers.fitting import fitted
-from vllm_flow.engines.transformers.kv import Sequence, Slots
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loaded import Span
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.engines.transformers.network import Network
 from vllm_flow.engines.transformers.row import Job, Reading
+from vllm_flow.engines.transformers.slots import Sequence, Slots
 from vllm_flow.models.spec import Architecture, Model
 
 from .looping import LONG, job, run

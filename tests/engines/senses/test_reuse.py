@@ -10,11 +10,11 @@ from sys import getrefcount
 import pytest
 import torch
 
-from tests.engines.looping import Logits, run
+from tests.engines.looping import Logits, ids, run
 from tests.engines.senses.showing import LONG, asked, job, said
 from tests.tiny_media import HEARING, SEEING, picture, sound
 from vllm_flow.core.media import Medium
-from vllm_flow.core.values import Finish, Prompt
+from vllm_flow.core.values import Finish, Prompt, Token
 from vllm_flow.engines.transformers.load import Loaded
 from vllm_flow.engines.transformers.loop import Limits, Loop
 from vllm_flow.engines.transformers.row import Job
@@ -121,3 +121,26 @@ def test_what_a_tower_makes_of_a_medium_is_bitwise_the_same_each_time(family: st
     for one in others:
         assert torch.equal(one.rows, first.rows)
         assert all(torch.equal(*pair) for pair in zip(one.deep, first.deep, strict=True))
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "llava", "gemma3", "qwen2_audio"])
+def test_answers_to_one_medium_are_read_once_until_they_part_and_not_with_those_to_another(
+    family: str, loaded: Get
+) -> None:
+    limits = Limits(prompt_tokens=1 << 15)
+    here = loaded(family)
+    hearing = family in HEARING
+    media = [sound(number, 1.0) if hearing else picture(number, 64, 64) for number in (1, 2)]
+    jobs = [job(asked(said(one, "Well?")), temperature=how) for one in media for how in (0.01, 0.02, 0.9, 1.3)]
+    loop, together = Loop(here, limits), list[int]()
+    for one in jobs:
+        loop.add(one)
+    found: dict[Job, list[int]] = {one: [] for one in jobs}
+    while not loop.idle:
+        for one, item in loop.step():
+            assert isinstance(item, Token)
+            found[one].append(item.id)
+        together.append(len({row.sequence for row in loop._in_flight()}))
+    assert 2 <= together[1] < len(jobs)
+    for one, said_alone in found.items():
+        assert said_alone == ids(run(Loop(here, limits), [replace(one)]).popitem()[1])

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.loaded import Span
+from vllm_flow.engines.transformers.slots import Sequence
 
 
 class LlamaNetwork:

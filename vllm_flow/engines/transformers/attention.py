@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from vllm_flow.engines.transformers.kv import Sequence, Slots
+from vllm_flow.engines.transformers.slots import Sequence, Slots
 
 UNDERSTOOD = frozenset({"position_ids", "use_cache", "is_causal", "output_attentions", "cache_position"})
 """Keywords of models that change nothing here. Any other that is set means more than this attention does."""

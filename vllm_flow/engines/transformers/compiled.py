@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from vllm_flow.core.errors import ModelError
 from vllm_flow.engines.transformers import lean, quantized
 from vllm_flow.engines.transformers.attention import Look
-from vllm_flow.engines.transformers.kv import STEP, Sequence, Slots
+from vllm_flow.engines.transformers.kv import STEP
+from vllm_flow.engines.transformers.slots import Sequence, Slots
 from vllm_flow.models.cache import made_once
 from vllm_flow.models.packed import Replaced
 from vllm_flow.models.progress import tell

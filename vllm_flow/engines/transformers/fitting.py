@@ -16,11 +16,11 @@ from torch import Tensor
 
 from vllm_flow.core.errors import ModelError
 from vllm_flow.engines.transformers.compiled import WHERE, Compiled
-from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.lean import KIN, Lean
 from vllm_flow.engines.transformers.loaded import Span, Unfit
 from vllm_flow.engines.transformers.network import Network
 from vllm_flow.engines.transformers.plain import PlainNetwork
+from vllm_flow.engines.transformers.slots import Sequence
 from vllm_flow.models.packed import Replaced, pack, unpack
 
 log = logging.getLogger("vllm_flow")

@@ -3,25 +3,16 @@
 While its prompt is read, a sequence has tensors of its own, cut to measure. Then it joins `Slots`: sequences of one
 class of length lie side by side, so that one attention call serves many, without a copy. The shape of that call
 follows from a sequence's own length, never from its company's, and so does the rounding of what it computes.
-
-A *plane* is the keys or the values of one layer: plane 2i holds the keys of layer i, plane 2i+1 its values.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from vllm_flow.engines.transformers.heap import give_back
-
-if TYPE_CHECKING:
-    from vllm_flow.engines.transformers.senses.shown import Shown
+from vllm_flow.engines.transformers.slots import Plane, Sequence, Slots, Stacks
 
 STEP = 64
 """Lengths of the classes are multiples of this many tokens."""
@@ -33,116 +24,6 @@ LONG = 8 << 20
 """Bytes of a sequence from where on copying it takes long, and what it leaves behind is given back to the system."""
 SPARE = 256 << 20
 """Bytes at most of what a long one leaves behind and the next of its class gets: asking the system takes longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plane:
-    """What one plane keeps for one token."""
-
-    heads: int
-    dim: int
-
-
-class Stacks:
-    """The planes of one sequence, those of one shape in one tensor: copied with one call, not sixty."""
-
-    def __init__(self, planes: Many[Plane], capacity: int, like: Tensor) -> None:
-        self.capacity = capacity
-        of_shape = Counter(planes)
-        self.tensors = [like.new_empty(n, 1, one.heads, capacity, one.dim) for one, n in of_shape.items()]
-        """[planes of the shape, 1, heads, capacity, dim] each."""
-        of_kind = {shape: iter(tensor) for shape, tensor in zip(of_shape, self.tensors, strict=True)}
-        self.planes = [next(of_kind[one]) for one in planes]
-        """[1, heads, capacity, dim] each."""
-
-
-class Sequence:
-    """One sequence's place in the cache."""
-
-    def __init__(self, make: Callable[[], Stacks] | None = None) -> None:
-        """make: its planes, when something is first put in them: many may be waiting. None: the model has its own."""
-        self._make = make
-        self.length = 0
-        """How many tokens' keys and values it holds."""
-        self.slots: Slots | None = None
-        self.slot = 0
-        self.own: Stacks | None = None
-        """What it has of its own, until it joins slots."""
-        self.shown: Shown | None = None
-        """The media that stand among its tokens; None of texts alone."""
-
-    @property
-    def stacks(self) -> Stacks:
-        """Its own, made if need be."""
-        if self.own is None and self._make is not None:
-            self.own = self._make()
-        if self.own is None:
-            raise ValueError("its keys and values are not here")
-        return self.own
-
-    @property
-    def planes(self) -> list[Tensor]:
-        """[1, heads, capacity, dim] each, until it joins slots."""
-        return self.stacks.planes
-
-    def append(self, pieces: Many[Tensor]) -> None:
-        """Take over keys and values of the tokens that follow, as `copied` gives them."""
-        end = self.length + pieces[0].shape[3]
-        for own, given in zip(self.stacks.tensors, pieces, strict=True):
-            own[:, :, :, self.length : end] = given
-        self.length = end
-
-    def copied(self, start: int) -> list[Tensor]:
-        """Keys and values from a position on: [planes of a shape, 1, heads, tokens, dim] each."""
-        return [one[:, :, :, start : self.length].clone() for one in self.stacks.tensors]
-
-    def let_go(self) -> None:
-        """Of all its planes."""
-        self._make = self.own = self.slots = None
-
-
-class Slots:
-    """Some sequences of up to `length` tokens each; number i has slot i, so that those in use are the first.
-
-    Its memory is asked for at once, but the system gives that of a slot only when something is written to it.
-    """
-
-    def __init__(self, length: int, number: int, planes: Many[Tensor]) -> None:
-        self.length = length
-        self.number = number
-        """Among those of its length."""
-        self.sequences: list[Sequence] = []
-        self.planes = planes
-        """[room, heads, length, dim] each."""
-        self.stacks: Stacks | None = None
-        """Whose planes these are, if they were one sequence's own."""
-
-    @property
-    def full(self) -> bool:
-        return len(self.sequences) == len(self.planes[0])
-
-    def add(self, sequence: Sequence) -> None:
-        """Move a sequence in, from wherever its planes are. If they are those of the only slot, nothing is copied."""
-        slot = len(self.sequences)
-        for plane, source in zip(self.planes, sequence.planes, strict=True):
-            if plane is not source:
-                plane[slot, :, : sequence.length] = source[0, :, : sequence.length]
-            # Zeros: a masked position still takes part in the sum, and 0 times NaN would be NaN.
-            plane[slot, :, sequence.length :] = 0
-        if self.planes is sequence.planes:
-            self.stacks = sequence.own
-        self.sequences.append(sequence)
-        sequence.let_go()
-        sequence.slots, sequence.slot = self, slot
-
-    def take_over(self, slot: int, sequence: Sequence) -> None:
-        """Move a sequence from other slots of this length into one that is free now."""
-        if sequence.slots is None:
-            raise ValueError("it is in no slots")
-        for plane, source in zip(self.planes, sequence.slots.planes, strict=True):
-            plane[slot] = source[sequence.slot]  # zeros and all
-        self.sequences[slot] = sequence
-        sequence.slots, sequence.slot = self, slot
 
 
 class KVCache:
@@ -172,9 +53,7 @@ class KVCache:
         if (slots := sequence.slots) is not None:
             if sequence.length < slots.length:
                 return
-            stacks = self._stacks(sequence.length + 1)
-            for plane, source in zip(stacks.planes, slots.planes, strict=True):
-                plane[0, :, : sequence.length] = source[sequence.slot, :, : sequence.length]
+            stacks = self._copied(sequence, slots)
             self.leave(sequence)
             sequence.own = stacks
         place, own = self._place_for(sequence), sequence.stacks
@@ -183,6 +62,16 @@ class KVCache:
             self._keep(own)
             if self._is_long(sequence.length):
                 give_back()
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        """Another in slots that holds the same, with room for one token more."""
+        if (slots := sequence.slots) is None:
+            raise ValueError("it is in no slots")
+        twin = Sequence()
+        twin.length, twin.shown = sequence.length, sequence.shown
+        twin.own = self._copied(sequence, slots)
+        self.make_room(twin)
+        return twin
 
     def leave(self, sequence: Sequence) -> None:
         """Forget a sequence. The last one of its class takes its slot; what nobody uses any more gives memory back."""
@@ -199,6 +88,13 @@ class KVCache:
             self._keep(several.pop().stacks)
         if not several:
             del self._classes[slots.length]
+
+    def _copied(self, sequence: Sequence, slots: Slots) -> Stacks:
+        """What it has in slots, with room for one token more."""
+        stacks = self._stacks(sequence.length + 1)
+        for plane, source in zip(stacks.planes, slots.planes, strict=True):
+            plane[0, :, : sequence.length] = source[sequence.slot, :, : sequence.length]
+        return stacks
 
     def _stacks(self, tokens: int) -> Stacks:
         capacity = class_of(tokens)

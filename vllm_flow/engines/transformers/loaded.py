@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Many
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from vllm_flow.core.media import MediaKind
 from vllm_flow.core.resources import NO_ADAPTERS
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.shaping import Shapes
-from vllm_flow.engines.transformers.kv import Sequence
+from vllm_flow.engines.transformers.slots import Sequence
 from vllm_flow.engines.transformers.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -70,6 +70,15 @@ class Reads(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Forks(Reads, Protocol):
+    """Where one sequence can become two."""
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        """Another that holds the same as this one, which decodes, and goes on by itself."""
+        ...
 
 
 class Renders(Protocol):

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.values import Prompt, Token
+from vllm_flow.engines.transformers.decoding import Decoding
 from vllm_flow.engines.transformers.delivering import Delivery
 from vllm_flow.engines.transformers.drawing import Undrawn, next_tokens
 from vllm_flow.engines.transformers.failures import check_room, told
@@ -58,7 +59,7 @@ class Loop:
         self._first: Reading | None = None
         """The first of those that wait, ready to begin as soon as there is room."""
         self._prefill = Prefill(loaded.network, limits.prompt_tokens, limits.prefix_bytes)
-        self._decoding: list[Row] = []
+        self._decoding = Decoding(loaded.network)
         self._deliveries: list[Delivery] = []
         self._spell = lru_cache(1 << 16)(lambda token_id: str(loaded.decode([token_id])))
         """What one token says by itself: looked up often, and slow."""
@@ -155,7 +156,10 @@ class Loop:
     def _read(self) -> list[Undrawn]:
         """Read the newest token of every row that decodes, and some pieces of prompts: those that can draw then."""
         pieces, known = self._prefill.plan()
-        decoding: dict[Reading, Span] = {row: row.next_token() for row in self._decoding}
+        for one in list(self._decoding):
+            with self._alone(one):
+                self._decoding.part(one)
+        decoding = self._decoding.spans()
         undrawn = [Undrawn(row, logits) for row, logits in known.items() if isinstance(row, Row)]
         for row, logits in self._of_each_adapter(decoding | pieces):
             if row in pieces:
@@ -163,8 +167,8 @@ class Loop:
             if isinstance(row, ScoreRow):
                 with self._alone(row):
                     self._weigh(row, logits)
-            elif isinstance(row, Row) and (row in decoding or row.read):
-                undrawn.append(Undrawn(row, logits[-1]))
+            elif row in decoding or (row.read and not self._prefill.awaited(row)):
+                undrawn += [Undrawn(one, logits[-1]) for one in self._decoding.alike(row) if isinstance(one, Row)]
         return undrawn
 
     def _of_each_adapter(self, spans: dict[Reading, Span]) -> Iterator[tuple[Reading, Tensor]]:
@@ -188,7 +192,8 @@ class Loop:
             yield from zip(spans, torch.split(self._network.read(list(spans.values())), sizes), strict=True)
         except Exception as error:
             if len(spans) == 1:
-                self._fail(next(iter(spans)), error)
+                for one in self._decoding.alike(next(iter(spans))):
+                    self._fail(one, error)
                 return
             log.debug("a step of %s rows failed; each is tried alone", len(spans), exc_info=True)
             for row, span in spans.items():
@@ -208,9 +213,8 @@ class Loop:
             if outcome.finish is not None:
                 self._retire(row)
             elif row not in self._decoding:
-                self._prefill.rows.remove(row)
-                self._decoding.append(row)
-                self._network.begin_decoding(row.sequence)
+                self._prefill.leave(row)
+                self._decoding.begin(row)
 
     @contextmanager
     def _alone(self, row: Reading) -> Iterator[None]:
@@ -225,6 +229,8 @@ class Loop:
         self._retire(row)
 
     def _retire(self, row: Reading) -> None:
-        rows: list[Any] = self._decoding if row in self._decoding else self._prefill.rows
-        rows.remove(row)
-        self._network.leave(row.sequence)
+        if row in self._decoding:
+            self._decoding.leave(row)
+        else:
+            self._prefill.leave(row)
+            self._network.leave(row.sequence)

@@ -18,10 +18,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from vllm_flow.engines.transformers.attention import UNDERSTOOD, Chunk, Decode, Look
 from vllm_flow.engines.transformers.compiled import Compiled
-from vllm_flow.engines.transformers.kv import KVCache, Plane, Sequence
+from vllm_flow.engines.transformers.kv import KVCache
 from vllm_flow.engines.transformers.lean import Lean
 from vllm_flow.engines.transformers.loaded import Span, Unfit
 from vllm_flow.engines.transformers.senses.inlaid import Laid, inlaid, inlays
+from vllm_flow.engines.transformers.slots import Plane, Sequence
 
 CHUNK = 64
 """Prompts are read in pieces that end at multiples of this many tokens, so that equal beginnings are read alike."""
@@ -107,6 +108,10 @@ class Network:
     def begin_decoding(self, sequence: Sequence) -> None:
         """The prompt is read: from now on the sequence grows token by token."""
         self.kv.make_room(sequence)
+
+    @torch.inference_mode()
+    def fork(self, sequence: Sequence) -> Sequence:
+        return self.kv.fork(sequence)
 
     def close(self) -> None:
         """Let transformers forget it, which would keep the model for as long as the process lives."""

@@ -1,11 +1,12 @@
 """The plain path, for models that `network.py` cannot run: one sequence at a time, with the model's own cache.
 
-Slower when several requests are in flight, and nothing is shared between them; but every causal language model of
-transformers runs here.
+Slower when several requests are in flight, and no prompt that they share is read once; but every causal language model
+of transformers runs here.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence as Many
 from typing import Any
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.loaded import Span
+from vllm_flow.engines.transformers.slots import Sequence
 
 CACHES = ("cache", "past_key_values", "cache_params")
 """What models call it; until transformers 5.24 by one of the last two."""
@@ -50,6 +51,12 @@ class PlainNetwork:
 
     def begin_decoding(self, sequence: Sequence) -> None:
         """Nothing: the cache grows by itself."""
+
+    @torch.inference_mode()
+    def fork(self, sequence: Sequence) -> Sequence:
+        twin = PlainSequence(copy.deepcopy(sequence.cache) if isinstance(sequence, PlainSequence) else None)
+        twin.length, twin.shown = sequence.length, sequence.shown
+        return twin
 
     @torch.inference_mode()
     def read(self, spans: Many[Span]) -> Tensor:

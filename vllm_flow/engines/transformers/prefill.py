@@ -18,11 +18,21 @@ class Prefill:
         self._chunk = network.chunk
         self._step_tokens = step_tokens
         self._prefixes = PrefixCache(prefix_bytes)
+        self._awaited: dict[Reading, Tensor | None] = {}
+        """Rows that read what others wait for, and their logits once they have read it."""
 
     def begin(self, row: Reading) -> None:
         owner = row.job.request.tenant, row.job.request.adapter
         row.begin(self._network.sequence(len(row.tokens)), self._prefixes.root(owner))
         self.rows.append(row)
+
+    def leave(self, row: Reading) -> None:
+        self.rows.remove(row)
+        self._awaited.pop(row, None)
+
+    def awaited(self, row: Reading) -> bool:
+        """Whether it draws at the next step, with those that asked the same: so they go on together."""
+        return row in self._awaited
 
     def plan(self) -> tuple[dict[Reading, Span], dict[Reading, Tensor]]:
         """What is to be read now; and the logits after the prompts that the prefix cache knows to their end.
@@ -31,18 +41,18 @@ class Prefill:
         """
         spans: dict[Reading, Span] = {}
         known: dict[Reading, Tensor] = {}
-        claimed: set[tuple[Node, Keys]] = set()
+        claimed: dict[tuple[Node, Keys], Reading] = {}
         left = self._step_tokens
         for row in self.rows:
-            if (logits := self._remembered(row)) is not None:
+            if (logits := self._known(row)) is not None:
                 known[row] = logits
                 continue
             span = row.piece(self._chunk)
             keys = row.keys(span)
-            if self._chunk is not None and not span.every:
-                if (row.node, keys) in claimed:
-                    continue
-                claimed.add((row.node, keys))
+            alone = self._chunk is None or span.every
+            if not alone and (reader := claimed.setdefault((row.node, keys), row)) is not row:
+                self._awaited[reader] = None
+                continue
             if left > 0:
                 left -= len(span.tokens)
                 spans[row] = span
@@ -57,6 +67,13 @@ class Prefill:
             row.node = self._prefixes.add(
                 row.node, keys, row.sequence.copied(start), logits[0].clone() if row.read else None
             )
+            if row.read and row in self._awaited:
+                self._awaited[row] = logits[0]
+
+    def _known(self, row: Reading) -> Tensor | None:
+        """The logits after all its tokens, if they need not be read."""
+        known = self._awaited.pop(row, None)
+        return self._remembered(row) if known is None else known
 
     def _note_stop(self, row: Reading, piece: Keys) -> None:
         """Where the first piece that a row must read itself departs from all that is remembered."""

@@ -15,9 +15,9 @@ from vllm_flow.core.schedule import Course
 from vllm_flow.core.values import Finish, InForce, Request, Token, Usage
 from vllm_flow.engines.shaping import Shaping
 from vllm_flow.engines.transformers.history import History
-from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.loaded import Laid, Loaded, Span
 from vllm_flow.engines.transformers.prefix import Node
+from vllm_flow.engines.transformers.slots import Sequence
 from vllm_flow.engines.transformers.text import Saying
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from vllm_flow.engines.transformers.kv import Sequence
 from vllm_flow.engines.transformers.loaded import Span
 from vllm_flow.engines.transformers.plain import PlainNetwork, PlainSequence
+from vllm_flow.engines.transformers.slots import Sequence
 
 DELTAS = "rope_deltas"
 """What some models remember of the sequence they read last: by how much its positions are behind its tokens."""
@@ -24,6 +24,11 @@ class WholeNetwork(PlainNetwork):
 
     def leave(self, sequence: Sequence) -> None:
         self._deltas.pop(sequence, None)
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        twin = super().fork(sequence)
+        self._deltas[twin] = list(self._deltas[sequence])
+        return twin
 
     def _read(self, span: Span) -> Tensor:
         sequence = span.sequence

@@ -92,8 +92,7 @@ class KVCache:
     def _copied(self, sequence: Sequence, slots: Slots) -> Stacks:
         """What it has in slots, with room for one token more."""
         stacks = self._stacks(sequence.length + 1)
-        for plane, source in zip(stacks.planes, slots.planes, strict=True):
-            plane[0, :, : sequence.length] = source[sequence.slot, :, : sequence.length]
+        stacks.copy(0, slots.stacks, sequence.slot, sequence.length)
         return stacks
 
     def _stacks(self, tokens: int) -> Stacks:
@@ -105,8 +104,10 @@ class KVCache:
         return Stacks(self._planes, capacity, self._like)
 
     def _keep(self, stacks: Stacks | None) -> None:
-        """What nobody uses any more, for the next turn of a conversation, which is about as long."""
-        if stacks is not None and self._is_long(stacks.capacity) and stacks.capacity * self.bytes_per_token <= SPARE:
+        """What one long sequence leaves, for the next turn of a conversation, which is about as long."""
+        if stacks is None or stacks.rows > 1 or not self._is_long(stacks.capacity):
+            return
+        if stacks.capacity * self.bytes_per_token <= SPARE:
             self._spare = stacks
 
     def _place_for(self, sequence: Sequence) -> Slots:
@@ -116,11 +117,10 @@ class KVCache:
         if several and not several[-1].full:
             return several[-1]
         if self._is_long(sequence.length) and not several and sequence.stacks.capacity == length:
-            planes = sequence.planes
+            stacks = sequence.stacks
         else:
-            rows = self._side_by_side(length)
-            planes = [self._like.new_empty(rows, one.heads, length, one.dim) for one in self._planes]
-        several.append(Slots(length, len(several), planes))
+            stacks = Stacks(self._planes, length, self._like, self._side_by_side(length))
+        several.append(Slots(len(several), stacks))
         return several[-1]
 
     def _side_by_side(self, length: int) -> int:

@@ -26,16 +26,30 @@ class Plane:
 
 
 class Stacks:
-    """The planes of one sequence, those of one shape in one tensor: copied with one call, not sixty."""
+    """The planes of some sequences, those of one shape in one tensor: copied with one call, not sixty.
 
-    def __init__(self, planes: Many[Plane], capacity: int, like: Tensor) -> None:
+    Their memory is asked for at once, but the system gives that of a row only when something is written to it.
+    """
+
+    def __init__(self, planes: Many[Plane], capacity: int, like: Tensor, rows: int = 1) -> None:
         self.capacity = capacity
+        self.rows = rows
         of_shape = Counter(planes)
-        self.tensors = [like.new_empty(n, 1, one.heads, capacity, one.dim) for one, n in of_shape.items()]
-        """[planes of the shape, 1, heads, capacity, dim] each."""
+        self.tensors = [like.new_empty(n, rows, one.heads, capacity, one.dim) for one, n in of_shape.items()]
+        """[planes of the shape, rows, heads, capacity, dim] each."""
         of_kind = {shape: iter(tensor) for shape, tensor in zip(of_shape, self.tensors, strict=True)}
         self.planes = [next(of_kind[one]) for one in planes]
-        """[1, heads, capacity, dim] each."""
+        """[rows, heads, capacity, dim] each."""
+
+    def copy(self, row: int, source: Stacks, of_row: int, tokens: int) -> None:
+        """Copy the first tokens of a row of another's into a row of this."""
+        for own, other in zip(self.tensors, source.tensors, strict=True):
+            own[:, row, :, :tokens] = other[:, of_row, :, :tokens]
+
+    def clear(self, row: int, start: int) -> None:
+        """Put zeros behind the tokens of a row: a masked place still takes part in a sum, and 0 times NaN is NaN."""
+        for own in self.tensors:
+            own[:, row, :, start:] = 0
 
 
 class Sequence:
@@ -84,35 +98,31 @@ class Sequence:
 
 
 class Slots:
-    """Some sequences of up to `length` tokens each; number i has slot i, so that those in use are the first.
+    """Some sequences of up to `length` tokens each; number i has slot i, so that those in use are the first."""
 
-    Its memory is asked for at once, but the system gives that of a slot only when something is written to it.
-    """
-
-    def __init__(self, length: int, number: int, planes: Many[Tensor]) -> None:
-        self.length = length
+    def __init__(self, number: int, stacks: Stacks) -> None:
+        self.length = stacks.capacity
         self.number = number
         """Among those of its length."""
         self.sequences: list[Sequence] = []
-        self.planes = planes
+        self.stacks = stacks
+        """A slot is a row of these; with one, they may have been a sequence's own."""
+
+    @property
+    def planes(self) -> list[Tensor]:
         """[room, heads, length, dim] each."""
-        self.stacks: Stacks | None = None
-        """Whose planes these are, if they were one sequence's own."""
+        return self.stacks.planes
 
     @property
     def full(self) -> bool:
-        return len(self.sequences) == len(self.planes[0])
+        return len(self.sequences) == self.stacks.rows
 
     def add(self, sequence: Sequence) -> None:
-        """Move a sequence in, from wherever its planes are. If they are those of the only slot, nothing is copied."""
+        """Move a sequence in that has stacks of its own. If they are those of the only slot, nothing is copied."""
         slot = len(self.sequences)
-        for plane, source in zip(self.planes, sequence.planes, strict=True):
-            if plane is not source:
-                plane[slot, :, : sequence.length] = source[0, :, : sequence.length]
-            # Zeros: a masked position still takes part in the sum, and 0 times NaN would be NaN.
-            plane[slot, :, sequence.length :] = 0
-        if self.planes is sequence.planes:
-            self.stacks = sequence.own
+        if self.stacks is not sequence.stacks:
+            self.stacks.copy(slot, sequence.stacks, 0, sequence.length)
+        self.stacks.clear(slot, sequence.length)
         self.sequences.append(sequence)
         sequence.let_go()
         sequence.slots, sequence.slot = self, slot
@@ -121,7 +131,6 @@ class Slots:
         """Move a sequence from other slots of this length into one that is free now."""
         if sequence.slots is None:
             raise ValueError("it is in no slots")
-        for plane, source in zip(self.planes, sequence.slots.planes, strict=True):
-            plane[slot] = source[sequence.slot]  # zeros and all
+        self.stacks.copy(slot, sequence.slots.stacks, sequence.slot, self.length)  # zeros and all
         self.sequences[slot] = sequence
         sequence.slots, sequence.slot = self, slot

@@ -46,7 +46,7 @@ def test_sessions_end_first_then_what_computes_then_the_rest(words: list[str], c
 
 LEAVING = """
 import atexit, sys, threading, time, types
-from vllm_flow.core.ending import at_end, leave
+from vllm_flow.core.ending import at_end, leave, leave_interrupted
 
 class Left:
     def __del__(self):
@@ -66,6 +66,8 @@ if "thread" in sys.argv:
 if "profile" in sys.argv:
     sys.setprofile(lambda *_: None)
 print("said", end=" ")
+if "interrupted" in sys.argv:
+    leave_interrupted()
 leave(3)
 sys.exit(4)
 """
@@ -79,6 +81,7 @@ OF_PYTHON = "engine\nregistered\ntaken apart\n"
         ([], 4, f"said {OF_PYTHON}"),
         (["torch", "thread"], 4, f"said the thread is done\n{OF_PYTHON}"),
         (["torch", "profile"], 4, "said engine\nregistered\n"),
+        (["interrupted", "thread"], 130, "said the thread is done\nengine\nregistered\n"),
     ],
 )
 def test_a_process_with_pytorch_in_it_goes_as_soon_as_all_is_called_and_said(

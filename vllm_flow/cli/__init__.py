@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from vllm_flow import __version__
-from vllm_flow.core.ending import INTERRUPTED, leave
+from vllm_flow.core.ending import INTERRUPTED, leave, leave_interrupted
 from vllm_flow.core.errors import ConfigError, FlowError, listed, nearest
 
 COMMANDS = {
@@ -79,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv is None:  # the process is this command's own
             signal.signal(signal.SIGINT, _end_at_once)
         print("\nInterrupted.", file=sys.stderr)
+        if argv is None:
+            leave_interrupted()
         return INTERRUPTED
     except BrokenPipeError:  # `vllm-flow … | head`: the reader has seen enough
         _print_no_more()

@@ -62,6 +62,19 @@ def leave(code: int) -> None:
         _go(code)
 
 
+def leave_interrupted() -> None:
+    """End the process after Ctrl-C, when all that Python waits for is over and all that is registered has been called.
+
+    A library's thread may still compute, such as those that transformers reads weights with: Python's own end would
+    unwind its stack, and abort the process.
+    """
+    if sys.getprofile() or sys.gettrace():
+        return
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    _go(INTERRUPTED)
+
+
 def _go(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):

@@ -24,9 +24,10 @@ from decode import STORY, asked, fresh, swept
 from vllm_flow.core.resources import Engine
 from vllm_flow.core.schedule import Course
 from vllm_flow.core.values import Request
-from vllm_flow.engines.transformers import cuts, drawing, engine, lean, loop, noise, packed, row, sampler
+from vllm_flow.engines.transformers import cuts, drawing, engine, lean, loop, noise, row, sampler
 from vllm_flow.engines.transformers.attention import Decode
 from vllm_flow.engines.transformers.options import Transformers
+from vllm_flow.models import packed
 from vllm_flow.models.pull import pull
 from vllm_flow.models.spec import Model
 from vllm_flow.stages.infer import complete

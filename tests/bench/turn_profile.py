@@ -17,7 +17,8 @@ from decode import HISTORIES, first_token, turns
 from step_profile import Stopwatch, asked_for, watched
 
 from vllm_flow.core.resources import Engine
-from vllm_flow.engines.transformers import attention, kv, lean, loop, packed, prefill
+from vllm_flow.engines.transformers import attention, kv, lean, loop, prefill
+from vllm_flow.models import packed
 
 PARTS: dict[str, list[tuple[Any, str]]] = {
     "the prompt's text and tokens": [(loop.Loop, "_row")],

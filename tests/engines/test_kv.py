@@ -96,3 +96,41 @@ def test_more_rows_lie_side_by_side_where_they_are_short() -> None:
         rooms.append(len(sequence.slots.planes[0]))
         held.leave(sequence)
     assert rooms == [128, 102]
+
+
+def test_no_more_rows_lie_side_by_side_than_the_system_gives_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kv, "AT_ONCE", 5 * 64 * 4 * 16 * 4)  # five rows of 64 tokens, four planes of 16 numbers
+    held = cache([Plane(2, 8)] * 4)
+    for prompt, room in ((10, 5), (100, 2), (5000, 1)):
+        sequence = held.sequence(prompt)
+        sequence.append([torch.ones(4, 1, 2, prompt, 8)])
+        monkeypatch.setattr(kv, "SIDE_BY_SIDE", 0)
+        held.make_room(sequence)
+        assert [len(slots.planes[0]) for slots in held.held] == [room]
+        held.leave(sequence)
+
+
+def test_a_sequence_stays_where_it_is_if_there_is_no_memory_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    held = cache([Plane(2, 8)] * 4)
+    sequence = held.sequence(63)
+    sequence.append([torch.ones(4, 1, 2, 63, 8)])
+    held.make_room(sequence)
+    sequence.length = 64
+    before = sequence.slots
+    with monkeypatch.context() as patched:
+        patched.setattr(kv, "Stacks", full)
+        for ask in (held.make_room, held.fork):
+            with pytest.raises(RuntimeError, match="can't allocate memory"):
+                ask(sequence)
+    assert (sequence.slots, held.held) == (before, [before])
+    twin = held.fork(sequence)
+    held.make_room(sequence)
+    assert sequence.slots is twin.slots is not before
+    assert (sequence.slot, twin.slot) == (1, 0)
+    assert all(torch.equal(plane[0], plane[1]) for plane in twin.slots.planes)
+    for one in (twin, sequence):
+        held.leave(one)
+    assert held.held == []

@@ -20,6 +20,9 @@ ROWS = (32, 128)
 """Of a class that lie side by side, at least and at most: the more, the fewer calls a step takes."""
 SIDE_BY_SIDE = 512 << 20
 """Bytes of those beyond the least: with more, too much memory waits for the last of them to leave."""
+AT_ONCE = 4 << 30
+"""Bytes of rows side by side, if they are more than one: the system refuses a single request for more than it has, even
+if little of it would be used."""
 LONG = 8 << 20
 """Bytes of a sequence from where on copying it takes long, and what it leaves behind is given back to the system."""
 SPARE = 256 << 20
@@ -50,18 +53,14 @@ class KVCache:
 
     def make_room(self, sequence: Sequence) -> None:
         """See to it that the sequence is in slots that have room for one token more."""
-        if (slots := sequence.slots) is not None:
-            if sequence.length < slots.length:
-                return
-            stacks = self._copied(sequence, slots)
+        slots = sequence.slots
+        if slots is None:
+            self._settle(sequence)
+        elif sequence.length == slots.length:
+            twin = self.fork(sequence)  # if there is no memory for it, the sequence stays where it is
             self.leave(sequence)
-            sequence.own = stacks
-        place, own = self._place_for(sequence), sequence.stacks
-        place.add(sequence)
-        if place.stacks is not own:
-            self._keep(own)
-            if self._is_long(sequence.length):
-                give_back()
+            if twin.slots is not None:
+                twin.slots.give_over(twin, sequence)
 
     def fork(self, sequence: Sequence) -> Sequence:
         """Another in slots that holds the same, with room for one token more."""
@@ -69,8 +68,9 @@ class KVCache:
             raise ValueError("it is in no slots")
         twin = Sequence()
         twin.length, twin.shown = sequence.length, sequence.shown
-        twin.own = self._copied(sequence, slots)
-        self.make_room(twin)
+        twin.own = self._stacks(sequence.length + 1)
+        twin.own.copy(0, slots.stacks, sequence.slot, sequence.length)
+        self._settle(twin)
         return twin
 
     def leave(self, sequence: Sequence) -> None:
@@ -89,11 +89,14 @@ class KVCache:
         if not several:
             del self._classes[slots.length]
 
-    def _copied(self, sequence: Sequence, slots: Slots) -> Stacks:
-        """What it has in slots, with room for one token more."""
-        stacks = self._stacks(sequence.length + 1)
-        stacks.copy(0, slots.stacks, sequence.slot, sequence.length)
-        return stacks
+    def _settle(self, sequence: Sequence) -> None:
+        """Move what is in stacks of its own into slots."""
+        place, own = self._place_for(sequence), sequence.stacks
+        place.add(sequence)
+        if place.stacks is not own:
+            self._keep(own)
+            if self._is_long(sequence.length):
+                give_back()
 
     def _stacks(self, tokens: int) -> Stacks:
         capacity = class_of(tokens)
@@ -125,8 +128,9 @@ class KVCache:
 
     def _side_by_side(self, length: int) -> int:
         """How many rows of this class."""
-        least, most = ROWS
-        return max(least, min(most, SIDE_BY_SIDE // (length * self.bytes_per_token)))
+        (least, most), bytes_each = ROWS, length * self.bytes_per_token
+        least = max(1, min(least, AT_ONCE // bytes_each))
+        return max(least, min(most, SIDE_BY_SIDE // bytes_each))
 
     def _is_long(self, tokens: int) -> bool:
         return tokens * self.bytes_per_token > LONG

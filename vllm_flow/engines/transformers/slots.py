@@ -127,6 +127,11 @@ class Slots:
         sequence.let_go()
         sequence.slots, sequence.slot = self, slot
 
+    def give_over(self, sequence: Sequence, other: Sequence) -> None:
+        """Let another have the slot of one of these, and all that is in it."""
+        self.sequences[sequence.slot] = other
+        other.slots, other.slot = self, sequence.slot
+
     def take_over(self, slot: int, sequence: Sequence) -> None:
         """Move a sequence from other slots of this length into one that is free now."""
         if sequence.slots is None:

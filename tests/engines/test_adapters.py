@@ -18,6 +18,7 @@ from tests.engines.lessons import HOW, RANDOM, TEXT, ask, asked, failure, opened
 from vllm_flow.core.adapting import Adapted
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.resources import Engine
+from vllm_flow.core.taking import score
 from vllm_flow.core.values import Completion, Request
 from vllm_flow.engines.echo import EchoEngine
 from vllm_flow.engines.transformers.engine import TransformersEngine
@@ -233,7 +234,5 @@ def test_an_engine_that_adapts_not_says_so() -> None:
     )
     some.close()
     echo: Engine = EchoEngine()
-    from vllm_flow.core.resources import score
-
     assert failure(score(echo, None, TEXT, adapter="0" * 32)) == f"the engine 'echo' {said}"
     assert failure(complete(echo, ask(adapter="0" * 32))) == f"the engine 'echo' {said}"

@@ -14,7 +14,8 @@ import torch
 from tests import tiny
 from vllm_flow.core.errors import ContextOverflow, EngineError, FlowError
 from vllm_flow.core.likelihoods import Scored
-from vllm_flow.core.resources import Engine, score
+from vllm_flow.core.resources import Engine
+from vllm_flow.core.taking import score
 from vllm_flow.core.values import Before, Completion, Prompt, Request
 from vllm_flow.engines.transformers.load import Loaded, load
 from vllm_flow.engines.transformers.loop import Limits, Loop

@@ -9,7 +9,8 @@ from typing import Protocol, runtime_checkable
 
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.ledger import Entry, Ledger, Measured, media_entries, segment_of
-from vllm_flow.core.resources import Engine, named
+from vllm_flow.core.resources import Engine
+from vllm_flow.core.taking import named
 from vllm_flow.core.values import Prompt
 
 

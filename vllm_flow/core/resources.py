@@ -13,13 +13,10 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from vllm_flow.core.adapting import Adapted, AdaptRequest
-from vllm_flow.core.errors import EngineError
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.messages import Message
 from vllm_flow.core.values import Before, Completion, Prompt, Request, Token, Turn, nothing
-
-NO_ADAPTERS = "learns nothing while it runs. Choose another, such as engine=transformers."
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,33 +121,6 @@ class Adapts(Protocol):
     ) -> Scored:
         """As a Scorer, with an adapter."""
         ...
-
-
-async def score(
-    engine: Engine,
-    prompt: Before,
-    completion: str | tuple[int, ...],
-    tenant: str = "",
-    adapter: str | None = None,
-) -> Scored:
-    """What any engine says of a text. Raises EngineError also when it is no Scorer."""
-    if adapter is not None:
-        return await adapting(engine).score(prompt, completion, tenant, adapter)
-    if not isinstance(engine, Scorer):
-        raise EngineError(f"{named(engine)} does not score texts. Choose another, such as engine=transformers.")
-    return await engine.score(prompt, completion, tenant)
-
-
-def adapting(engine: Engine) -> Adapts:
-    """The engine, as one that adapts. Raises EngineError when it does not."""
-    if not isinstance(engine, Adapts):
-        raise EngineError(f"{named(engine)} {NO_ADAPTERS}")
-    return engine
-
-
-def named(engine: Engine | str) -> str:
-    name = engine if isinstance(engine, str) else engine.describe().get("engine", type(engine).__name__)
-    return f"the engine '{name}'"
 
 
 @dataclass(frozen=True, slots=True)

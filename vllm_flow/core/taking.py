@@ -1,14 +1,43 @@
-"""Taking: what engines refuse of a request because they honour none of it, each in the same words."""
+"""Taking: what engines honour none of and refuse, each in the same words: adapters, shapes, media, texts to score."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
 from vllm_flow.core.errors import EngineError
-from vllm_flow.core.resources import NO_ADAPTERS, Engine, named
+from vllm_flow.core.likelihoods import Scored
+from vllm_flow.core.resources import Adapts, Engine, Scorer
 from vllm_flow.core.values import Before, Prompt, Request
 
+NO_ADAPTERS = "learns nothing while it runs. Choose another, such as engine=transformers."
 MEDIA_WORDS: Mapping[str, str] = {"image": "images", "audio": "sounds"}
+
+
+async def score(
+    engine: Engine,
+    prompt: Before,
+    completion: str | tuple[int, ...],
+    tenant: str = "",
+    adapter: str | None = None,
+) -> Scored:
+    """What any engine says of a text. Raises EngineError also when it is no Scorer."""
+    if adapter is not None:
+        return await adapting(engine).score(prompt, completion, tenant, adapter)
+    if not isinstance(engine, Scorer):
+        raise EngineError(f"{named(engine)} does not score texts. Choose another, such as engine=transformers.")
+    return await engine.score(prompt, completion, tenant)
+
+
+def adapting(engine: Engine) -> Adapts:
+    """The engine, as one that adapts. Raises EngineError when it does not."""
+    if not isinstance(engine, Adapts):
+        raise EngineError(f"{named(engine)} {NO_ADAPTERS}")
+    return engine
+
+
+def named(engine: Engine | str) -> str:
+    name = engine if isinstance(engine, str) else engine.describe().get("engine", type(engine).__name__)
+    return f"the engine '{name}'"
 
 
 def check_plain(engine: Engine, request: Request) -> None:

@@ -26,9 +26,10 @@ from vllm_flow.core.ledger import Measured
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.measuring import ledger_of, measuring
 from vllm_flow.core.ports import holds, type_name
-from vllm_flow.core.resources import Engine, adapting, score
+from vllm_flow.core.resources import Engine
 from vllm_flow.core.seeds import derive_seed
 from vllm_flow.core.shown import Hold, Said, Seat, Shown
+from vllm_flow.core.taking import adapting, score
 from vllm_flow.core.values import Before, Finish, Prompt, Request, Token, Turn
 
 RETRY = 2**32

@@ -19,10 +19,11 @@ from vllm_flow.core.events import Event, Observer, TokenMade
 from vllm_flow.core.flow import Flow, Item
 from vllm_flow.core.likelihoods import Scored
 from vllm_flow.core.record import Record
-from vllm_flow.core.resources import Engine, EngineOptions, score
+from vllm_flow.core.resources import Engine, EngineOptions
 from vllm_flow.core.results import Result
 from vllm_flow.core.runner import Runner
 from vllm_flow.core.spec import RunSpec
+from vllm_flow.core.taking import score
 from vllm_flow.core.values import Before, Turn
 
 

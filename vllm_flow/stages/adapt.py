@@ -13,9 +13,10 @@ from typing import Literal
 
 from vllm_flow.core.adapting import Adapted, AdaptRequest, Lesson, Tuning
 from vllm_flow.core.registry import stage
-from vllm_flow.core.resources import NO_ADAPTERS, Engine, EngineOptions, adapting
+from vllm_flow.core.resources import Engine, EngineOptions
 from vllm_flow.core.sampling_plan import STATE as SAMPLING
 from vllm_flow.core.spec import Path
+from vllm_flow.core.taking import NO_ADAPTERS, adapting
 from vllm_flow.core.values import Completion, Context, Prompt, Turn
 
 

@@ -17,8 +17,9 @@ from vllm_flow.core.metric_ports import BOTH, SINGLE, metric_ports
 from vllm_flow.core.option_checks import own_problems, problems
 from vllm_flow.core.options import OptionProblem, build
 from vllm_flow.core.registry import stage
-from vllm_flow.core.resources import Engine, EngineOptions, score
+from vllm_flow.core.resources import Engine, EngineOptions
 from vllm_flow.core.spec import Path
+from vllm_flow.core.taking import score
 from vllm_flow.core.values import Completion, Context, Prompt, Score, Turn, Usage
 from vllm_flow.stages.asking import version_of
 

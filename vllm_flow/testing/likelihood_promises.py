@@ -9,7 +9,8 @@ import math
 from vllm_flow.core.codec import encode
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.likelihoods import Scored, TokenLikelihood
-from vllm_flow.core.resources import Scorer, score
+from vllm_flow.core.resources import Scorer
+from vllm_flow.core.taking import score
 from vllm_flow.core.values import Prompt
 from vllm_flow.testing.compare import refused, require, same
 from vllm_flow.testing.trial import Trial, all_of

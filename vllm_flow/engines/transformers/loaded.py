@@ -17,7 +17,7 @@ from vllm_flow.core.adapting import Adapted, AdaptRequest
 from vllm_flow.core.errors import EngineError
 from vllm_flow.core.ledger import Measured
 from vllm_flow.core.media import MediaKind
-from vllm_flow.core.resources import NO_ADAPTERS
+from vllm_flow.core.taking import NO_ADAPTERS
 from vllm_flow.core.values import Prompt
 from vllm_flow.engines.shaping import Shapes
 from vllm_flow.engines.transformers.slots import Sequence

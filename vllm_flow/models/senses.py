@@ -39,7 +39,7 @@ def foreseen_senses(model: Model) -> frozenset[MediaKind]:
     """As far as that is known before anything is fetched: a model of a hub may read all there is."""
     if model.path is not None:
         return _of_folder(Path(model.path).expanduser())
-    return frozenset(TOWERS) if model.hub is not None and not (model.gguf or model.package) else NONE
+    return frozenset(TOWERS) if model.hub is not None and model.gguf is None else NONE
 
 
 def _of_folder(folder: Path) -> frozenset[MediaKind]:

@@ -77,7 +77,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Model:
-    """A language model. Of several sources the first counts: path, gguf, package or hub, architecture.
+    """A language model. Of several sources the first counts: path, gguf, hub, package, architecture.
 
     One that a server runs has no weights here, and `served` alone names it.
     """
@@ -155,12 +155,8 @@ class Model:
         return []
 
     def _source_problems(self) -> list[str]:
-        if self.path is not None or self.gguf is not None:
-            return []
-        named = [name for name in ("package", "hub") if getattr(self, name) is not None]
-        if len(named) > 1:
-            return [f"{' and '.join(named)} both name weights. Keep one and set the other to null."]
-        if not named and self.architecture is None and self.served is None:
+        sources = (self.path, self.gguf, self.hub, self.package, self.architecture, self.served)
+        if all(one is None for one in sources):
             return ["nothing says where the weights come from. Give path, gguf, package, hub or architecture."]
         return []
 

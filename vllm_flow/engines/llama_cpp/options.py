@@ -43,7 +43,8 @@ class LlamaCpp:
     def problems(self) -> Iterator[OptionProblem | str]:
         for one in self.model.changed():
             yield OptionProblem(("model", *one.path), one.problem)
-        if self.model.path is not None or (self.model.gguf is None and self.model.package is None):
+        given = self.model
+        if given.path is not None or (given.gguf is None and (given.hub is not None or given.package is None)):
             problem = "llama.cpp reads GGUF files alone. Give model.gguf=FILE and no path, or model=smollm2."
             yield OptionProblem(("model",), problem)
         if find_spec(LIBRARY) is None:

@@ -19,8 +19,6 @@ from vllm_flow.transcribers.windows import Piece, Window, rest, told, windows
 
 STILL = 2.0**-15
 """No sample beyond what 16 bits can hold: nobody speaks, and no model has to be asked."""
-
-
 PAUSE_S = 0.3
 """As long as between sentences."""
 
@@ -80,11 +78,11 @@ class Recording:
 
     def _quietest(self, from_s: float, to_s: float) -> float:
         """The middle of the stretch of PAUSE_S with the least energy, to a hundredth of a second."""
-        step = self.loaded.rate_hz // 100
-        sound = self._sound[round(from_s * 100) * step : round(to_s * 100) * step]
+        step, half = self.loaded.rate_hz // 100, round(PAUSE_S * 50)
+        sound = self._sound[(round(from_s * 100) - half) * step : (round(to_s * 100) + half) * step]
         energy = (sound[: len(sound) // step * step].reshape(-1, step) ** 2).sum(1)
-        stretches = numpy.convolve(energy, numpy.ones(round(PAUSE_S * 100)), "same")
-        return round(from_s * 100) / 100 + int(stretches.argmin()) / 100
+        stretches = numpy.convolve(energy, numpy.ones(2 * half), "valid")  # whole ones: the ends would seem quieter
+        return (round(from_s * 100) + int(stretches.argmin())) / 100
 
     @property
     def wanted(self) -> bool:

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from vllm_flow.core.describing import opening
+from vllm_flow.core.descriptions import named
 from vllm_flow.core.errors import EngineError, FlowError, ModelError, told
 from vllm_flow.core.media import Audio
 from vllm_flow.core.transcripts import Task, Transcript
@@ -62,7 +63,7 @@ class WhisperTranscriber:
         self._waiting.put(recording)
         transcript = await asyncio.wrap_future(recording.future)
         for doubt in transcript.doubts:
-            log.warning("%s, %.1f to %.1f s: %s", audio.source or "a recording", doubt.start_s, doubt.end_s, doubt.why)
+            log.warning("%s, %.1f to %.1f s: %s", named(audio), doubt.start_s, doubt.end_s, doubt.why)
         self._known[key] = transcript
         while len(self._known) > self._options.remembered:
             self._known.popitem(last=False)

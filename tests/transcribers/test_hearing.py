@@ -83,6 +83,14 @@ def test_the_first_that_is_sound_counts_and_else_the_best(
     assert decoder.asked == [0.0, *TEMPERATURES][:asked]
 
 
+def test_what_is_drawn_says_not_that_nobody_speaks() -> None:
+    decoder: Any = Written(
+        {0.0: (NA, -0.1), 0.2: (" Good morning all.", -0.8)}, silence=0.65
+    )  # speech that begins late
+    (found,) = Hearing(Whisper(), decoder, decoder).of([torch.zeros(1, 1, 1)], [None], ["transcribe"])
+    assert found == Heard(tuple(map(ord, " Good morning all.")))
+
+
 def test_where_nobody_speaks_nothing_is_written_down_anew() -> None:
     decoder: Any = Written({0.0: (" you", -1.2)}, silence=0.9)
     assert Hearing(Whisper(), decoder, decoder).of([torch.zeros(1, 1, 1)], [None], ["transcribe"]) == [Heard(None)]

@@ -66,21 +66,18 @@ class Hearing:
             given = torch.cat([states[place] for place in again])
             asked = [languages[place] for place in again], [tasks[place] for place in again]
             for place, row in zip(again, self._decoder.write(given, *asked, temperature), strict=True):
-                tries[place].append(self._judged(row))
+                tries[place].append(self._judged(row, first=not tries[place]))
         return [self._best(made) for made in tries]
 
-    def _judged(self, row: Row) -> _Try:
-        text = self._tokenizer.decode(row.ids, skip_special_tokens=True)
-        most, least, written = (
-            self._options.compression_ratio_threshold, self._options.logprob_threshold, text.strip().encode(),
-        )  # fmt: skip
+    def _judged(self, row: Row, *, first: bool) -> _Try:
+        options, text = self._options, self._tokenizer.decode(row.ids, skip_special_tokens=True)
+        most, least, written = options.compression_ratio_threshold, options.logprob_threshold, text.strip().encode()
         ratio = len(written) / len(zlib.compress(written))
-        # Neither of both says it alone: speech that begins late in a window looks like silence at first.
+        # Neither of both says it alone: speech that begins late in a window looks like silence at first. And only what
+        # is most probable says it: what is drawn is the less sure the higher the temperature.
         wordless = row.sureness < UNSURE or not any(map(str.isalnum, text))
-        return _Try(
-            row, row.silence > self._options.silence and wordless, ratio,
-            most is not None and ratio > most, least is not None and row.sureness < least,
-        )  # fmt: skip
+        silent = first and wordless and row.silence > options.silence
+        return _Try(row, silent, ratio, most is not None and ratio > most, least is not None and row.sureness < least)
 
     def _best(self, tries: Sequence[_Try]) -> Heard:
         last = tries[-1]

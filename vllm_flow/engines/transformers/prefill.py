@@ -51,7 +51,8 @@ class Prefill:
             keys = row.keys(span)
             alone = self._chunk is None or span.every
             if not alone and (reader := claimed.setdefault((row.node, keys), row)) is not row:
-                self._awaited[reader] = None
+                if len(reader.tokens) == len(row.tokens):  # and so they are the same, at its last piece
+                    self._awaited[reader] = None
                 continue
             if left > 0:
                 left -= len(span.tokens)

@@ -60,3 +60,14 @@ def test_of_many_it_is_said_how_many() -> None:
         show(ways, drawn(size=(width, 1)))
     show(ways, TALK, words={TALK.digest: ("transcript: Good morning.",)})
     assert [*ways.lines()] == ["4 pictures: read by the model itself", "1 recording: described (transcript)"]
+
+
+def test_runs_that_go_on_at_once_are_told_apart() -> None:
+    ways, turn, prompt = Ways(), Turn("a", user("Well?", CAT), number=1), Prompt((user("Well?"),))
+    request, runs = Request(prompt, Schedule(Sampling())), ("imagenet", "mine")
+    for run in runs:
+        ways(NodeDone(turn, "described", Described({CAT.digest: ("seen: cat",)}, by={"seen": run})), run)
+    for run in runs:
+        ways(Called(turn, "reply", "engine", request, (), False, Ledger(())), run)
+        ways(TurnDone(Result(turn), 0.1), run)
+    assert [*ways.lines()] == [f"cat.png: described (seen: by {run})" for run in runs]

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -138,7 +139,7 @@ class SweepWatch:
                 row.turns += 1
                 self._done(point, row, event.result)
 
-        return (hear, self._ways)
+        return (hear, partial(self._ways, run=point.folder))
 
     def end(self, outcome: Outcome) -> None:
         row = self._rows[outcome.folder]

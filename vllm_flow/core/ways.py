@@ -6,7 +6,7 @@ Told of each medium once, however often a conversation comes back to it; of many
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from vllm_flow.core.descriptions import NOUNS, Described, named
 from vllm_flow.core.events import Called, Event, NodeDone, TurnDone
@@ -23,23 +23,25 @@ class Ways:
     """An observer. What nobody described is told with what was left out of its prompt, and not here."""
 
     def __init__(self) -> None:
-        self._described: dict[tuple[str, int | None], Described] = {}
+        self._described: dict[Hashable, Described] = {}
+        """By run and turn."""
         self._known: set[tuple[str, str]] = set()
         self._new: defaultdict[str, list[str]] = defaultdict(list)
         """By way, the names of media that `lines` has not told of: of many, only as many as are told by name."""
         self._count: defaultdict[tuple[str, str], int] = defaultdict(int)
         """By way and kind."""
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, run: Hashable = None) -> None:
+        """run: whose event it is, of several at once that have turns of the same names."""
         match event:
             case NodeDone(turn, _, Described() as described):
-                self._described[_key(turn)] = described
+                self._described[run, _key(turn)] = described
             case Called(turn, request=request):
                 if shown := media_of(turn):
                     read = {one.digest for one in media_in(request.prompt)}
-                    self._take(shown, read, self._described.get(_key(turn)))
+                    self._take(shown, read, self._described.get((run, _key(turn))))
             case TurnDone(result):
-                self._described.pop(_key(result.turn), None)
+                self._described.pop((run, _key(result.turn)), None)
 
     def lines(self) -> Iterator[str]:
         """Of all that was not told before: `cat.png: read by the model itself`, or `120 pictures: …`."""

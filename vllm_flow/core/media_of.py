@@ -5,14 +5,14 @@ Whoever keeps turns writes them without content, which is long and often the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from vllm_flow.core.files import written_once
 from vllm_flow.core.media import Audio, Image, Medium
 from vllm_flow.core.messages import Message
-from vllm_flow.core.values import Prompt, Turn
+from vllm_flow.core.values import Context, Prompt, Turn
 
 MEDIA = "media"
 """The folder of a record in which they are."""
@@ -31,17 +31,19 @@ def media_of(turn: Turn) -> dict[str, Medium]:
 
 
 def media_in(value: object) -> Iterator[Medium]:
-    """Of a value of the graph: a medium, messages, a prompt, or a tuple of such."""
+    """Of a value of the graph: a medium, messages, a prompt, a context, and all that has such in it."""
     match value:
         case Image() | Audio():
             yield value
         case Message():
             yield from value.media
-        case Prompt():
+        case Prompt() | Context():
             yield from media_in(value.messages)
-        case tuple():
+        case tuple() | list():
             for one in value:
                 yield from media_in(one)
+        case Mapping():
+            yield from media_in(tuple(value.values()))
 
 
 def with_content(turn: Turn, content: Content) -> Turn:
@@ -66,12 +68,11 @@ class Shelf:
     def keep(self, media: Iterable[Medium], folder: Path) -> None:
         """Put them into the folder, as far as they are known and not there yet. Raises OSError."""
         for medium in media:
-            name = file_of(medium)
-            if medium.data is None or (folder / name).exists():
-                continue
-            place = self._places.get(name)
-            written_once(folder / name, medium.data, place and place / name)
-            self._places[name] = folder
+            if medium.data is not None:
+                name = file_of(medium)
+                place = self._places.get(name)
+                written_once(folder / name, medium.data, place and place / name)
+                self._places[name] = folder
 
 
 def content_in(folder: Path) -> Content:

@@ -142,7 +142,7 @@ def test_a_conversation_is_exported_and_imported_with_what_it_shows(tmp_path: Pa
     for there, instead, problem in (
         (content, content[:-1], f"media.{red.digest}: it is no base64. {as_it_was}"),
         (content, "ü", f"media.{red.digest}: it is no base64. {as_it_was}"),
-        (content, b64encode(blue.data or b"").decode(), f"media.{red.digest}: it is not what turns.0 shows. {as_it_was}"),
+        (content, b64encode(blue.data or b"").decode(), f"media.{red.digest}: it is not what its name says. {as_it_was}"),
         ('"width":8', '"width":9', f"media.{red.digest}: it is not what turns.0 shows. {as_it_was}"),
         (content, b64encode(b"GIF89a").decode(), f"media.{red.digest}: it is neither an image (PNG, JPEG, WEBP) nor a sound (WAV, FLAC, OGG, MP3). Convert it to one of these."),
         (line[line.index('"media":') :], '"media":[]}', "media: a list is no mapping. Give the content by digest, as base64."),

@@ -74,6 +74,8 @@ def _media(data: Any, gate: Gate) -> dict[str, Medium]:
             raise ValueError(str(error)) from None
         except ValueError:
             raise ValueError(f"{where}: it is no base64. {AS_IT_WAS}") from None
+        if found[digest].digest != digest:
+            raise ValueError(f"{where}: it is not what its name says. {AS_IT_WAS}")
     return found
 
 

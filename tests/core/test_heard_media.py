@@ -62,3 +62,12 @@ def test_what_could_not_be_described_is_told_again_too() -> None:
     assert first.said == [{"asked": CAT.digest, "error": "its content is not here any more"}]
     with pytest.raises(NotDescribed, match="its content is not here any more"):
         asyncio.run(given(KnowingTagger(cat=[("tabby", 0.82)]), first.said).tags(CAT))
+
+
+def test_what_an_older_record_has_in_another_form_is_asked_anew() -> None:
+    first = given(KnowingTagger(cat=[("tabby", 0.82)]))
+    told = asyncio.run(first.tags(CAT))
+    older = [{"asked": row["asked"], "tags": row["told"]} for row in first.said]
+    live = KnowingTagger(cat=[("tabby", 0.82)])
+    assert asyncio.run(given(live, older).tags(CAT)) == told
+    assert live.asked == ["cat.png"]

@@ -21,7 +21,7 @@ class BoundDescriber(Bound):
         """JSON, as it is recorded; and so is what was asked. Raises NotDescribed."""
         then, place = self._then(), len(self.said)
         self.said.append(None)
-        if isinstance(then, Mapping) and then.get("asked") == asked:
+        if isinstance(then, Mapping) and then.get("asked") == asked and then.keys() & {"told", "error"}:
             answer: Any = then
         else:
             try:

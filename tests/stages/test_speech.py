@@ -145,7 +145,7 @@ def test_files_are_named_as_the_recordings_are(tmp_path: Path, monkeypatch: pyte
     of = tuple(replace(heard(A), source=name, digest=f"{place}" * 64) for place, name in enumerate(named))
     found = Write(form="vtt", folder="out").run(Transcripts(of)).files
     assert found == (
-        "out/talks/a.vtt", "out/b.vtt", "out/c.vtt", f"out/{'3' * 16}.vtt", "out/talks/a-44444444.vtt", "out/d.vtt",
+        "out/talks/a.vtt", "out/b-11111111.vtt", "out/c-22222222.vtt", f"out/{'3' * 16}.vtt", "out/talks/a-44444444.vtt", "out/d.vtt",
     )  # fmt: skip
     assert (
         tmp_path / "out/talks/a.vtt"
@@ -158,13 +158,22 @@ def test_recordings_of_one_name_in_several_turns_keep_a_file_each(
     monkeypatch.chdir(tmp_path)
     write, ana, ben = (
         Write(folder="out"),
-        replace(heard(A), source="/ana/b.wav"),
-        replace(heard(B), source="/ben/b.wav"),
+        replace(heard(A), source="b.mp3"),
+        replace(heard(B), source="b.wav"),
     )
     files = [write.run(Transcripts((one,))).files for one in (ana, ben, ana)]
     assert files == [("out/b.txt",), ("out/b-bbbbbbbb.txt",), ("out/b.txt",)]
     assert [Path(name).read_text() for (name,) in files[:2]] == ["This is talks/a.mp3.\n", "This is talks/b.mp3.\n"]
     assert Write(folder="out").run(Transcripts((ben,))).files == ("out/b.txt",), "of another run"
+
+
+def test_a_recording_from_elsewhere_has_the_file_it_had_when_its_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ana, ben = replace(heard(A), source="/ana/b.wav"), replace(heard(B), source="/ben/b.wav")
+    for one, name in ((ana, "out/b-aaaaaaaa.txt"), (ben, "out/b-bbbbbbbb.txt"), (ana, "out/b-aaaaaaaa.txt")):
+        assert Write(folder="out").run(Transcripts((one,))).files == (name,)
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

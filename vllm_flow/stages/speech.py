@@ -104,8 +104,8 @@ class Write:
     """text: a line for each stretch of speech. srt, vtt: with their times. json: with their times, for programs."""
     folder: str | None = None
     """In the working directory, where a file for each recording is written: talks/a.mp3 → FOLDER/talks/a.srt, in the
-    place of one that is there. Of two recordings of one name in a run the later has part of its digest in its file's.
-    null: nowhere."""
+    place of one that is there. The name has part of the recording's digest where that lies elsewhere, and where another
+    of the same name, such as talks/a.wav, was written before. null: nowhere."""
 
     def problems(self) -> Iterator[OptionProblem]:
         if self.folder is not None and not self.folder.strip():
@@ -123,7 +123,7 @@ class Write:
 
     @cached_property
     def _whose(self) -> dict[Path, str]:
-        """The recording's digest, of each file that this run has written so far."""
+        """The recording's digest, of each file that this process has written so far."""
         return {}
 
     def _files(self, transcripts: Sequence[Transcript], texts: Sequence[str], folder: str) -> Iterator[str]:
@@ -152,4 +152,4 @@ def _stem(transcript: Transcript) -> str:
     if not path.stem.strip(". ") or not transcript.source.isprintable():
         return transcript.digest[:16]
     inside = not path.is_absolute() and ".." not in path.parts and ":" not in str(path)
-    return str(path.with_suffix("")) if inside else path.stem
+    return str(path.with_suffix("")) if inside else f"{path.stem}-{transcript.digest[:8]}"

@@ -40,9 +40,10 @@ class Contents:
 
     def leave(self, turns: Iterable[Turn], others: Iterable[Turn]) -> None:
         """Forget what these turns showed, and none of the others shows."""
-        if gone := {digest for turn in turns for digest in media_of(turn)} & self._known.keys():
+        if gone := {digest for turn in turns for digest in media_of(turn)}:
             gone -= {digest for turn in others for digest in media_of(turn)}
-        for digest in gone:
+        self._missing -= gone
+        for digest in gone & self._known.keys():
             del self._known[digest]
 
     def _content(self, medium: Medium) -> bytes | None:

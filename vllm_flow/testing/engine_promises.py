@@ -11,15 +11,17 @@ from vllm_flow.core import registry
 from vllm_flow.core.codec import completion_from_json, encode
 from vllm_flow.core.errors import EngineError, listed, nearest
 from vllm_flow.core.json_text import decode
-from vllm_flow.core.media import A_KIND, Audio, Image, Medium
+from vllm_flow.core.media import A_KIND, Medium
 from vllm_flow.core.messages import user
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.values import Prompt
+from vllm_flow.media import audio_from, image_from
 from vllm_flow.testing.company_promises import COMPANY_PROMISES
 from vllm_flow.testing.compare import named, require, same
 from vllm_flow.testing.ending_promises import ENDING_PROMISES
 from vllm_flow.testing.likelihood_promises import LIKELIHOOD_PROMISES
 from vllm_flow.testing.measuring_promises import the_parts_of_a_prompt_add_up
+from vllm_flow.testing.media import picture, sound
 from vllm_flow.testing.options import option_problems, registered
 from vllm_flow.testing.shape_promises import answers_have_the_shapes_that_it_names
 from vllm_flow.testing.trial import Trial
@@ -128,7 +130,7 @@ promise(the_parts_of_a_prompt_add_up)
 @promise
 async def media_that_it_does_not_name_are_refused(trial: Trial) -> None:
     """Left out without a word, they would be answered about all the same."""
-    shown: tuple[Medium, ...] = (Image("0" * 64, 8, 8, "cat.png"), Audio("0" * 64, 16_000, 8_000, "cat.wav"))
+    shown: tuple[Medium, ...] = (image_from(picture(), "cat.png"), audio_from(sound(), "cat.wav"))
     for medium in (one for one in shown if one.kind not in trial.can.media):
         try:
             await trial.tokens(trial.request(Prompt((user("What is this?", medium),))))

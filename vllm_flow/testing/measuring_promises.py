@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vllm_flow.core.measuring import Measures
 from vllm_flow.core.messages import Message, Text
 from vllm_flow.core.values import Prompt
@@ -31,4 +33,4 @@ def _in_parts(prompt: Prompt) -> Prompt:
     *others, last = prompt.messages
     middle = len(last.text) // 2
     parts = (Text(last.text[:middle]), Text(last.text[middle:]))
-    return Prompt((*others, Message(last.role, parts)), prompt.plain, as_text=prompt.as_text)
+    return replace(prompt, messages=(*others, Message(last.role, parts)))

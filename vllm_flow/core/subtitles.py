@@ -45,7 +45,7 @@ def _json(transcript: Transcript) -> str:
     pieces = [
         {"start": round(one.start_s, 3), "end": round(one.end_s, 3), "text": one.text} for one in transcript.spoken
     ]
-    doubts = [{"start": one.start_s, "end": one.end_s, "why": one.why} for one in transcript.doubts]
+    doubts = [{"start": round(one.start_s, 3), "end": round(one.end_s, 3), "why": one.why} for one in transcript.doubts]
     whole = {"text": transcript.text, "language": transcript.language, "segments": pieces}
     if doubts:
         whole["doubts"] = doubts

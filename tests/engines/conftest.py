@@ -37,3 +37,18 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Logits:
 
     monkeypatch.setattr(drawing, "choose", recording)
     return found
+
+
+@pytest.fixture
+def batches(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each step has read a token of, where it read no more of any."""
+    found: list[int] = []
+    real = type(loaded.network).read
+
+    def counting(self: Any, spans: Any) -> torch.Tensor:
+        if all(len(span.tokens) == 1 for span in spans):
+            found.append(len(spans))
+        return real(self, spans)
+
+    monkeypatch.setattr(type(loaded.network), "read", counting)
+    return found

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-import torch
 
 from tests.engines.looping import LONG, SHAPE, Logits, job, run
 from vllm_flow.engines.transformers import kv
@@ -34,21 +32,6 @@ def loaded(request: pytest.FixtureRequest) -> Iterator[Loaded]:
     found = load(Model("random", architecture=SHAPE), "cpu", dtype, None, kind)
     yield found
     found.network.close()
-
-
-@pytest.fixture
-def batches(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many rows each step has read a token of, where it read no more of any."""
-    found: list[int] = []
-    real = type(loaded.network).read
-
-    def counting(self: Any, spans: Any) -> torch.Tensor:
-        if all(len(span.tokens) == 1 for span in spans):
-            found.append(len(spans))
-        return real(self, spans)
-
-    monkeypatch.setattr(type(loaded.network), "read", counting)
-    return found
 
 
 def remembering(loaded: Loaded, state: str) -> Loop:

@@ -77,12 +77,12 @@ class Recording:
         self._waiting = [Part(self, window, number) for number, window in enumerate(self._windows)]
 
     def _quietest(self, from_s: float, to_s: float) -> float:
-        """The middle of the stretch of PAUSE_S with the least energy, to a hundredth of a second."""
+        """The middle of the stretch of PAUSE_S between them with the least energy, to a hundredth of a second."""
         step, half = self.loaded.rate_hz // 100, round(PAUSE_S * 50)
-        sound = self._sound[(round(from_s * 100) - half) * step : (round(to_s * 100) + half) * step]
+        sound = self._sound[round(from_s * 100) * step : round(to_s * 100) * step]
         energy = (sound[: len(sound) // step * step].reshape(-1, step) ** 2).sum(1)
         stretches = numpy.convolve(energy, numpy.ones(2 * half), "valid")  # whole ones: the ends would seem quieter
-        return (round(from_s * 100) + int(stretches.argmin())) / 100
+        return (round(from_s * 100) + int(stretches.argmin()) + half) / 100
 
     @property
     def wanted(self) -> bool:

@@ -1,8 +1,7 @@
 """Draws from a vocabulary of 150,000 tokens: each parameter by itself, by the million and at both ends of the hash.
 
-Noise of every token is needed for a draw, so ten million draws from all of a vocabulary would take hours. They are made
-from the 150 tokens that a top-k leaves, which are found once, by what `choose` itself draws with: every row is alike but
-for its noise. Draws from all tokens, through all of `choose`, are fewer.
+Ten million draws of each are made from all tokens that it leaves, which are found once, since every row is alike but for
+its noise (`many_draws.py`). Draws through all of `choose` are fewer, and the same.
 """
 
 from __future__ import annotations
@@ -14,16 +13,17 @@ from functools import cache
 import pytest
 import torch
 
+from tests.engines.many_draws import drawn
 from tests.engines.reference import distribution
 from tests.engines.test_sampler import OUTPUT, PROMPT, UNLIKELY, chance, history, tokens
 from vllm_flow.core.sampling import Sampling, in_force
 from vllm_flow.engines.transformers import noise
-from vllm_flow.engines.transformers.cuts import left_by_cuts
 from vllm_flow.engines.transformers.penalties import adjusted
-from vllm_flow.engines.transformers.sampler import _drawn, _tossed, choose
+from vllm_flow.engines.transformers.sampler import _tossed, choose, processed
 
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # PyTorch's compiler calls it
 VOCABULARY, INDEX = 150_000, 3
-DRAWS, DRAWS_OF_ALL, AT_ONCE = 10_000_000, 40_000, 5_000
+DRAWS, DRAWS_OF_ALL, AT_ONCE = 10_000_000, 40_000, 500
 SINGLE = 40
 """So many of the most probable tokens are counted one by one, and all others together."""
 BANNED, MASKED = 5, 77_777
@@ -39,8 +39,8 @@ SETTINGS = [
     Sampling(top_p=0.8),
     Sampling(min_p=0.01),
     Sampling(epsilon_cutoff=0.001),
-    Sampling(typical_p=0.7, top_k=FEW),  # these two put the whole vocabulary in order, if nothing cuts it before
-    Sampling(xtc_probability=0.4, xtc_threshold=0.05, top_k=FEW),
+    Sampling(typical_p=0.7),
+    Sampling(xtc_probability=0.4, xtc_threshold=0.05),
     Sampling(top_n_sigma=4.0),
     Sampling(repetition_penalty=1.3),
     Sampling(presence_penalty=1.5),
@@ -115,35 +115,58 @@ def test_at_both_ends_of_the_hash_the_definition_still_chooses(
             assert choose(logits, [sampling], [seed], [INDEX]) == best
 
 
-@pytest.mark.full
-@pytest.mark.timeout(1800)
-@each
-def test_ten_million_draws_follow_the_distribution(sampling: Sampling) -> None:
-    sampling = banning(replace(sampling, top_k=sampling.top_k or FEW))
-    logits, found = marked(sampling), torch.zeros(VOCABULARY, dtype=torch.int64)
-    left = {side: left_of(logits, replace(sampling, xtc_probability=side)) for side in (0.0, 1.0)}
+@pytest.fixture(scope="module")
+def ten_million() -> dict[Sampling, torch.Tensor]:
+    """How often each setting drew each token, int64 [vocabulary]. All of them draw with the same noise."""
+    found = {one: torch.zeros(VOCABULARY, dtype=torch.int64) for one in SETTINGS}
+    ways = [(one, coin) for one in SETTINGS for coin in ((0.0, 1.0) if one.xtc_probability else (None,))]
+    left = torch.cat([left_of(one if coin is None else replace(one, xtc_probability=coin)) for one, coin in ways])
     for start in range(0, DRAWS, AT_ONCE):
         seeds = torch.arange(start, start + AT_ONCE)
         keys = noise.hashes(seeds[:, None], torch.tensor([INDEX]))  # what `noise.key` says of each
-        fallen = torch.zeros(AT_ONCE)
-        if sampling.xtc_probability:
-            fallen = torch.tensor([_tossed(sampling, seed, INDEX).xtc_probability for seed in seeds.tolist()])
-        for side, kept in left.items():
-            found += _drawn(*kept, keys[fallen == side]).bincount(minlength=VOCABULARY)
-    assert found.sum() == DRAWS
-    follows(found, shares_of(sampling))
+        coins = torch.tensor([noise.coin(seed, INDEX) for seed in seeds.tolist()], dtype=torch.float64)
+        for (one, coin), ids in zip(ways, drawn(left, keys), strict=True):
+            mine = ids if coin is None else ids[(coins < one.xtc_probability) == bool(coin)]
+            found[one] += mine.bincount(minlength=VOCABULARY)
+    return found
 
 
-def left_of(logits: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and scaled logits of the tokens that the cuts leave, [1, those] each."""
-    ((_, order, left),) = left_by_cuts(logits, [sampling])
-    return order[:, left[0] > -torch.inf], left[:, left[0] > -torch.inf]
+def left_of(sampling: Sampling) -> torch.Tensor:
+    """Scaled logits of the tokens that are left to draw from, float32 [1, vocabulary]."""
+    return processed(marked(banning(sampling)), [sampling], [0], [INDEX])
+
+
+@pytest.mark.full
+@pytest.mark.timeout(7200)
+@each
+def test_ten_million_draws_follow_the_distribution(
+    sampling: Sampling, ten_million: dict[Sampling, torch.Tensor]
+) -> None:
+    assert ten_million[sampling].sum() == DRAWS
+    follows(ten_million[sampling], shares_of(banning(sampling)))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+@each
+def test_draws_by_the_million_are_those_of_the_sampler(sampling: Sampling) -> None:
+    seeds = range(200)
+    keys = noise.hashes(torch.tensor(seeds)[:, None], torch.tensor([INDEX]))
+    found = torch.zeros(len(seeds), dtype=torch.int64)
+    for coin in {_tossed(sampling, seed, INDEX).xtc_probability for seed in seeds}:
+        (ids,) = drawn(left_of(replace(sampling, xtc_probability=coin)), keys)
+        mine = torch.tensor([_tossed(sampling, seed, INDEX).xtc_probability == coin for seed in seeds])
+        found[mine] = ids[mine]
+    logits = marked(banning(sampling)).expand(len(seeds), -1)
+    assert torch.equal(found, choose(logits, [banning(sampling)] * len(seeds), seeds, [INDEX] * len(seeds)))
 
 
 @pytest.mark.full
 @pytest.mark.timeout(1800)
 @each
 def test_draws_from_a_whole_vocabulary_follow_the_distribution(sampling: Sampling) -> None:
+    if sampling.typical_p < 1 or sampling.xtc_probability:  # they put all tokens in order that nothing has cut before
+        sampling = replace(sampling, top_k=FEW)
     sampling = banning(sampling)
     logits, found = marked(sampling), torch.zeros(VOCABULARY, dtype=torch.int64)
     for start in range(0, DRAWS_OF_ALL, 200):

@@ -56,7 +56,7 @@ def main() -> None:
         while not done.wait(0.05):
             seen.append(resident())
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
 
     async def all_at_once() -> None:

@@ -271,18 +271,6 @@ def test_a_hub_that_cannot_be_reached_names_the_ways_without_one(
     assert "\n" not in str(caught.value)
 
 
-def test_fewer_kernels_are_remembered_unless_somebody_has_said_how_many() -> None:
-    from vllm_flow.engines.transformers.options import _remember_fewer_kernels
-
-    def after(**environment: str) -> dict[str, str]:
-        _remember_fewer_kernels(environment)
-        return environment
-
-    assert after() == {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
-    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "DNNL_PRIMITIVE_CACHE_CAPACITY"):
-        assert after(**{name: "7"}) == {name: "7"}
-
-
 def test_threads_spin_less_unless_somebody_has_said_how_they_are_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     from vllm_flow.engines.transformers.options import _spin_less
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from vllm_flow.core.options import OptionProblem, at_least, between
 from vllm_flow.core.registry import resource
 from vllm_flow.core.transcripts import Transcriber
 from vllm_flow.models.folders import folder_with
+from vllm_flow.models.kernels import keep_fewer_kernels
 from vllm_flow.models.packages import TRANSCRIBERS
 from vllm_flow.models.pull import pull
 
@@ -73,6 +75,7 @@ class Whisper:
         from vllm_flow.transcribers.loading import load
         from vllm_flow.transcribers.whisper import WhisperTranscriber
 
+        keep_fewer_kernels(os.environ)
         return WhisperTranscriber(self, load(self))
 
     def place(self) -> tuple[Path | str, str]:

@@ -20,6 +20,7 @@ from vllm_flow.core.registry import resource
 from vllm_flow.core.resources import Capabilities, Engine, Foreseen
 from vllm_flow.core.sampling import Sampling
 from vllm_flow.core.shape import KINDS
+from vllm_flow.models.kernels import keep_fewer_kernels
 from vllm_flow.models.senses import foreseen_senses
 from vllm_flow.models.spec import Model
 
@@ -96,7 +97,7 @@ class Transformers:
     def open(self) -> Engine:
         """Load the weights, fetching them first if need be. Raises ModelError."""
         _spin_less(os.environ)
-        _remember_fewer_kernels(os.environ)
+        keep_fewer_kernels(os.environ)
         with _heard_afterwards(), _imported_at_once():
             from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401  part of what takes long
 
@@ -119,16 +120,6 @@ def _spin_less(environment: MutableMapping[str, str]) -> None:
     """
     if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in environment:
         environment.setdefault("GOMP_SPINCOUNT", "10000")
-
-
-def _remember_fewer_kernels(environment: MutableMapping[str, str]) -> None:
-    """Bound what oneDNN keeps: code for every shape of a matrix product, which it reads when it makes the first.
-
-    That takes 0.7 MB a shape, so the thousand that it keeps by itself come to more than the weights of a small model. A
-    step needs some ten of them, and making one takes half a millisecond. Whoever has set it is left alone.
-    """
-    if "DNNL_PRIMITIVE_CACHE_CAPACITY" not in environment:
-        environment.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 
 @contextmanager

@@ -44,8 +44,8 @@ def hashes(keys: Tensor, ids: Tensor) -> Tensor:
     """
     value = keys + signed(GAMMA) * (ids + 1)  # int64 wraps: arithmetic modulo 2^64
     for shift, factor in STEPS:
-        value = (value ^ _shifted(value, shift)) * signed(factor)
-    return value ^ _shifted(value, 31)
+        value.bitwise_xor_(_shifted(value, shift)).mul_(signed(factor))
+    return value.bitwise_xor_(_shifted(value, 31))
 
 
 def uniforms(bits: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def uniforms(bits: Tensor) -> Tensor:
     The upper 52 bits k give (k + 1/2) / 2^52. Each step is exact: k + 1/2 has 53 significant bits, which is all that a
     float64 holds. One bit more, or float32, would round the largest to 1, whose noise is infinite.
     """
-    return (_shifted(bits, 12).to(torch.float64) + 0.5) * 2.0**-52
+    return _shifted(bits, 12).to(torch.float64).add_(0.5).mul_(2.0**-52)
 
 
 def gumbel(keys: Tensor, ids: Tensor) -> Tensor:
@@ -69,4 +69,4 @@ def signed(value: int) -> int:
 
 def _shifted(value: Tensor, count: int) -> Tensor:
     """Logical shift to the right; torch's own keeps the sign."""
-    return (value >> count) & ((1 << (64 - count)) - 1)
+    return (value >> count).bitwise_and_((1 << (64 - count)) - 1)

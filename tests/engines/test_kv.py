@@ -81,7 +81,7 @@ def test_planes_of_several_shapes_are_taken_over_as_they_were_copied() -> None:
     for number, plane in enumerate(one.planes):
         plane[:] = number
     one.length = 5
-    other.append(one.copied(0))
+    other.append(one.copied(0, one.length))
     assert [plane[0, :, :5].unique().tolist() for plane in other.planes] == [[0], [1], [2], [3]]
     assert [tuple(plane.shape) for plane in other.planes] == [(1, 2, 64, 8), (1, 1, 64, 4)] * 2
 

@@ -39,6 +39,38 @@ def test_a_prompt_is_read_again_only_from_where_it_differs(loaded: Loaded) -> No
     assert cached("?" + LONG)[0] == 0
 
 
+def calls_of(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """How many tokens of each sequence a call reads, the longest first; of each call that will be made."""
+    calls: list[list[int]] = []
+    real = type(loaded.network).read
+
+    def counting(self: Any, spans: Any) -> torch.Tensor:
+        calls.append(sorted((len(span.tokens) for span in spans), reverse=True))
+        return real(self, spans)
+
+    monkeypatch.setattr(type(loaded.network), "read", counting)
+    return calls
+
+
+def test_a_prompt_is_read_at_once_unless_somebody_waits_for_a_next_token(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = calls_of(loaded, monkeypatch)
+    whole = len(loaded.renderer.ids(Prompt((user(LONG),))))
+    assert whole > 128
+    run(Loop(loaded, Limits()), [job(LONG)])
+    assert calls[0] == [whole]
+    calls.clear()
+    run(Loop(loaded, Limits(prompt_tokens=150)), [job(LONG)])
+    assert calls[:2] == [[128], [whole - 128]]  # whole pieces of what a step may read
+    calls.clear()
+    run(Loop(loaded, Limits(prompt_tokens=200)), [job(LONG), job("?" + LONG)])
+    assert calls[0] == [128, 64]  # each has a piece before one has two
+    calls.clear()
+    run(Loop(loaded, Limits()), [job("first", tokens=50, min_tokens=50), job(LONG)], every=2)
+    assert calls[2:5] == [[64, 1], [64, 1], [whole - 128, 1]]
+
+
 def test_what_one_tenant_has_asked_serves_no_other(loaded: Loaded) -> None:
     loop = Loop(loaded, Limits())
 

@@ -36,10 +36,11 @@ class Look:
 class Chunk:
     """Some tokens of one sequence whose prompt is being read."""
 
-    def __init__(self, tokens: slice, sequence: Sequence, device: torch.device) -> None:
+    def __init__(self, tokens: slice, sequence: Sequence, start: int, device: torch.device) -> None:
+        """start: the place of the first of them in the sequence."""
         self.tokens = tokens
         self._planes = sequence.planes
-        self._start, self._end = sequence.length, sequence.length + tokens.stop - tokens.start
+        self._start, self._end = start, start + tokens.stop - tokens.start
         self._mask = _masks(torch.arange(self._start, self._end, device=device)[None], self._end)
         self._bias = _biases(self._mask, lambda allowed, shared: allowed[0].repeat(1, shared, 1))
 

@@ -38,7 +38,7 @@ class Decoding:
 
     def begin(self, row: Row) -> None:
         """Its first token is drawn. No tenant's answer is read with another's: how long it takes would tell of both."""
-        asked = row.job.request.tenant, row.job.request.adapter, row.keys(Span(row.sequence, row.tokens), 0)
+        asked = row.job.request.tenant, row.job.request.adapter, row.keys(row.tokens, 0)
         same = self._new.setdefault((asked, row.output[0]), row.sequence)
         if self._forks is not None and same in self._alike:
             self._network.leave(row.sequence)

@@ -5,7 +5,7 @@ So whatever reads tokens and gives logits is sampled, stopped and scheduled as a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Many
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -35,6 +35,14 @@ class Span:
     tokens: Many[int]
     every: bool = False
     """Whether the logits after each of its tokens are wanted, and not only those after the last."""
+
+
+def pieces(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """The stretches from start to stop that end at multiples of a size."""
+    while start < stop:
+        end = min(stop, start - start % size + size)
+        yield start, end
+        start = end
 
 
 class Unfit(Exception):

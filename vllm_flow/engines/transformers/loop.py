@@ -155,7 +155,7 @@ class Loop:
 
     def _read(self) -> list[Undrawn]:
         """Read the newest token of every row that decodes, and some pieces of prompts: those that can draw then."""
-        pieces, known = self._prefill.plan()
+        pieces, known = self._prefill.plan(hurried=len(self._decoding) > 0)
         for one in list(self._decoding):
             with self._alone(one):
                 self._decoding.part(one)

@@ -20,7 +20,7 @@ from vllm_flow.engines.transformers.attention import UNDERSTOOD, Chunk, Decode, 
 from vllm_flow.engines.transformers.compiled import Compiled
 from vllm_flow.engines.transformers.kv import KVCache
 from vllm_flow.engines.transformers.lean import Lean
-from vllm_flow.engines.transformers.loaded import Span, Unfit
+from vllm_flow.engines.transformers.loaded import Span, Unfit, pieces
 from vllm_flow.engines.transformers.senses.inlaid import Laid, inlaid, inlays
 from vllm_flow.engines.transformers.slots import Plane, Sequence
 
@@ -150,8 +150,10 @@ class Network:
                 parts.append(Decode(tokens, slots, [span.sequence for span in some], device))
                 continue
             for span in some:
-                end = ends[span.sequence] + 1
-                parts.append(Chunk(slice(end - len(span.tokens), end), span.sequence, device))
+                first, stop = span.sequence.length, span.sequence.length + len(span.tokens)
+                place = ends[span.sequence] + 1 - stop
+                for start, end in pieces(first, stop, CHUNK):
+                    parts.append(Chunk(slice(place + start, place + end), span.sequence, start, device))
         return parts
 
     def _call(self, ids: list[int], positions: list[int], kept: list[int], laid: Many[Laid] = ()) -> Tensor:

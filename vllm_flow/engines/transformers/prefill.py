@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vllm_flow.engines.transformers.loaded import Reads, Span
+from vllm_flow.engines.transformers.loaded import Reads, Span, pieces
 from vllm_flow.engines.transformers.prefix import Keys, Node, PrefixCache
 from vllm_flow.engines.transformers.row import Reading
 
@@ -34,10 +34,12 @@ class Prefill:
         """Whether it draws at the next step, with those that asked the same: so they go on together."""
         return row in self._awaited
 
-    def plan(self) -> tuple[dict[Reading, Span], dict[Reading, Tensor]]:
+    def plan(self, *, hurried: bool) -> tuple[dict[Reading, Span], dict[Reading, Tensor]]:
         """What is to be read now; and the logits after the prompts that the prefix cache knows to their end.
 
         A piece that another row reads in this step is left for the next, where the prefix cache has it.
+
+        hurried: whether somebody waits for a next token: then nobody reads more than one piece.
         """
         spans: dict[Reading, Span] = {}
         known: dict[Reading, Tensor] = {}
@@ -48,28 +50,40 @@ class Prefill:
                 known[row] = logits
                 continue
             span = row.piece(self._chunk)
-            keys = row.keys(span)
+            keys = row.keys(span.tokens, row.sequence.length)
             alone = self._chunk is None or span.every
             if not alone and (reader := claimed.setdefault((row.node, keys), row)) is not row:
-                if len(reader.tokens) == len(row.tokens):  # and so they are the same, at its last piece
+                if reader.tokens == row.tokens:
                     self._awaited[reader] = None
                 continue
             if left > 0:
                 left -= len(span.tokens)
                 spans[row] = span
                 self._note_stop(row, keys)
-        return spans, known
+        return spans if hurried or self._chunk is None else self._lengthened(spans, self._chunk, left), known
 
     def keep(self, row: Reading, span: Span, logits: Tensor) -> None:
-        """Remember the piece that a row has read, and the logits [1, vocab] if they are those after its prompt."""
+        """Remember the pieces that a row has read, and the logits [1, vocab] if they are those after its prompt."""
         if self._chunk is not None and not span.every:
-            start = row.sequence.length - len(span.tokens)
-            keys = row.keys(span, start)
-            row.node = self._prefixes.add(
-                row.node, keys, row.sequence.copied(start), logits[0].clone() if row.read else None
-            )
+            length = row.sequence.length
+            for start, end in pieces(length - len(span.tokens), length, self._chunk):
+                keys = row.keys(row.tokens[start:end], start)
+                after = logits[0].clone() if end == len(row.tokens) else None
+                row.node = self._prefixes.add(row.node, keys, row.sequence.copied(start, end), after)
             if row.read and row in self._awaited:
                 self._awaited[row] = logits[0]
+
+    @staticmethod
+    def _lengthened(spans: dict[Reading, Span], chunk: int, left: int) -> dict[Reading, Span]:
+        """Those that came first read more pieces, as long as some of the step's tokens are left.
+
+        The more tokens a call has, the less time each takes; every piece is read as it would be by itself.
+        """
+        longer: dict[Reading, Span] = {}
+        for row, span in spans.items():
+            longer[row] = row.piece(chunk, 1 + max(0, left) // chunk)
+            left -= len(longer[row].tokens) - len(span.tokens)
+        return longer
 
     def _known(self, row: Reading) -> Tensor | None:
         """The logits after all its tokens, if they need not be read."""
@@ -86,7 +100,8 @@ class Prefill:
         while self._chunk is not None:
             span = row.piece(self._chunk)
             last = row.sequence.length + len(span.tokens) == len(row.tokens)
-            node = None if span.every else self._prefixes.find(row.node, row.keys(span), logits=last)
+            keys = row.keys(span.tokens, row.sequence.length)
+            node = None if span.every else self._prefixes.find(row.node, keys, logits=last)
             if node is None:
                 return None
             row.sequence.append(node.pieces)

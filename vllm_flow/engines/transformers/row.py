@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Mapping
+from collections.abc import Sequence as Many
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -71,24 +72,29 @@ class Reading:
         self.sequence, self.node = sequence, root
         sequence.shown = self.shown
 
-    def keys(self, span: Span, start: int | None = None) -> tuple[Hashable, ...]:
-        """What the prefix cache knows a piece of it by. start: where that begins, if not behind all that is read."""
-        if self.shown is None:
-            return tuple(span.tokens)
-        return self.shown.keys(self.sequence.length if start is None else start, span.tokens)
+    def keys(self, tokens: Many[int], start: int) -> tuple[Hashable, ...]:
+        """What the prefix cache knows some of its tokens by. start: the place of the first of them."""
+        return tuple(tokens) if self.shown is None else self.shown.keys(start, tokens)
 
     @property
     def read(self) -> bool:
         """Whether that is done."""
         return self.sequence.length == len(self.tokens)
 
-    def piece(self, size: int | None) -> Span:
-        """What is to be read next: up to a multiple of `size` tokens.
+    def piece(self, size: int | None, most: int = 1) -> Span:
+        """What is to be read next: up to a multiple of `size` tokens, and at most so many pieces; one of those in which
+        the logits after every token are needed.
 
         Without a size, of a network that gives the logits of one token at a time: all but what needs its own.
         """
         start = self.sequence.length
-        end = start - start % size + size if size is not None else max(start, self.first) + 1
+        if size is None:
+            end = max(start, self.first) + 1
+        else:
+            below = start - start % size
+            end = below + size * most
+            if self.every:
+                end = max(below + size, min(end, self.first - self.first % size))
         end = min(len(self.tokens), end)
         return Span(self.sequence, tuple(self.tokens[start:end]), self.every and size is not None and end > self.first)
 

@@ -88,9 +88,9 @@ class Sequence:
             own[:, :, :, self.length : end] = given
         self.length = end
 
-    def copied(self, start: int) -> list[Tensor]:
-        """Keys and values from a position on: [planes of a shape, 1, heads, tokens, dim] each."""
-        return [one[:, :, :, start : self.length].clone() for one in self.stacks.tensors]
+    def copied(self, start: int, stop: int) -> list[Tensor]:
+        """Keys and values of some tokens: [planes of a shape, 1, heads, tokens, dim] each."""
+        return [one[:, :, :, start:stop].clone() for one in self.stacks.tensors]
 
     def let_go(self) -> None:
         """Of all its planes."""

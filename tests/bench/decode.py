@@ -4,7 +4,7 @@
 
 Prints the median of the rounds and the ratio: tokens a second for 1, 8 and 32 greedy requests in flight; a sweep of 16
 settings over 8 prompts, all at once against one `generate` a setting; and the time to first token of a turn that follows
-a long history, against that of the same prompt read anew by the same engine. Loading is not counted; `generate` gets
+a long history, against that of a `generate` that reads all of it, and that of the same engine. Loading is not counted; `generate` gets
 token ids, the engine messages, and it streams. Both make exactly 48 tokens a row. With a Python that has vLLM there are
 two cases more, each one call of it: 64 greedy requests for 16 to 256 tokens, and the sweep. With llama-cpp-python, one
 greedy request is held against llama.cpp too, which gets the same weights in the 4 bits they come in.
@@ -19,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -141,16 +142,23 @@ def turns(length: int) -> tuple[Prompt, Prompt, Prompt]:
     return Prompt((history,)), Prompt((history, turn)), Prompt((other, turn))
 
 
-def histories(engine: Engine, rounds: int) -> None:
+def histories(engine: Engine, folder: Path, dtype: str, rounds: int) -> None:
     for length in HISTORIES:
-        mine, others = [], []
-        for _ in range(rounds):
-            history, after, other = turns(length)
-            first_token(engine, turns(length)[0])
-            first_token(engine, history)
-            mine.append(first_token(engine, after))
-            others.append(first_token(engine, other))
-        told(f"first token after {length} tokens of history", "s", mine, others)
+        mine: list[float] = []
+        generated: list[float] = []
+        anew: list[float] = []
+        with generate(folder, dtype, 1, engine.count(turns(length)[1])) as peer:
+            peer(1, [{"do_sample": False}])  # warms up
+            for _ in range(rounds):
+                history, after, other = turns(length)
+                first_token(engine, turns(length)[0])
+                first_token(engine, history)
+                mine.append(first_token(engine, after))
+                anew.append(first_token(engine, other))
+                generated.append(1 / peer(1, [{"do_sample": False}]))
+        told(f"first token after {length} tokens; generate", "s", mine, generated)
+        told("    the same; ours, read anew", "s", mine, anew)
+        told("    ours, read anew; generate", "s", anew, generated)
 
 
 def main() -> None:
@@ -182,7 +190,7 @@ def main() -> None:
         with vllm(given.vllm, folder, given.dtype) as peer_vllm:
             against_vllm(engine, peer_vllm, given.rounds)
     if given.only in {None, "histories"}:
-        histories(engine, given.rounds)
+        histories(engine, folder, given.dtype, given.rounds)
     engine.close()
 
 

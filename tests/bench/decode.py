@@ -4,10 +4,11 @@
 
 Prints the median of the rounds and the ratio: tokens a second for 1, 8 and 32 greedy requests in flight; a sweep of 16
 settings over 8 prompts, all at once against one `generate` a setting; and the time to first token of a turn that follows
-a long history, against that of a `generate` that reads all of it, and that of the same engine. Loading is not counted; `generate` gets
-token ids, the engine messages, and it streams. Both make exactly 48 tokens a row. With a Python that has vLLM there are
-two cases more, each one call of it: 64 greedy requests for 16 to 256 tokens, and the sweep. With llama-cpp-python, one
-greedy request is held against llama.cpp too, which gets the same weights in the 4 bits they come in.
+a long history, against that of a `generate` that reads all of it, and that of the same engine. Loading is not counted;
+`generate` gets token ids, the engine messages, and it streams. For the rates both make exactly 48 tokens a row. With a
+Python that has vLLM there are two cases more, each one call of it: 64 greedy requests for 16 to 256 tokens, and the
+sweep. With llama-cpp-python, one greedy request is held against llama.cpp too, which gets the same weights in the 4 bits
+they come in.
 """
 
 from __future__ import annotations

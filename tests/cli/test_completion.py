@@ -110,7 +110,7 @@ def test_conversations_are_offered_by_name(line: str, words: list[str]) -> None:
         ("ls warmu", ["warmup"]),
         ("model.p", ["model.package=", "model.path="]),
         ("model.architecture.h", ["model.architecture.head_dim=", "model.architecture.heads=", "model.architecture.hidden_size="]),
-        ("engine.", ["engine.adapters=", "engine.compile=", "engine.deterministic=", "engine.device=", "engine.dtype=", "engine.kv_cache_gib=", "engine.max_rows=", "engine.max_waiting=", "engine.prefix_cache_gib=", "engine.quantize=", "engine.threads="]),
+        ("engine.", ["engine.adapters=", "engine.compile=", "engine.deterministic=", "engine.device=", "engine.dtype=", "engine.kv_cache_gib=", "engine.max_rows=", "engine.max_waiting=", "engine.prefill_tokens=", "engine.prefix_cache_gib=", "engine.quantize=", "engine.threads="]),
         ("engine=echo engine.", []),
         ("engine=echo,transformers engine.dev", ["engine.device="]),
         ("engine.device=c", ["engine.device=cpu", "engine.device=cuda"]),
@@ -182,7 +182,7 @@ def test_at_the_start_commands_and_keys_are_offered_each_with_its_line() -> None
     assert found["pipeline="].line == f"one of: {shipped.pipelines('loud')}"
     assert (
         found["engine."].line
-        == "device, dtype, quantize, compile, threads, deterministic, max_rows, max_waiting, kv_cache_gib, prefix_cache_gib, "
+        == "device, dtype, quantize, compile, threads, deterministic, max_rows, max_waiting, prefill_tokens, kv_cache_gib, prefix_cache_gib, "
         "adapters"
     )
 

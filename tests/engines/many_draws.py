@@ -18,7 +18,9 @@ from torch import Tensor
 from vllm_flow.engines.transformers import noise
 from vllm_flow.engines.transformers.sampler import _drawn
 
-GROUP, FEW = 100, 500
+GROUP = 100
+FEW = 500
+"""A distribution of so many tokens or fewer is drawn from as it is."""
 ROUNDING = 1e-3
 """More than what float32 can be wrong by."""
 
@@ -26,8 +28,7 @@ ROUNDING = 1e-3
 def drawn(left: Tensor, keys: Tensor) -> Iterator[Tensor]:
     """For each distribution in turn the token id that it draws with each key, int64 [keys].
 
-    left: scaled logits, float32 [distributions, vocabulary], -inf where cut; the largest of each is 0, and the vocabulary
-    is made of whole groups. keys: int64 [keys, 1], as `noise.hashes` takes them.
+    left: scaled logits, float32 [distributions, vocabulary], -inf where cut; the vocabulary is made of whole groups. keys: int64 [keys, 1], as `noise.hashes` takes them.
     """
     many = (left > -torch.inf).sum(-1) > FEW
     most = iter(_compiled()(keys, torch.arange(left.shape[-1])[None], left[many].exp()))
@@ -67,7 +68,7 @@ def _compiled() -> Callable[[Tensor, Tensor, Tensor], list[Tensor]]:
 
 
 def _largest(keys: Tensor, ids: Tensor, shares: Tensor) -> list[Tensor]:
-    """For each distribution the largest p / (1 - u) of each group, float32 [keys, groups]; never too small."""
+    """For each distribution the largest p / (1 - u) of each group, float32 [keys, groups]; never too small but for rounding."""
     part = noise.hashes(keys, ids).to(torch.float32) * -(2.0**-64)
     rest = part + (part <= 0).to(torch.float32)  # 1 - hash / 2^64, to float32's precision also where it is small
     # `noise.uniforms` leaves out the lower bits: half of what they count is the most that this can be too large by.

@@ -69,6 +69,34 @@ def test_a_prompt_is_read_at_once_unless_somebody_waits_for_a_next_token(
     calls.clear()
     run(Loop(loaded, Limits()), [job("first", tokens=50, min_tokens=50), job(LONG)], every=2)
     assert calls[2:5] == [[64, 1], [64, 1], [whole - 128, 1]]
+    calls.clear()
+    short = len(loaded.renderer.ids(Prompt((user("short"),))))
+    run(Loop(loaded, Limits()), [job(LONG), job("short", tokens=1)])
+    assert calls[:2] == [[64, short], [whole - 64]]  # a prompt that ends is answered without the other's delay
+    calls.clear()
+    loop = Loop(loaded, Limits())
+    run(loop, [job("short", tokens=1)])
+    run(loop, [job("short", tokens=1), job(LONG)])
+    assert calls[:3] == [[short], [64], [whole - 64]]  # and so is one that is known
+
+
+def test_pieces_that_there_is_no_memory_for_at_once_are_read_one_by_one(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = calls_of(loaded, monkeypatch)
+    (wanted,) = run(Loop(loaded, Limits()), [job(LONG)]).values()
+    counting = type(loaded.network).read
+
+    def narrow(self: Any, spans: Any) -> torch.Tensor:
+        if any(len(span.tokens) > 64 for span in spans):
+            raise RuntimeError("not enough memory")
+        return counting(self, spans)
+
+    monkeypatch.setattr(type(loaded.network), "read", narrow)
+    calls.clear()
+    (found,) = run(Loop(loaded, Limits()), [job(LONG)]).values()
+    assert max(map(max, calls)) == 64
+    assert [token.id for token in found] == [token.id for token in wanted]
 
 
 def test_what_one_tenant_has_asked_serves_no_other(loaded: Loaded) -> None:

@@ -38,7 +38,7 @@ class Span:
 
 
 def pieces(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
-    """The stretches from start to stop that end at multiples of a size."""
+    """The stretches from start to stop that end at multiples of a size; the last one ends at stop."""
     while start < stop:
         end = min(stop, start - start % size + size)
         yield start, end
@@ -54,7 +54,10 @@ class Reads(Protocol):
 
     @property
     def chunk(self) -> int | None:
-        """Prompts are read in pieces that end at multiples of this many tokens; None: whole, and one at a time."""
+        """Prompts are read in pieces that end at multiples of this many tokens; None: whole, and one at a time.
+
+        A span may have several pieces, each to be read as it would be by itself.
+        """
         ...
 
     @property

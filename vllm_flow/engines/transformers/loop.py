@@ -37,7 +37,7 @@ class Limits:
 
     rows: int = 256
     prompt_tokens: int = 512
-    """Of prompts, read in one step: more would make the rows that decode wait longer for their next token."""
+    """Of prompts, read in one step: more would make whatever comes meanwhile wait longer, and the rows that decode."""
     kv_bytes: int = 2 << 30
     """Keys and values of all answers in the making, at their longest."""
     adapter_bytes: int = 1 << 29
@@ -192,7 +192,11 @@ class Loop:
             yield from zip(spans, torch.split(self._network.read(list(spans.values())), sizes), strict=True)
         except Exception as error:
             if len(spans) == 1:
-                for one in self._decoding.alike(next(iter(spans))):
+                ((row, span),) = spans.items()
+                if row in self._prefill.rows and self._prefill.shortened(row, span):
+                    log.debug("%s tokens in one call failed; prompts are read piece by piece", len(span.tokens))
+                    return
+                for one in self._decoding.alike(row):
                     self._fail(one, error)
                 return
             log.debug("a step of %s rows failed; each is tried alone", len(spans), exc_info=True)

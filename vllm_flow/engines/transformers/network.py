@@ -76,7 +76,7 @@ class Network:
     def read(self, spans: Many[Span]) -> Tensor:
         """The logits after each span, or after each token of one that wants `every`, [those, vocab].
 
-        The spans are then in the cache. What has more than one token, or is not in slots yet, is a piece of a prompt.
+        The spans are then in the cache. What has more than one token, or is not in slots yet, are pieces of a prompt.
         Raises whatever the model does, and then nothing counts as read.
         """
         ordered = self._in_order(spans)
@@ -150,10 +150,10 @@ class Network:
                 parts.append(Decode(tokens, slots, [span.sequence for span in some], device))
                 continue
             for span in some:
-                first, stop = span.sequence.length, span.sequence.length + len(span.tokens)
-                place = ends[span.sequence] + 1 - stop
-                for start, end in pieces(first, stop, CHUNK):
-                    parts.append(Chunk(slice(place + start, place + end), span.sequence, start, device))
+                first, place = span.sequence.length, ends[span.sequence] + 1 - len(span.tokens)
+                for start, end in pieces(first, first + len(span.tokens), CHUNK):
+                    tokens = slice(place, place := place + end - start)
+                    parts.append(Chunk(tokens, span.sequence, start, device))
         return parts
 
     def _call(self, ids: list[int], positions: list[int], kept: list[int], laid: Many[Laid] = ()) -> Tensor:

@@ -58,6 +58,8 @@ class Transformers:
     """How many answers are in the making at once; further requests wait."""
     max_waiting: Annotated[int, at_least(1)] = 4096
     """How many requests wait in the engine; whoever sends more waits, too, and none is refused or overtaken."""
+    prefill_tokens: Annotated[int, at_least(64)] = 512
+    """Tokens of prompts, read in one step: the more, the sooner a long one is read, and the longer others wait."""
     kv_cache_gib: Annotated[float, above(0)] = 2.0
     """GiB of keys and values for the answers in the making; further requests wait."""
     prefix_cache_gib: Annotated[float, at_least(0)] = 0.5
@@ -106,7 +108,8 @@ class Transformers:
             from vllm_flow.engines.transformers.loop import Limits
 
         kv_bytes, prefix_bytes = (int(gib * 2**30) for gib in (self.kv_cache_gib, self.prefix_cache_gib))
-        limits = Limits(self.max_rows, kv_bytes=kv_bytes, prefix_bytes=prefix_bytes, waiting=self.max_waiting)
+        room = {"kv_bytes": kv_bytes, "prefix_bytes": prefix_bytes, "waiting": self.max_waiting}
+        limits = Limits(self.max_rows, self.prefill_tokens, **room)
         numbers = (self.device, self.dtype, self.deterministic, self.quantize, self.compile)
         loading = partial(load, self.model, *numbers, self.adapters)
         return TransformersEngine(loading, limits, self.threads)

@@ -18,6 +18,8 @@ class Prefill:
         self._chunk = network.chunk
         self._step_tokens = step_tokens
         self._prefixes = PrefixCache(prefix_bytes)
+        self._lengthens = True
+        """Whether a step reads several pieces of a prompt."""
         self._awaited: dict[Reading, Tensor | None] = {}
         """Rows that read what others wait for, and their logits once they have read it."""
 
@@ -39,7 +41,8 @@ class Prefill:
 
         A piece that another row reads in this step is left for the next, where the prefix cache has it.
 
-        hurried: whether somebody waits for a next token: then nobody reads more than one piece.
+        hurried: whether somebody waits for a next token: then nobody reads more than one piece, nor when the prompt of
+        some row is known or ends in this step.
         """
         spans: dict[Reading, Span] = {}
         known: dict[Reading, Tensor] = {}
@@ -53,14 +56,27 @@ class Prefill:
             keys = row.keys(span.tokens, row.sequence.length)
             alone = self._chunk is None or span.every
             if not alone and (reader := claimed.setdefault((row.node, keys), row)) is not row:
-                if reader.tokens == row.tokens:
+                if not (reader.every or row.every) and reader.keys(reader.tokens, 0) == row.keys(row.tokens, 0):
                     self._awaited[reader] = None
                 continue
             if left > 0:
                 left -= len(span.tokens)
                 spans[row] = span
                 self._note_stop(row, keys)
-        return spans if hurried or self._chunk is None else self._lengthened(spans, self._chunk, left), known
+        ends = (row.sequence.length + len(span.tokens) == len(row.tokens) for row, span in spans.items())
+        if self._chunk is None or not self._lengthens or hurried or known or any(ends):
+            return spans, known
+        return self._lengthened(spans, self._chunk, left), known
+
+    def shortened(self, row: Reading, span: Span) -> bool:
+        """Whether a span that could not be read has several pieces: it is tried again with one, as all are from now on.
+
+        There may be memory for one.
+        """
+        if self._chunk is None or len(span.tokens) <= len(row.piece(self._chunk).tokens):
+            return False
+        self._lengthens = False
+        return True
 
     def keep(self, row: Reading, span: Span, logits: Tensor) -> None:
         """Remember the pieces that a row has read, and the logits [1, vocab] if they are those after its prompt."""
@@ -77,7 +93,7 @@ class Prefill:
     def _lengthened(spans: dict[Reading, Span], chunk: int, left: int) -> dict[Reading, Span]:
         """Those that came first read more pieces, as long as some of the step's tokens are left.
 
-        The more tokens a call has, the less time each takes; every piece is read as it would be by itself.
+        The more tokens a call has, the less time each token takes; every piece is read as it would be by itself.
         """
         longer: dict[Reading, Span] = {}
         for row, span in spans.items():

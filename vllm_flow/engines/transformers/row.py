@@ -82,8 +82,9 @@ class Reading:
         return self.sequence.length == len(self.tokens)
 
     def piece(self, size: int | None, most: int = 1) -> Span:
-        """What is to be read next: up to a multiple of `size` tokens, and at most so many pieces; one of those in which
-        the logits after every token are needed.
+        """What is to be read next: up to a multiple of `size` tokens, and at most so many pieces.
+
+        Where the logits after every token are needed it is one piece.
 
         Without a size, of a network that gives the logits of one token at a time: all but what needs its own.
         """

@@ -136,7 +136,7 @@ def left_of(sampling: Sampling) -> torch.Tensor:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(4 * 3600)
 def test_ten_million_draws_of_each_follow_the_distribution() -> None:
     for sampling, found in ten_million().items():
         assert found.sum() == DRAWS

@@ -44,7 +44,7 @@ def alone(loaded: Loaded, one: Job) -> list[int]:
 
 def test_points_of_a_sweep_are_read_once_until_they_part(loaded: Loaded, batches: list[int]) -> None:
     jobs = swept()
-    found = {one: ids(tokens) for one, tokens in run(Loop(loaded, Limits(prompt_tokens=1 << 15)), jobs).items()}
+    found = {one: ids(tokens) for one, tokens in run(Loop(loaded, Limits(prefill_tokens=1 << 15)), jobs).items()}
     different = [len({tuple(said[:count]) for said in found.values()}) for count in range(1, TOKENS)]
     assert sum(batches) == sum(different)
     assert 1 < different[-1] <= len(jobs)

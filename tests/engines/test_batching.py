@@ -27,7 +27,7 @@ from vllm_flow.engines.transformers.row import Job
 def test_rows_come_and_go_and_each_answer_is_its_own(loaded: Loaded) -> None:
     rng = random.Random(4)
     jobs = [job(f"{rng.random()} " * rng.randint(1, 6), seed, tokens=rng.randint(1, 16)) for seed in range(24)]
-    loop = Loop(loaded, Limits(rows=9, prompt_tokens=100, kv_bytes=900 * loaded.network.bytes_per_token))
+    loop = Loop(loaded, Limits(rows=9, prefill_tokens=100, kv_bytes=900 * loaded.network.bytes_per_token))
     together = run(loop, jobs, every=2)
     for one in jobs[::5]:
         (alone,) = run(Loop(loaded, Limits()), [dataclasses.replace(one)]).values()

@@ -67,7 +67,7 @@ def test_answers_that_come_and_go_are_those_of_generate_alone(family: str, tmp_p
     model = tiny.build(family, tie_word_embeddings=False)  # tied, random weights say one token again and again
     folder = tiny.save(tmp_path, family, model, eos_token_id=ENDS)
     loaded = load(Model("tiny", path=str(folder)), "cpu", "float32")
-    loop = Loop(loaded, Limits(rows=ROWS, prompt_tokens=100))
+    loop = Loop(loaded, Limits(rows=ROWS, prefill_tokens=100))
     jobs, left = [asked(*one) for one in ASKED], asked(SEA, 50)
     jobs.insert(4, left)
     found = served(loop, jobs, left)

@@ -37,7 +37,7 @@ def loaded(request: pytest.FixtureRequest) -> Iterator[Loaded]:
 def remembering(loaded: Loaded, state: str) -> Loop:
     """A loop that has read what is watched, and then other things; or nothing yet."""
     tokens = {"cold": 0, "evicted": 560, "hot": 1 << 20}[state]
-    loop = Loop(loaded, Limits(prompt_tokens=1 << 15, prefix_bytes=tokens * loaded.network.bytes_per_token))
+    loop = Loop(loaded, Limits(prefill_tokens=1 << 15, prefix_bytes=tokens * loaded.network.bytes_per_token))
     if state != "cold":
         run(loop, [job(LONG, 1000)])
         run(loop, [job(f"another {place} {LONG[:80]}", 2000 + place) for place in range(4)])

@@ -75,7 +75,7 @@ def test_what_comes_and_goes_at_random_leaves_nothing_and_each_answer_is_its_own
     before = alive(Reading), alive(Sequence)
     rng = random.Random(seed)
     per_token = loaded.network.bytes_per_token
-    limits = Limits(ROWS, prompt_tokens=100, kv_bytes=900 * per_token, prefix_bytes=500 * per_token)
+    limits = Limits(ROWS, prefill_tokens=100, kv_bytes=900 * per_token, prefix_bytes=500 * per_token)
     loop, coming = Loop(loaded, limits), [some(rng, place) for place in range(40)]
     found: dict[Job[Any, Any], list[Any]] = {one: [] for one in coming}
     waiting = list(coming)

@@ -61,10 +61,10 @@ def test_a_prompt_is_read_at_once_unless_somebody_waits_for_a_next_token(
     run(Loop(loaded, Limits()), [job(LONG)])
     assert calls[0] == [whole]
     calls.clear()
-    run(Loop(loaded, Limits(prompt_tokens=150)), [job(LONG)])
+    run(Loop(loaded, Limits(prefill_tokens=150)), [job(LONG)])
     assert calls[:2] == [[128], [whole - 128]]  # whole pieces of what a step may read
     calls.clear()
-    run(Loop(loaded, Limits(prompt_tokens=200)), [job(LONG), job("?" + LONG)])
+    run(Loop(loaded, Limits(prefill_tokens=200)), [job(LONG), job("?" + LONG)])
     assert calls[0] == [128, 64]  # each has a piece before one has two
     calls.clear()
     run(Loop(loaded, Limits()), [job("first", tokens=50, min_tokens=50), job(LONG)], every=2)
@@ -89,7 +89,7 @@ def test_pieces_that_there_is_no_memory_for_at_once_are_read_one_by_one(
 
     def narrow(self: Any, spans: Any) -> torch.Tensor:
         if any(len(span.tokens) > 64 for span in spans):
-            raise RuntimeError("not enough memory")
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
         return counting(self, spans)
 
     monkeypatch.setattr(type(loaded.network), "read", narrow)

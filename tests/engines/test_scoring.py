@@ -168,7 +168,7 @@ def test_scores_are_bitwise_the_same_in_company_and_whatever_is_remembered(loade
     assert loaded.facts["deterministic"] is True
     cases = [(SAID, prompt(LONG)), (SAID, None), ("No.", prompt(LONG)), (SAID[:70], prompt("Hi"))]
     alone = [scored(Loop(loaded, Limits(prefix_bytes=0)), scoring(*case))[0] for case in cases]
-    loop = Loop(loaded, Limits(rows=7, prompt_tokens=100))
+    loop = Loop(loaded, Limits(rows=7, prefill_tokens=100))
     crowd = [job(f"question {place} {'x' * (place * 13 % 90)}", place, tokens=3 + place) for place in range(12)]
     texts = run(Loop(loaded, Limits()), crowd)
     jobs = [scoring(*case) for case in cases]
@@ -205,7 +205,7 @@ def test_a_prompt_is_read_once_for_all_that_is_scored_after_it(loaded: Loaded, m
     shared = whole - whole % 64  # the piece in which a prompt ends is read with what follows it
     assert sum(read) == shared + sum(whole - shared + len(text) - 1 for text in ("yes", "no", "perhaps"))
     read.clear(), most.clear()
-    scored(Loop(loaded, Limits(prompt_tokens=64)), scoring("x" * 500))
+    scored(Loop(loaded, Limits(prefill_tokens=64)), scoring("x" * 500))
     assert sum(read) == 500
     assert max(most) == 64  # logits of one piece at a time
 

@@ -63,7 +63,7 @@ def test_answers_to_media_and_texts_that_come_and_go_are_those_of_generate(
     family: str, every: int, loaded: Get, direct: Callable[[str], Direct]
 ) -> None:
     jobs = [job(prompt, tokens=5 + 4 * place) for place, prompt in enumerate(conversations(family) * 2)]
-    found = run(Loop(loaded(family), Limits(rows=5, prompt_tokens=100)), jobs, every)
+    found = run(Loop(loaded(family), Limits(rows=5, prefill_tokens=100)), jobs, every)
     for one, tokens in found.items():
         limit = one.request.schedule.at(0).max_tokens
         assert ids(tokens) == direct(family).answer(one.request.prompt, limit)

@@ -77,7 +77,7 @@ def test_logits_after_media_are_bitwise_the_same_alone_in_company_and_remembered
     assert len(alone) == 6
     remembering = Loop(here, Limits())
     for company, every in ((others, 0), (others * 3, 0), (others * 2, 2), (others, 5)):
-        assert logits(Loop(here, Limits(prompt_tokens=130)), company, every) == alone
+        assert logits(Loop(here, Limits(prefill_tokens=130)), company, every) == alone
         assert logits(remembering, company, every) == alone
 
 
@@ -127,7 +127,7 @@ def test_what_a_tower_makes_of_a_medium_is_bitwise_the_same_each_time(family: st
 def test_answers_to_one_medium_are_read_once_until_they_part_and_not_with_those_to_another(
     family: str, loaded: Get
 ) -> None:
-    limits = Limits(prompt_tokens=1 << 15)
+    limits = Limits(prefill_tokens=1 << 15)
     here = loaded(family)
     hearing = family in HEARING
     media = [sound(number, 1.0) if hearing else picture(number, 64, 64) for number in (1, 2)]

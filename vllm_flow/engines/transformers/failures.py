@@ -72,13 +72,18 @@ def refused_by_template(cause: Exception) -> EngineError:
     )
 
 
+def out_of_memory(cause: Exception) -> bool:
+    """Whether less would have gone well."""
+    return isinstance(cause, torch.OutOfMemoryError) or "allocate memory" in str(cause)
+
+
 def told(cause: Exception) -> FlowError:
     """Whatever went wrong with one request, as an error of ours."""
     if isinstance(cause, FlowError):
         return cause
     log.debug("a request failed", exc_info=cause)
     first = str(cause).strip().partition("\n")[0].rstrip(".")
-    if isinstance(cause, torch.OutOfMemoryError) or "allocate memory" in first:
+    if out_of_memory(cause):
         return EngineError(f"out of memory: {first}. Choose a smaller model, a shorter context, or a smaller dtype.")
     what = f"the model failed: {type(cause).__name__}: {first}"
     return EngineError(f"{what}. Other requests go on; the log has the details at DEBUG.")

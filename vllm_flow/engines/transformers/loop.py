@@ -22,7 +22,7 @@ from vllm_flow.core.values import Prompt, Token
 from vllm_flow.engines.transformers.decoding import Decoding
 from vllm_flow.engines.transformers.delivering import Delivery
 from vllm_flow.engines.transformers.drawing import Undrawn, next_tokens
-from vllm_flow.engines.transformers.failures import check_room, told
+from vllm_flow.engines.transformers.failures import check_room, out_of_memory, told
 from vllm_flow.engines.transformers.loaded import Loaded, Span, learner_of
 from vllm_flow.engines.transformers.prefill import Prefill
 from vllm_flow.engines.transformers.row import Job, Reading, Row
@@ -36,7 +36,7 @@ class Limits:
     """How much is in flight at once."""
 
     rows: int = 256
-    prompt_tokens: int = 512
+    prefill_tokens: int = 512
     """Of prompts, read in one step: more would make whatever comes meanwhile wait longer, and the rows that decode."""
     kv_bytes: int = 2 << 30
     """Keys and values of all answers in the making, at their longest."""
@@ -58,7 +58,7 @@ class Loop:
         self._waiting: deque[Job[Any, Any]] = deque()
         self._first: Reading | None = None
         """The first of those that wait, ready to begin as soon as there is room."""
-        self._prefill = Prefill(loaded.network, limits.prompt_tokens, limits.prefix_bytes)
+        self._prefill = Prefill(loaded.network, limits.prefill_tokens, limits.prefix_bytes)
         self._decoding = Decoding(loaded.network)
         self._deliveries: list[Delivery] = []
         self._spell = lru_cache(1 << 16)(lambda token_id: str(loaded.decode([token_id])))
@@ -193,7 +193,7 @@ class Loop:
         except Exception as error:
             if len(spans) == 1:
                 ((row, span),) = spans.items()
-                if row in self._prefill.rows and self._prefill.shortened(row, span):
+                if out_of_memory(error) and row in self._prefill.rows and self._prefill.shortened(row, span):
                     log.debug("%s tokens in one call failed; prompts are read piece by piece", len(span.tokens))
                     return
                 for one in self._decoding.alike(row):

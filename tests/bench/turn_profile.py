@@ -26,7 +26,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "a place to decode at": [(kv.KVCache, "make_room")],
     "remembering the new piece": [(prefill.Prefill, "keep")],
     "matrix products": [(packed.PackedLinear, "_then"), (packed.PackedLinear, "_with")],
-    "attention: scores, shares, values": [(attention, "_biased")],
+    "attention: scores, shares, values": [(attention, "_attention")],
     "attention: the rest": [(attention.Chunk, "__init__"), (attention.Chunk, "attend")],
     "norms, rotary positions": [(lean, "normed"), (lean, "_turned"), (lean, "rope_of")],
     "the rest of the forward pass": [(lean.Lean, "__call__")],

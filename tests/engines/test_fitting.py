@@ -55,8 +55,8 @@ def test_positions_that_depend_on_the_company_are_not_batched() -> None:
 def test_attention_that_does_more_than_it_says_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     from vllm_flow.engines.transformers import attention
 
-    real = attention._biased
-    monkeypatch.setattr(attention, "_biased", lambda *given: real(*given) * 1.05)
+    real = attention._attention
+    monkeypatch.setattr(attention, "_attention", lambda *given: real(*given) * 1.05)
     assert fitted(tiny.build("Qwen2")).why_plain == "its attention does more than its interface says"
 
 

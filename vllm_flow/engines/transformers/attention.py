@@ -6,9 +6,9 @@ one matrix of all tokens, and so read the weights once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,8 +41,7 @@ class Chunk:
         self.tokens = tokens
         self._planes = sequence.planes
         self._start, self._end = start, start + tokens.stop - tokens.start
-        self._mask = _masks(torch.arange(self._start, self._end, device=device)[None], self._end)
-        self._bias = _biases(self._mask, lambda allowed, shared: allowed[0].repeat(1, shared, 1))
+        self._bias = Bias(torch.arange(self._start, self._end, device=device)[None], self._end)
 
     def attend(self, look: Look, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """query: [tokens, heads, dim]; key, value with their own heads. Returns [tokens, heads, dim]."""
@@ -50,13 +49,9 @@ class Chunk:
         keys[0, :, self._start : self._end] = key.transpose(0, 1)
         values[0, :, self._start : self._end] = value.transpose(0, 1)
         seen, told = keys[:, :, : self._end], values[:, :, : self._end]
-        query = query.transpose(0, 1)
-        if query.device.type != "cpu":
-            return _masked(query[None], seen, told, self._mask(look.window), look)[0].transpose(0, 1)
-        heads, tokens, dim = query.shape
-        packed = query.reshape(seen.shape[1], -1, dim)
-        bias = self._bias(look.window, heads // seen.shape[1], query.dtype).expand(seen.shape[1], -1, -1)
-        return _biased(packed, seen[0], told[0], bias, look).view(heads, tokens, -1).transpose(0, 1)
+        tokens, heads, dim = query.shape
+        packed = query.transpose(0, 1).reshape(1, key.shape[1], -1, dim)
+        return _attention(look, packed, seen, told, self._bias).view(heads, tokens, -1).transpose(0, 1)
 
 
 class Decode:
@@ -69,85 +64,83 @@ class Decode:
         self._rows = torch.tensor(places, device=device)
         self._all = places == list(range(len(places)))
         self._positions = torch.tensor([one.length for one in chosen], device=device)
-        self._mask = _masks(self._positions[:, None], slots.length)
-        self._bias = _biases(self._mask, lambda allowed, heads: allowed[:, 0].repeat_interleave(heads, 0))
+        self._bias = Bias(self._positions[:, None], slots.length)
 
     def attend(self, look: Look, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """query: [rows, heads, dim]; key, value with their own heads. Returns [rows, heads, dim]."""
         keys, values = self._slots.planes[2 * look.layer], self._slots.planes[2 * look.layer + 1]
         keys[self._rows, :, self._positions] = key
         values[self._rows, :, self._positions] = value
-        count = len(self._rows)
-        seen, told = (plane[:count] if self._all else plane[self._rows] for plane in (keys, values))
-        if query.device.type != "cpu":
-            return _masked(query[:, :, None], seen, told, self._mask(look.window), look)[:, :, 0]
-        shared = query.shape[1] // key.shape[1]
-        packed = query.reshape(count * key.shape[1], shared, query.shape[2])
-        bias = self._bias(look.window, key.shape[1], query.dtype).expand(-1, shared, -1)
-        found = _biased(packed, seen.flatten(0, 1), told.flatten(0, 1), bias, look)
-        return found.view(count, query.shape[1], value.shape[2])
+        rows, heads, dim = query.shape
+        seen, told = (plane[:rows] if self._all else plane[self._rows] for plane in (keys, values))
+        packed = query.reshape(rows, key.shape[1], -1, dim)
+        return _attention(look, packed, seen, told, self._bias).view(rows, heads, -1)
 
 
-def _masks(positions: Tensor, length: int) -> Callable[[int | None], Tensor]:
-    """What each token may see, [rows, 1, tokens, length], for each window a layer may have; made once for all layers.
+class Bias:
+    """What is added to the scores of some rows: 0 where a token may look, else -inf. Made once for all layers."""
 
-    positions: [rows, tokens].
-    """
+    def __init__(self, positions: Tensor, length: int) -> None:
+        """positions: of the tokens, [rows, tokens]. length: of what they look at."""
+        self._positions = positions
+        self._length = length
+        self._made: dict[tuple[int | None, torch.dtype, int, int], Tensor] = {}
 
-    @cache
-    def mask(window: int | None) -> Tensor:
-        reach = positions[:, None, :, None]
-        places = torch.arange(length, device=positions.device)
+    def of(self, query: Tensor, window: int | None, *, groups: int) -> Tensor:
+        """[rows * groups, as many as the query has or 1, length]. query: as `_attention` takes it."""
+        key = (window, query.dtype, groups, query.shape[2])
+        if key not in self._made:
+            tokens = self._positions.shape[1]
+            shared = query.shape[2] // tokens if tokens > 1 else 1
+            allowed = self._allowed(window).repeat(1, shared, 1).repeat_interleave(groups, 0)
+            bias = torch.zeros(allowed.shape, dtype=query.dtype, device=allowed.device)
+            self._made[key] = bias.masked_fill_(~allowed, -torch.inf)
+        return self._made[key]
+
+    def _allowed(self, window: int | None) -> Tensor:
+        """[rows, tokens, length]."""
+        reach = self._positions[:, :, None]
+        places = torch.arange(self._length, device=reach.device)
         allowed = places <= reach
         return allowed & (places > reach - window) if window is not None else allowed
 
-    return mask
 
+def _attention(look: Look, query: Tensor, keys: Tensor, values: Tensor, bias: Bias) -> Tensor:
+    """Attention of [rows, key heads, those that share them, dim] over [rows, key heads, length, dim].
 
-def _biases(
-    mask: Callable[[int | None], Tensor], laid_out: Callable[[Tensor, int], Tensor]
-) -> Callable[[int | None, int, torch.dtype], Tensor]:
-    """What is added to the scores, 0 where a token may look, else -inf; made once for all layers, as masks are.
-
-    laid_out: the mask as [groups, tokens, length], told how many heads there are. Neither may hold whose biases these
-    are: in a circle it would keep keys and values until Python looks for garbage.
+    Query heads that share key heads are laid behind each other as tokens, so that no key is copied for them. Of both
+    ways the rounding of a row does not depend on how many rows there are, nor on where its buffers lie.
     """
+    if _is_fused(look, query):
+        allowed = bias.of(query, look.window, groups=1)[:, None]
+        fused: Tensor = scaled_dot_product_attention(query, keys, values, attn_mask=allowed, scale=look.scale)
+        return fused
+    rows, groups, tokens = query.shape[:3]
+    each = bias.of(query, look.window, groups=groups if rows > 1 else 1).expand(rows * groups, tokens, -1)
+    found = _written_out(look, query.flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1), each)
+    return found.view(rows, groups, tokens, -1)
 
-    @cache
-    def bias(window: int | None, heads: int, dtype: torch.dtype) -> Tensor:
-        allowed = laid_out(mask(window), heads)
-        return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)
 
-    return bias
+def _is_fused(look: Look, query: Tensor) -> bool:
+    """Whether PyTorch's fused kernel is the faster one: on a CPU only where that multiplies in tiles.
 
-
-def _biased(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, look: Look) -> Tensor:
-    """Attention of [groups, tokens, dim] over [groups, length, dim], as it is fastest on the CPU; the query's shape.
-
-    In half the time of PyTorch's fused kernel, and a row's rounding does not depend on how many there are, nor on where
-    its buffers lie, as it does there in float32. bias: [groups, tokens, length].
+    On others it takes twice the time, and in float32 a row's rounding may depend on where its buffers lie.
     """
+    tiled = query.device.type != "cpu" or (query.dtype == torch.bfloat16 and multiplies_in_tiles())
+    return tiled and look.cap is None
+
+
+@cache
+def multiplies_in_tiles() -> bool:
+    """Whether this CPU has Intel's matrix extensions for bfloat16."""
+    told: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(told.get("amx_bf16"))
+
+
+def _written_out(look: Look, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """Attention of [groups, tokens, dim] over [groups, length, dim]. bias: [groups, tokens, length]."""
     if look.cap is None:
         scores = torch.baddbmm(bias, query, keys.transpose(1, 2), alpha=look.scale)
     else:
         scores = torch.tanh((query @ keys.transpose(1, 2)).float() * (look.scale / look.cap)) * look.cap + bias
     return scores.softmax(-1).to(values.dtype) @ values
-
-
-def _masked(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, look: Look) -> Tensor:
-    """Attention of [rows, heads, tokens, dim] over [rows, key heads, length, dim]; returns the query's shape.
-
-    Query heads that share key heads are laid behind each other as tokens, so that no key is copied for them.
-    """
-    rows, heads, tokens, dim = query.shape
-    shared = heads // keys.shape[1]
-    packed = query.reshape(rows, keys.shape[1], shared * tokens, dim)
-    allowed = mask if tokens == 1 else mask.repeat(1, 1, shared, 1)
-    if look.cap is None:
-        found = scaled_dot_product_attention(packed, keys, values, attn_mask=allowed, scale=look.scale)
-    else:
-        scores = (packed @ keys.transpose(-1, -2)).float() * look.scale
-        if look.cap is not None:
-            scores = torch.tanh(scores / look.cap) * look.cap
-        found = scores.masked_fill_(~allowed, -torch.inf).softmax(-1).to(values.dtype) @ values
-    return found.reshape(rows, heads, tokens, values.shape[-1])

@@ -95,7 +95,8 @@ def normed(norm: Any, rows: Tensor) -> Tensor:
     if torch.compiler.is_compiling():  # the compiler makes one loop of the ten
         return rms_norm(rows, (width,), norm.weight, norm.variance_epsilon)
     both = layer_norm(torch.cat([rows, -rows], dim=-1), (2 * width,), eps=norm.variance_epsilon)
-    return both[..., :width] * norm.weight
+    scaled: Tensor = both[..., :width] * norm.weight
+    return scaled
 
 
 def _turned(heads: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from tests import tiny
 from vllm_flow.core.errors import ModelError
 from vllm_flow.engines.transformers.fitting import fitted, least_tokens
+from vllm_flow.engines.transformers.lean import normed
 from vllm_flow.engines.transformers.network import Network, Span
 
 
@@ -81,3 +83,17 @@ def test_a_lean_way_that_gives_other_logits_is_not_taken(monkeypatch: pytest.Mon
     fit = fitted(tiny.build("Qwen2"))
     assert isinstance(fit.network, Network)
     assert fit.network.lean is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_lean_norm_is_that_of_transformers_even_where_one_number_is_huge(dtype: torch.dtype) -> None:
+    norm = LlamaRMSNorm(64, eps=1e-5).to(dtype)
+    rows = torch.randn(6, 64, generator=torch.Generator().manual_seed(0))
+    rows[1, 7] = 3000.0
+    rows[2] *= 1e-4
+    rows[3] = 0.0
+    with torch.inference_mode():
+        norm.weight.copy_(torch.linspace(-2, 2, 64))
+        found, wanted = normed(norm, rows.to(dtype)), norm(rows.to(dtype))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, wanted)

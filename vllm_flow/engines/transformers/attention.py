@@ -51,7 +51,7 @@ class Chunk:
         seen, told = keys[:, :, : self._end], values[:, :, : self._end]
         tokens, heads, dim = query.shape
         packed = query.transpose(0, 1).reshape(1, key.shape[1], -1, dim)
-        return _attention(look, packed, seen, told, self._bias).view(heads, tokens, -1).transpose(0, 1)
+        return _attention(look, packed, seen, told, self._bias).reshape(heads, tokens, -1).transpose(0, 1)
 
 
 class Decode:
@@ -74,7 +74,7 @@ class Decode:
         rows, heads, dim = query.shape
         seen, told = (plane[:rows] if self._all else plane[self._rows] for plane in (keys, values))
         packed = query.reshape(rows, key.shape[1], -1, dim)
-        return _attention(look, packed, seen, told, self._bias).view(rows, heads, -1)
+        return _attention(look, packed, seen, told, self._bias).reshape(rows, heads, -1)
 
 
 class Bias:
@@ -108,8 +108,8 @@ class Bias:
 def _attention(look: Look, query: Tensor, keys: Tensor, values: Tensor, bias: Bias) -> Tensor:
     """Attention of [rows, key heads, those that share them, dim] over [rows, key heads, length, dim].
 
-    Query heads that share key heads are laid behind each other as tokens, so that no key is copied for them. Of both
-    ways the rounding of a row does not depend on how many rows there are, nor on where its buffers lie.
+    Query heads that share key heads are laid behind each other as tokens, so that no key is copied for them. On a
+    CPU the rounding of a row depends neither on how many rows there are nor on where its buffers lie, in both ways.
     """
     if _is_fused(look, query):
         allowed = bias.of(query, look.window, groups=1)[:, None]

@@ -89,10 +89,10 @@ def _looking(attention: Any, rows: Tensor, rope: tuple[Tensor, Tensor]) -> tuple
 def normed(norm: Any, rows: Tensor) -> Tensor:
     """The root mean square norm: of a row beside its negative, whose mean is 0, that is what a layer norm is.
 
-    PyTorch has one kernel for that, and ten calls for the other, which few rows feel.
+    On a CPU PyTorch has one kernel for that, and ten calls for the other, which few rows feel.
     """
     width = rows.shape[-1]
-    if torch.compiler.is_compiling():  # the compiler makes one loop of the ten
+    if rows.device.type != "cpu" or torch.compiler.is_compiling():  # there it is one kernel, or becomes one loop
         return rms_norm(rows, (width,), norm.weight, norm.variance_epsilon)
     both = layer_norm(torch.cat([rows, -rows], dim=-1), (2 * width,), eps=norm.variance_epsilon)
     scaled: Tensor = both[..., :width] * norm.weight
